@@ -1,0 +1,137 @@
+"""Read the settings: one YAML file, then the environment over it; report every fault at once."""
+
+import difflib
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, get_args
+
+import yaml
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from config.errors import ConfigError
+from config.settings import Settings
+
+DEFAULT_FILE = Path("naru.yaml")
+_PREFIX = "NARU__"
+_SHORT_NAMES = {
+    "HOST": ("server", "host"),
+    "PORT": ("server", "port"),
+    "DATABASE_URL": ("database", "url"),
+    "REDIS_URL": ("redis", "url"),
+    "OPENAI_API_KEY": ("providers", "openai", "api_key"),
+    "OPENAI_BASE_URL": ("providers", "openai", "base_url"),
+}
+_OPENAI_URL = "https://api.openai.com/v1"
+
+_Tree = dict[str, Any]
+
+
+def load_settings(file: Path | None = None, environ: Mapping[str, str] | None = None) -> Settings:
+    """Return the settings from `file` (default `naru.yaml` when it exists) and the environment.
+
+    Order of precedence: `NARU__SECTION__KEY`, short names such as `PORT`, the file, the defaults.
+
+    Raises:
+        ConfigError: One line per fault, each with its path and what to write instead.
+    """
+    environ = os.environ if environ is None else environ
+    values = _read_file(file)
+    for name, path in _SHORT_NAMES.items():
+        if environ.get(name):
+            _put(values, path, environ[name])
+    for name, text in environ.items():
+        if name.startswith(_PREFIX):
+            path = tuple(name.removeprefix(_PREFIX).lower().split("__"))
+            _put(values, path, _env_value(name, text))
+    _complete_openai(values)
+    try:
+        settings = Settings.model_validate(values)
+    except ValidationError as error:
+        lines = "\n".join(f"  {_explain(detail)}" for detail in error.errors())
+        raise ConfigError(f"the settings need {error.error_count()} change(s):\n{lines}") from None
+    _check_references(settings)
+    return settings
+
+
+def _read_file(file: Path | None) -> _Tree:
+    path = file or DEFAULT_FILE
+    if file is None and not path.exists():
+        return {}
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"can't read the settings file {path}: {error.strerror}") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
+    if values is None:
+        return {}
+    if not isinstance(values, dict):
+        raise ConfigError(f"{path} must hold `section:` keys, not a {type(values).__name__}")
+    return values
+
+
+def _env_value(name: str, text: str) -> object:
+    """Parse lists and mappings as YAML; leave scalars to the type of the setting."""
+    if text[:1] not in "[{":
+        return text
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError:
+        raise ConfigError(f"{name} starts like a YAML list or mapping but is not one") from None
+
+
+def _put(values: _Tree, path: tuple[str, ...], value: object) -> None:
+    node = values
+    for key in path[:-1]:
+        child = node.get(key)
+        if not isinstance(child, dict):
+            child = node[key] = {}
+        node = child
+    node[path[-1]] = value
+
+
+def _complete_openai(values: _Tree) -> None:
+    """A key alone is enough for OpenAI itself."""
+    providers = values.get("providers")
+    openai = providers.get("openai") if isinstance(providers, dict) else None
+    if isinstance(openai, dict):
+        openai.setdefault("base_url", _OPENAI_URL)
+
+
+def _explain(detail: ErrorDetails) -> str:
+    path = ".".join(str(part) for part in detail["loc"] if part != "[key]")
+    if detail["type"] == "extra_forbidden":
+        near = difflib.get_close_matches(str(detail["loc"][-1]), _siblings(detail["loc"]), n=1)
+        return f"{path}: no such setting" + (f"; did you mean `{near[0]}`?" if near else "")
+    message = detail["msg"].replace("Input should be", "must be")
+    secret = any(word in path for word in ("key", "url"))
+    return f"{path}: {message}" + ("" if secret else f", not {detail['input']!r:.60}")
+
+
+def _siblings(location: tuple[int | str, ...]) -> list[str]:
+    """Return the names that were possible at `location`."""
+    model: type[BaseModel] = Settings
+    for part in location[:-1]:
+        field = model.model_fields.get(str(part))
+        if field is None:
+            continue
+        candidates = [field.annotation, *get_args(field.annotation)]
+        sections = [c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel)]
+        model = sections[0] if sections else model
+    return list(model.model_fields)
+
+
+def _check_references(settings: Settings) -> None:
+    known = set(settings.providers)
+    missing = [
+        f"  models.{alias}: no provider `{target.split('/')[0]}` is configured; "
+        f"add providers.{target.split('/')[0]}.base_url"
+        for alias, ladder in settings.models.items()
+        for target in ladder
+        if target != "extractive" and target.split("/")[0] not in known
+    ]
+    if missing:
+        lines = "\n".join(missing)
+        raise ConfigError(f"the settings need {len(missing)} change(s):\n{lines}")

@@ -1,0 +1,112 @@
+"""PostgreSQL: pools under the app role, named queries from `.sql` files, numbered migrations."""
+
+import hashlib
+import importlib.resources
+import re
+from collections.abc import Iterable, Mapping
+from typing import Protocol
+
+import asyncpg
+
+from config.errors import ConfigError
+
+APP_ROLE = "naru_app"
+"""The service works under this role; `DATABASE_URL`'s user owns the tables."""
+
+_MIGRATION_LOCK = 0x6E617275  # "naru"
+_NAME = re.compile(r"^-- name: (\w+)$", re.MULTILINE)
+
+_ROLE = f"""
+DO $$ BEGIN
+    IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = '{APP_ROLE}') THEN
+        CREATE ROLE {APP_ROLE} NOLOGIN;
+    END IF;
+EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL;
+END $$;
+GRANT {APP_ROLE} TO CURRENT_USER;
+GRANT USAGE ON SCHEMA public TO {APP_ROLE};
+CREATE TABLE IF NOT EXISTS schema_migrations (
+    package    text NOT NULL,
+    number     integer NOT NULL,
+    checksum   text NOT NULL,
+    applied_at timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (package, number)
+);
+"""
+
+
+def load_queries(package: str, file: str) -> Mapping[str, str]:
+    """Return the statements of a `.sql` file by name (`-- name: find_client` above each)."""
+    text = (importlib.resources.files(package) / file).read_text(encoding="utf-8")
+    parts = _NAME.split(text)[1:]
+    return {name: body.strip() for name, body in zip(parts[::2], parts[1::2], strict=True)}
+
+
+class ConnectionSetup(Protocol):
+    """Sets up each new connection of a pool, its type codecs for one."""
+
+    async def __call__(self, con: asyncpg.Connection, /) -> None: ...  # noqa: D102
+
+
+async def open_pool(
+    url: str,
+    *,
+    size: int,
+    init: ConnectionSetup | None = None,
+) -> asyncpg.Pool:
+    """Return a pool whose connections work as `APP_ROLE`; `init` sets up each new connection."""
+    return await asyncpg.create_pool(
+        url,
+        min_size=1,
+        max_size=size,
+        init=init,
+        timeout=10,
+        command_timeout=60,
+        server_settings={"role": APP_ROLE, "application_name": "naru"},
+    )
+
+
+async def migrate(url: str, packages: Iterable[str]) -> list[str]:
+    """Apply every package's new `migrations/NNNN_title.sql`; return the names of those applied.
+
+    One transaction under an advisory lock: several processes may start at once, and a failed
+    migration leaves nothing behind.
+
+    Raises:
+        ConfigError: An applied migration's text has changed since.
+    """
+    connection = await asyncpg.connect(url, timeout=10)
+    applied: list[str] = []
+    try:
+        async with connection.transaction():
+            await connection.execute("SELECT pg_advisory_xact_lock($1)", _MIGRATION_LOCK)
+            await connection.execute(_ROLE)
+            for package in packages:
+                applied += await _migrate_package(connection, package)
+    finally:
+        await connection.close()
+    return applied
+
+
+async def _migrate_package(connection: asyncpg.Connection, package: str) -> list[str]:
+    rows = await connection.fetch(
+        "SELECT number, checksum FROM schema_migrations WHERE package = $1", package
+    )
+    known = {row["number"]: row["checksum"] for row in rows}
+    applied = []
+    folder = importlib.resources.files(package) / "migrations"
+    for file in sorted(folder.iterdir(), key=lambda entry: entry.name):
+        if not file.name.endswith(".sql"):
+            continue
+        number, text = int(file.name[:4]), file.read_text(encoding="utf-8")
+        checksum = hashlib.sha256(text.encode()).hexdigest()
+        if number not in known:
+            await connection.execute(text)
+            await connection.execute(
+                "INSERT INTO schema_migrations (package, number, checksum) VALUES ($1, $2, $3)",
+                *(package, number, checksum),
+            )
+            applied.append(f"{package}/{file.name}")
+        elif known[number] != checksum:
+            raise ConfigError(f"migration {package}/{file.name} was changed after it was applied")
+    return applied

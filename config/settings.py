@@ -1,0 +1,123 @@
+"""The settings' types and defaults. `config.load` reads them; nothing reads them at import."""
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import AnyHttpUrl, BaseModel, ConfigDict, Field, SecretStr, StringConstraints
+
+AliasName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:-]{0,127}$")]
+ProviderName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,63}$")]
+TargetName = Annotated[str, StringConstraints(pattern=r"^(extractive|[a-z0-9][a-z0-9-]*/\S+)$")]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, coerce_numbers_to_str=True)
+
+
+class ServerSettings(_Section):
+    """Where and how the HTTP service listens, and what it accepts."""
+
+    host: str = "127.0.0.1"
+    port: int = Field(default=8080, ge=1, le=65535)
+    workers: int = Field(default=1, ge=1, le=64)
+    max_body_bytes: int = Field(default=10_000_000, ge=1_000)
+    """Longest JSON body; a longer one is answered 413."""
+    max_file_bytes: int = Field(default=100_000_000, ge=1_000)
+    """Longest uploaded file; a longer one is answered 413."""
+    max_message_chars: int = Field(default=32_000, ge=1)
+    """Longest message to an agent; a longer one is answered 413."""
+    grace_s: float = Field(default=10.0, ge=0)
+    """How long open requests may go on after SIGTERM."""
+
+
+class DatabaseSettings(_Section):
+    """PostgreSQL with pgvector. Without a URL the embedded one is started."""
+
+    url: SecretStr | None = None
+    """The owner's URL; the service itself works under a role it creates. Also DATABASE_URL."""
+    pool_size: int = Field(default=10, ge=1, le=200)
+    """Connections per process."""
+
+
+class RedisSettings(_Section):
+    """Redis. Without a URL the embedded one is started."""
+
+    url: SecretStr | None = None
+    """Also REDIS_URL."""
+
+
+class AuthSettings(_Section):
+    """The tokens Naru issues."""
+
+    token_ttl_s: int = Field(default=900, ge=1, le=3600)
+    secret_key: SecretStr | None = None
+    """Encrypts signing keys at rest and keys the hashes of secrets; at least 32 characters."""
+    secret_key_file: Path | None = None
+    """Where to read it from instead; default `<data_dir>/secret.key`, made at first start."""
+
+
+class EmbeddingSettings(_Section):
+    """The embedding model: a packaged one, a folder, a model id, or an OpenAI-compatible URL."""
+
+    model: str = "all-MiniLM-L6-v2"
+    """`all-MiniLM-L6-v2` is carried by a wheel and needs no download."""
+    languages: tuple[str, ...] = ("en",)
+    """ISO 639-1 codes the model knows; in other languages only the lexical leg votes."""
+    url: AnyHttpUrl | None = None
+    """Base URL (`…/v1`) of an OpenAI-compatible embeddings API to use instead of a local model."""
+    api_key: SecretStr | None = None
+    timeout_s: float = Field(default=30.0, gt=0)
+
+
+class RetrievalSettings(_Section):
+    """How documents are cut and searched."""
+
+    top_k: int = Field(default=5, ge=1, le=50)
+    chunk_chars: int = Field(default=800, ge=100, le=8000)
+    parse_timeout_s: float = Field(default=120.0, gt=0)
+    """Longest time one document may take to parse."""
+
+
+class ProviderSettings(_Section):
+    """A hosted API, or any OpenAI-compatible server."""
+
+    base_url: AnyHttpUrl
+    """Up to and including `/v1`."""
+    api_key: SecretStr | None = None
+    connect_timeout_s: float = Field(default=5.0, gt=0)
+    first_byte_timeout_s: float = Field(default=60.0, gt=0)
+    idle_timeout_s: float = Field(default=30.0, gt=0)
+    """Longest silence between two parts of an answer."""
+    total_timeout_s: float = Field(default=600.0, gt=0)
+
+
+class SessionSettings(_Section):
+    """What of a conversation is given to the model again."""
+
+    history_tokens: int = Field(default=2000, ge=0)
+
+
+class Settings(_Section):
+    """Everything, as read from one YAML file and the environment (`NARU__SECTION__KEY`)."""
+
+    data_dir: Path = Path(".naru")
+    public_url: AnyHttpUrl | None = None
+    """Issuer and default audience of tokens; default `http://HOST:PORT`."""
+    server: ServerSettings = ServerSettings()
+    database: DatabaseSettings = DatabaseSettings()
+    redis: RedisSettings = RedisSettings()
+    auth: AuthSettings = AuthSettings()
+    embedding: EmbeddingSettings = EmbeddingSettings()
+    retrieval: RetrievalSettings = RetrievalSettings()
+    sessions: SessionSettings = SessionSettings()
+    providers: dict[ProviderName, ProviderSettings] = {}
+    models: dict[AliasName, Annotated[tuple[TargetName, ...], Field(min_length=1)]] = {}
+    """Alias -> ladder of targets: `extractive` or `provider/model`, tried in this order."""
+
+    @property
+    def issuer(self) -> str:
+        """Return the public URL without a trailing slash."""
+        if self.public_url:
+            return str(self.public_url).rstrip("/")
+        host = f"[{self.server.host}]" if ":" in self.server.host else self.server.host
+        return f"http://{host}:{self.server.port}"

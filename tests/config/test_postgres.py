@@ -1,0 +1,55 @@
+"""Migrations and pools against the real server."""
+
+import asyncio
+import sys
+from pathlib import Path
+
+import asyncpg
+import pytest
+
+from config import postgres
+from config.errors import ConfigError
+
+
+@pytest.fixture
+def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    folder = tmp_path / "migrated" / "migrations"
+    folder.mkdir(parents=True)
+    (folder.parent / "__init__.py").write_text("")
+    (folder / "0001_things.sql").write_text(
+        f"CREATE TABLE things (name text); GRANT SELECT ON things TO {postgres.APP_ROLE};"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "migrated", raising=False)
+    return folder
+
+
+async def test_migrations_apply_once_even_from_two_processes(
+    empty_database: str, package: Path
+) -> None:
+    both = await asyncio.gather(*(postgres.migrate(empty_database, ["migrated"]) for _ in range(2)))
+    assert sorted(both) == [[], ["migrated/0001_things.sql"]]
+
+
+async def test_a_failed_migration_leaves_nothing(empty_database: str, package: Path) -> None:
+    (package / "0002_broken.sql").write_text("CREATE TABLE half (a int); SELECT nonsense;")
+    with pytest.raises(asyncpg.UndefinedColumnError):
+        await postgres.migrate(empty_database, ["migrated"])
+    (package / "0002_broken.sql").unlink()
+    assert await postgres.migrate(empty_database, ["migrated"]) == ["migrated/0001_things.sql"]
+
+
+async def test_a_changed_migration_is_refused(empty_database: str, package: Path) -> None:
+    await postgres.migrate(empty_database, ["migrated"])
+    (package / "0001_things.sql").write_text("SELECT 1;")
+    with pytest.raises(ConfigError, match="was changed after it was applied"):
+        await postgres.migrate(empty_database, ["migrated"])
+
+
+async def test_the_pool_works_under_the_app_role(empty_database: str, package: Path) -> None:
+    await postgres.migrate(empty_database, ["migrated"])
+    async with await postgres.open_pool(empty_database, size=2) as pool:
+        assert await pool.fetchval("SELECT current_user::text") == postgres.APP_ROLE
+        assert await pool.fetch("SELECT * FROM things") == []
+        with pytest.raises(asyncpg.InsufficientPrivilegeError):
+            await pool.execute("DROP TABLE things")
