@@ -42,12 +42,10 @@ class Command:
     user: str | None = None
 
 
-def spawn(
-    command: Command, *, pass_fds: Sequence[int] = (), log: int | None = None
-) -> subprocess.Popen[bytes]:
-    """Start `command` on a tether: closing the returned process's `stdin` ends it.
+def tether_argv(command: Command, *, pass_fds: Sequence[int] = ()) -> list[str]:
+    """Return the arguments that run `command` on a tether: closing its standard input ends it.
 
-    `log` is a file descriptor for its standard output and error; None inherits ours.
+    Give the same `pass_fds` to whatever starts it, and let it lead a session of its own.
     """
     spec = {
         "argv": list(command.argv),
@@ -56,14 +54,12 @@ def spawn(
         "user": command.user,
         "pass_fds": list(pass_fds),
     }
-    return subprocess.Popen(
-        [sys.executable, "-m", "config.tether", json.dumps(spec)],
-        stdin=subprocess.PIPE,
-        stdout=log,
-        stderr=log,
-        start_new_session=True,
-        pass_fds=pass_fds,
-    )
+    return [sys.executable, "-P", "-m", "config.tether", json.dumps(spec)]
+
+
+def spawn(command: Command) -> subprocess.Popen[bytes]:
+    """Start `command` on a tether: closing the returned process's `stdin` ends it."""
+    return subprocess.Popen(tether_argv(command), stdin=subprocess.PIPE, start_new_session=True)
 
 
 def runtime_dir(data_dir: Path) -> Path:

@@ -14,6 +14,8 @@ from config.errors import ConfigError
 from config.settings import Settings
 
 DEFAULT_FILE = Path("naru.yaml")
+FILE_VARIABLE = "NARU_CONFIG"
+SOCKET_VARIABLE = "NARU_EMBEDDING_SOCKET"
 _PREFIX = "NARU__"
 _SHORT_NAMES = {
     "HOST": ("server", "host"),
@@ -29,15 +31,17 @@ _Tree = dict[str, Any]
 
 
 def load_settings(file: Path | None = None, environ: Mapping[str, str] | None = None) -> Settings:
-    """Return the settings from `file` (default `naru.yaml` when it exists) and the environment.
+    """Return the settings from a file and the environment.
 
+    The file is `file`, else the one NARU_CONFIG names, else `naru.yaml` when there is one.
     Order of precedence: `NARU__SECTION__KEY`, short names such as `PORT`, the file, the defaults.
 
     Raises:
         ConfigError: One line per fault, each with its path and what to write instead.
     """
     environ = os.environ if environ is None else environ
-    values = _read_file(file)
+    named = environ.get(FILE_VARIABLE)
+    values = _read_file(file or (Path(named) if named else None))
     for name, path in _SHORT_NAMES.items():
         if environ.get(name):
             _put(values, path, environ[name])
@@ -53,6 +57,18 @@ def load_settings(file: Path | None = None, environ: Mapping[str, str] | None = 
         raise ConfigError(f"the settings need {error.error_count()} change(s):\n{lines}") from None
     _check_references(settings)
     return settings
+
+
+def embedding_socket(environ: Mapping[str, str] | None = None) -> Path:
+    """Return where the embedding worker listens, as the parent process names it.
+
+    Raises:
+        ConfigError: This process was not started by `naru serve`.
+    """
+    path = (os.environ if environ is None else environ).get(SOCKET_VARIABLE)
+    if not path:
+        raise ConfigError(f"{SOCKET_VARIABLE} is not set: start the service with `naru serve`")
+    return Path(path)
 
 
 def _read_file(file: Path | None) -> _Tree:

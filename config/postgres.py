@@ -4,7 +4,7 @@ import hashlib
 import importlib.resources
 import re
 from collections.abc import Iterable, Mapping
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 import asyncpg
 
@@ -12,6 +12,9 @@ from config.errors import ConfigError
 
 APP_ROLE = "naru_app"
 """The service works under this role; `DATABASE_URL`'s user owns the tables."""
+
+Database: TypeAlias = "asyncpg.Pool | asyncpg.Connection"
+"""What a repository function works on: a pool, or one connection inside a transaction."""
 
 _MIGRATION_LOCK = 0x6E617275  # "naru"
 _NAME = re.compile(r"^-- name: (\w+)$", re.MULTILINE)

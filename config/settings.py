@@ -29,6 +29,13 @@ class ServerSettings(_Section):
     grace_s: float = Field(default=10.0, ge=0)
     """How long open requests may go on after SIGTERM."""
 
+    @property
+    def url(self) -> str:
+        """Return where this machine reaches the service, without a trailing slash."""
+        wildcards = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - read, not bound
+        host = wildcards.get(self.host, self.host)
+        return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
+
 
 class DatabaseSettings(_Section):
     """PostgreSQL with pgvector. Without a URL the embedded one is started."""
@@ -117,7 +124,4 @@ class Settings(_Section):
     @property
     def issuer(self) -> str:
         """Return the public URL without a trailing slash."""
-        if self.public_url:
-            return str(self.public_url).rstrip("/")
-        host = f"[{self.server.host}]" if ":" in self.server.host else self.server.host
-        return f"http://{host}:{self.server.port}"
+        return str(self.public_url).rstrip("/") if self.public_url else self.server.url

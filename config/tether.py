@@ -4,7 +4,8 @@
 
 The supervisor holds the other end of the pipe. However it dies, the kernel closes that end, so the
 command is always ended: first with its own stop signal, after the grace time with SIGKILL to its
-process group. PR_SET_PDEATHSIG covers the tether's own death on Linux. Standard library only.
+process group. SIGTERM does the same, and ends the grace time when it has begun. PR_SET_PDEATHSIG
+covers the tether's own death on Linux. Standard library only.
 """
 
 import contextlib
@@ -16,7 +17,6 @@ import select
 import signal
 import subprocess
 import sys
-import time
 from typing import TypedDict
 
 _PR_SET_PDEATHSIG = 1
@@ -93,13 +93,17 @@ def _wait_for_end(child: subprocess.Popen[bytes]) -> None:
 
 
 def _stop(child: subprocess.Popen[bytes], spec: Spec) -> None:
+    def kill(*_: object) -> None:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(child.pid, signal.SIGKILL)
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, kill)
     if child.poll() is None:
         child.send_signal(spec["stop_signal"])
-    deadline = time.monotonic() + spec["grace_s"]
     with contextlib.suppress(subprocess.TimeoutExpired):
-        child.wait(max(0.0, deadline - time.monotonic()))
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(child.pid, signal.SIGKILL)
+        child.wait(spec["grace_s"])
+    kill()
     child.wait()
 
 

@@ -1,0 +1,1 @@
+"""Agents: what they are, how a turn runs, what they cite."""

@@ -1,0 +1,64 @@
+"""Agents, per tenant, in PostgreSQL."""
+
+from typing import Annotated
+
+import asyncpg
+import msgspec
+from msgspec import Meta
+
+from config.postgres import Database, load_queries
+from config.scope import TenantScope
+from gateway.errors import NotFound
+
+_SQL = load_queries("gateway.agents", "queries.sql")
+
+
+class AgentDefinition(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What makes an agent: its words, its model alias, and the vector stores it answers from."""
+
+    name: Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9-]{0,63}$")]
+    instructions: str
+    model: str
+    vector_stores: tuple[str, ...]
+    top_k: Annotated[int, Meta(ge=1, le=50)] = 5
+
+
+class Agent(msgspec.Struct, frozen=True):
+    """An agent as stored; `created` is in seconds since 1970."""
+
+    definition: AgentDefinition
+    created: int
+
+
+async def save_agent(db: Database, tenant: str, definition: AgentDefinition) -> None:
+    """Create the tenant's agent, or replace the one of that name.
+
+    Raises:
+        msgspec.ValidationError: The definition breaks its own bounds.
+    """
+    text = msgspec.json.encode(definition)
+    msgspec.json.decode(text, type=AgentDefinition)
+    await db.execute(_SQL["save_agent"], tenant, definition.name, text.decode())
+
+
+async def find_agent(db: Database, scope: TenantScope, name: str) -> Agent:
+    """Return the caller's agent.
+
+    Raises:
+        NotFound: There is none of that name in the caller's tenant.
+    """
+    row = None if "\0" in name else await db.fetchrow(_SQL["find_agent"], scope.tenant, name)
+    if row is None:
+        raise NotFound(
+            f"no agent `{name[:64]}` here: `GET /v1/agents` lists them", code="agent_not_found"
+        )
+    return _agent(row)
+
+
+async def list_agents(db: Database, scope: TenantScope) -> list[Agent]:
+    """Return the tenant's agents by name."""
+    return [_agent(row) for row in await db.fetch(_SQL["list_agents"], scope.tenant)]
+
+
+def _agent(row: asyncpg.Record) -> Agent:
+    return Agent(msgspec.json.decode(row["definition"], type=AgentDefinition), row["created"])

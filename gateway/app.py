@@ -1,0 +1,124 @@
+"""The composition root: settings in, application out."""
+
+import importlib.metadata
+import importlib.resources
+import re
+import uuid
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from litestar import Litestar, Request, Router
+from litestar.config.app import AppConfig
+from litestar.datastructures import State
+from litestar.di import Provide
+from litestar.enums import MediaType
+from litestar.openapi import OpenAPIConfig
+from litestar.openapi.plugins import JsonRenderPlugin, OpenAPIRenderPlugin
+from litestar.openapi.spec import Components, SecurityScheme
+from litestar.types import Message, Scope
+
+from config.settings import Settings
+from gateway.errors import HANDLERS, InvalidRequest
+from gateway.guards import PUBLIC, authenticate, check_every_route_is_declared, provide_caller
+from gateway.lifespan import Services, open_services
+from gateway.routes import agents, chat, health, models, oauth, sessions, vector_stores
+from gateway.routes.files import files_router
+
+_REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
+_ESCAPED_NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
+
+
+def create_app(settings: Settings) -> Litestar:
+    """Return the application; its stores are opened when it starts."""
+
+    @asynccontextmanager
+    async def lifespan(app: Litestar) -> AsyncIterator[None]:
+        async with open_services(settings) as services:
+            app.state.services = services
+            yield
+
+    app = Litestar(
+        route_handlers=[
+            *(health.live, health.ready),
+            *oauth.HANDLERS,
+            *models.HANDLERS,
+            *chat.HANDLERS,
+            *agents.HANDLERS,
+            *sessions.HANDLERS,
+            files_router(settings.server.max_file_bytes),
+            vector_stores.ROUTER,
+        ],
+        guards=[authenticate],
+        dependencies={
+            "caller": Provide(provide_caller),
+            "services": Provide(_provide_services, sync_to_thread=False),
+        },
+        before_request=_check_text,
+        before_send=[_stamp],
+        exception_handlers=HANDLERS,
+        request_max_body_size=settings.server.max_body_bytes,
+        lifespan=[lifespan],
+        openapi_config=_openapi(settings.issuer),
+        on_app_init=[_without_logging],
+    )
+    check_every_route_is_declared(app)
+    return app
+
+
+def _without_logging(config: AppConfig) -> AppConfig:
+    """The process configures logging, not the application."""
+    config.logging_config = None
+    return config
+
+
+def _provide_services(state: State) -> Services:
+    services: Services = state.services
+    return services
+
+
+async def _check_text(request: Request[Any, Any, Any]) -> None:
+    """Refuse what no store can hold: bytes that are not UTF-8, and NUL characters."""
+    if request.method not in ("POST", "PUT", "PATCH") or request.route_handler.opt.get("multipart"):
+        return
+    if request.url.path.startswith("/oauth/"):
+        return
+    body = await request.body()
+    try:
+        body.isascii() or body.decode()
+    except UnicodeDecodeError as error:
+        raise InvalidRequest(f"the body is not UTF-8 (byte {error.start})") from None
+    if _ESCAPED_NUL.search(body):
+        raise InvalidRequest("the body holds a NUL character (\\u0000): remove it")
+
+
+async def _stamp(message: Message, scope: Scope) -> None:
+    """Put `x-request-id` on every answer: the client's own where it is harmless."""
+    if message["type"] != "http.response.start":
+        return
+    given = next((value for name, value in scope["headers"] if name == b"x-request-id"), b"")
+    request_id = given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex.encode()
+    message["headers"] = [*message["headers"], (b"x-request-id", request_id)]
+
+
+class _Page(OpenAPIRenderPlugin):
+    """A page of ours: the framework's load scripts from elsewhere."""
+
+    def render(self, request: Request[Any, Any, Any], openapi_schema: dict[str, Any]) -> bytes:
+        del request, openapi_schema
+        return (importlib.resources.files("gateway.routes") / "schema.html").read_bytes()
+
+
+def _openapi(issuer: str) -> OpenAPIConfig:
+    bearer = SecurityScheme(
+        type="http", scheme="bearer", description="An access token, or an API key `sk-naru-…`"
+    )
+    return OpenAPIConfig(
+        title="Naru",
+        version=importlib.metadata.version("naru-gateway"),
+        description=f"The gateway at {issuer}",
+        components=Components(security_schemes={"bearer": bearer}),
+        security=[{"bearer": []}],
+        render_plugins=[_Page(path="/", media_type=MediaType.HTML), JsonRenderPlugin()],
+        openapi_router=Router("/schema", route_handlers=[], opt=PUBLIC),
+    )

@@ -1,0 +1,247 @@
+"""Errors and their answers: one tree, one table from exception to status and body.
+
+    GatewayError
+    ├── InvalidRequest      400  the caller must change the request
+    ├── NotFound            404  unknown, or another's
+    ├── TooLarge            413  longer than a limit the message names
+    ├── Overloaded          429  an upstream's own limit; Retry-After is passed on
+    ├── UpstreamError       502  a target answered nonsense or refused us
+    │   ├── UpstreamRefused      the caller's own 4xx, from the upstream
+    │   ├── UpstreamTimeout 504  a target was silent too long
+    │   └── UpstreamInterrupted  a stream broke off after its first content
+    └── Unavailable         503  we, or the store, can't serve now
+
+Errors of `auth` and `rag`, of the store's driver and of Litestar are mapped in `_TABLE`.
+"""
+
+import logging
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import asyncpg
+import msgspec
+from litestar import MediaType, Request, Response
+from litestar.exceptions import HTTPException, ValidationException
+from litestar.exceptions.http_exceptions import RequestEntityTooLarge
+from litestar.types import ExceptionHandlersMap
+
+import auth
+import rag
+from gateway.openai.errors import ErrorBody, ErrorObject
+
+_log = logging.getLogger(__name__)
+_AT = re.compile(r" - at `\$\.?(.*)`$")
+_STORE_DOWN = (
+    asyncpg.PostgresConnectionError,
+    asyncpg.CannotConnectNowError,
+    asyncpg.TooManyConnectionsError,
+    asyncpg.AdminShutdownError,
+    asyncpg.CrashShutdownError,
+    asyncpg.InterfaceError,
+    OSError,
+    TimeoutError,
+)
+
+
+class GatewayError(Exception):
+    """Root of the gateway's own errors.
+
+    Attributes:
+        status: HTTP status.
+        type: OpenAI's error type.
+        param: Path of the field at fault, or None.
+        code: Stable name of the fault, or None.
+        headers: Headers of the answer.
+    """
+
+    status = 500
+    type = "server_error"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        param: str | None = None,
+        code: str | None = None,
+        headers: dict[str, str] | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.param = param
+        self.code = code
+        self.headers = headers or {}
+
+
+class InvalidRequest(GatewayError):
+    """400: the message says what to change."""
+
+    status = 400
+    type = "invalid_request_error"
+
+
+class NotFound(InvalidRequest):
+    """404: the same for what does not exist and for what is another's."""
+
+    status = 404
+
+
+class TooLarge(InvalidRequest):
+    """413: the message names the limit."""
+
+    status = 413
+
+
+class Overloaded(GatewayError):
+    """429 from an upstream, with its Retry-After."""
+
+    status = 429
+    type = "rate_limit_error"
+
+
+class UpstreamError(GatewayError):
+    """502: a target failed before its first content byte."""
+
+    status = 502
+    type = "upstream_error"
+
+
+class UpstreamRefused(UpstreamError):
+    """The upstream's 4xx about the caller's own request, passed on with its status."""
+
+    type = "invalid_request_error"
+
+    def __init__(self, status: int, message: str, *, param: str | None, code: str | None) -> None:
+        super().__init__(message, param=param, code=code)
+        self.status = status
+
+
+class UpstreamTimeout(UpstreamError):
+    """504: a target stayed silent longer than its timeout."""
+
+    status = 504
+
+
+class UpstreamInterrupted(UpstreamError):
+    """A stream ended after its first content and before its end."""
+
+
+class Unavailable(GatewayError):
+    """503: try again after `Retry-After`."""
+
+    status = 503
+    type = "service_unavailable"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What an exception becomes on the wire."""
+
+    status: int
+    error: ErrorObject
+    headers: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def body(self) -> ErrorBody:
+        """Return the OpenAI error body."""
+        return ErrorBody(self.error)
+
+
+def describe(error: Exception) -> Answer:
+    """Return the answer for any exception."""
+    for kind, answer in _TABLE:
+        if isinstance(error, kind):
+            return answer(error)
+    _log.error("unexpected error", exc_info=error)
+    return Answer(500, ErrorObject("internal error", "server_error", None, None))
+
+
+def _gateway(error: GatewayError) -> Answer:
+    fault = ErrorObject(error.message, error.type, error.param, error.code)
+    return Answer(error.status, fault, error.headers)
+
+
+def _missing(error: rag.NotFound) -> Answer:
+    return Answer(404, ErrorObject(str(error), "invalid_request_error", None, "not_found"))
+
+
+def _auth(error: auth.AuthError) -> Answer:
+    status = 403 if isinstance(error, auth.InsufficientScope) else 401
+    kind = "permission_error" if status == 403 else "authentication_error"
+    return Answer(status, ErrorObject(str(error), kind, None, error.code))
+
+
+def _validation(error: ValidationException) -> Answer:
+    faults = error.extra if isinstance(error.extra, list) else []
+    fault = faults[0] if faults else {}
+    param = fault.get("key")
+    message = fault.get("message", error.detail)
+    if fault.get("source") == "body" and param == "data":
+        param = None
+        message = "a JSON object is required as body" if message == "'data'" else message
+    prefix = f"{param}: " if param else ""
+    return Answer(400, ErrorObject(prefix + message, "invalid_request_error", param, None))
+
+
+def _decoding(error: Exception) -> Answer:
+    message = str(error)
+    found = _AT.search(message)
+    param = found.group(1) if found and found.group(1) else None
+    message = _AT.sub("", message)
+    prefix = f"{param}: " if param else ""
+    return Answer(400, ErrorObject(prefix + message, "invalid_request_error", param, None))
+
+
+def _http(error: HTTPException) -> Answer:
+    headers = dict(error.headers or {})
+    kind = "server_error" if error.status_code >= 500 else "invalid_request_error"
+    return Answer(error.status_code, ErrorObject(error.detail, kind, None, None), headers)
+
+
+def _no_embedding(_: rag.EmbedderUnavailable) -> Answer:
+    message = "the embedding model can't be reached at the moment; try again"
+    fault = ErrorObject(message, "service_unavailable", None, "embedding_unavailable")
+    return Answer(503, fault, {"retry-after": "1"})
+
+
+def _unavailable(error: Exception) -> Answer:
+    _log.warning("the store can't be reached: %s", type(error).__name__)
+    message = "the store can't be reached at the moment; try again"
+    fault = ErrorObject(message, "service_unavailable", None, "store_unavailable")
+    return Answer(503, fault, {"retry-after": "1"})
+
+
+_TABLE: tuple[
+    tuple[type[Exception] | tuple[type[Exception], ...], Callable[[Any], Answer]], ...
+] = (
+    (GatewayError, _gateway),
+    (auth.AuthError, _auth),
+    (rag.NotFound, _missing),
+    (rag.EmbedderUnavailable, _no_embedding),
+    (ValidationException, _validation),
+    ((msgspec.ValidationError, msgspec.DecodeError), _decoding),
+    (HTTPException, _http),
+    (_STORE_DOWN, _unavailable),
+)
+
+
+def _respond(request: Request[Any, Any, Any], error: Exception) -> Response[ErrorBody]:
+    if isinstance(error, RequestEntityTooLarge):
+        limit = request.route_handler.resolve_request_max_body_size()
+        error = TooLarge(f"the body is over the limit of {limit:,} bytes", code="body_too_large")
+    answer = describe(error)
+    headers = answer.headers
+    if isinstance(error, auth.AuthError):
+        metadata = f"{request.app.state.services.issuer}/.well-known/oauth-protected-resource"
+        headers = headers | {"www-authenticate": error.challenge(metadata)}
+    return Response(
+        answer.body,
+        status_code=answer.status,
+        headers=headers,
+        media_type=MediaType.JSON,
+    )
+
+
+HANDLERS: ExceptionHandlersMap = {Exception: _respond, HTTPException: _respond}
+"""For `Litestar(exception_handlers=…)`."""

@@ -1,0 +1,1 @@
+"""Generation: targets, and the ladder that is a target made of targets."""

@@ -1,0 +1,63 @@
+"""Which target a model's name means: an alias of the settings, or `provider/model`."""
+
+from collections.abc import Mapping, Sequence
+
+import aiohttp
+
+from config.settings import ProviderSettings
+from gateway.generation import extractive
+from gateway.generation.extractive import Extractive
+from gateway.generation.hosted import Hosted
+from gateway.generation.ladder import Ladder
+from gateway.generation.target import Target
+from rag import Embedder
+
+DEFAULT_ALIAS = "default"
+_OPENAI_DEFAULT = "openai/gpt-4o-mini"
+
+
+class Models:
+    """Aliases and providers, resolved to targets.
+
+    The alias `default` exists always: unless the settings name its ladder, it is OpenAI's small
+    model where that provider is configured, with the extractive engine as the last rung.
+    """
+
+    def __init__(
+        self,
+        aliases: Mapping[str, Sequence[str]],
+        providers: Mapping[str, ProviderSettings],
+        http: aiohttp.ClientSession,
+        embedder: Embedder,
+    ) -> None:
+        self._providers = providers
+        self._http = http
+        self._extractive = Extractive(embedder)
+        named = {DEFAULT_ALIAS: _default_ladder(providers), **aliases}
+        self._aliases = {
+            alias: Ladder(alias, [self._target(name) for name in ladder])
+            for alias, ladder in named.items()
+        }
+
+    def names(self) -> list[str]:
+        """Return the aliases, sorted."""
+        return sorted(self._aliases)
+
+    def find(self, name: str) -> Target | None:
+        """Return the target that `name` means, or None when there is none."""
+        if alias := self._aliases.get(name):
+            return alias
+        provider, _, model = name.partition("/")
+        if model and provider in self._providers:
+            return self._target(name)
+        return None
+
+    def _target(self, name: str) -> Target:
+        if name == extractive.NAME:
+            return self._extractive
+        provider, _, model = name.partition("/")
+        return Hosted(self._http, provider, self._providers[provider], model)
+
+
+def _default_ladder(providers: Mapping[str, ProviderSettings]) -> Sequence[str]:
+    return [_OPENAI_DEFAULT, extractive.NAME] if "openai" in providers else [extractive.NAME]

@@ -1,0 +1,65 @@
+"""Authentication, attached to handlers: without a declared scope a route does not start.
+
+A handler says `opt=needs("inference")` or `opt=PUBLIC`; one guard of the whole application reads it
+(decision 10: never by path patterns).
+"""
+
+from typing import Any
+
+from litestar import Litestar
+from litestar.connection import ASGIConnection, Request
+from litestar.handlers import BaseRouteHandler, HTTPRouteHandler
+
+from auth import require
+from config.scope import SCOPES, TenantScope
+
+_SCOPE = "needed_scope"
+_VERIFIED = "naru_tenant_scope"
+_UNDECLARED = "admin"
+
+PUBLIC: dict[str, Any] = {_SCOPE: None}
+"""For handlers that anybody may call."""
+
+
+def needs(scope: str) -> dict[str, Any]:
+    """Return the `opt` of a handler that demands `scope`."""
+    if scope not in SCOPES:
+        raise ValueError(f"unknown scope {scope}")
+    return {_SCOPE: scope}
+
+
+async def authenticate(
+    connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler
+) -> None:
+    """Verify the caller's token or key and its scope; every handler passes here."""
+    needed = handler.opt.get(_SCOPE, _UNDECLARED)
+    if needed is None:
+        return
+    verifier = connection.app.state.services.verifier
+    scope = await verifier.verify(connection.headers.get("authorization"))
+    require(scope, needed)
+    connection.scope[_VERIFIED] = scope  # type: ignore[literal-required]
+
+
+async def provide_caller(request: Request[Any, Any, Any]) -> TenantScope:
+    """Return the verified caller, for handlers that ask for `caller`."""
+    verified: TenantScope = request.scope[_VERIFIED]  # type: ignore[literal-required]
+    return verified
+
+
+def check_every_route_is_declared(app: Litestar) -> None:
+    """Refuse to start with a route that says neither its scope nor that it is public.
+
+    Raises:
+        RuntimeError: Names the routes.
+    """
+    missing = [
+        f"{sorted(handler.http_methods)} {route.path}"
+        for route in app.routes
+        for handler in getattr(route, "route_handlers", [])
+        if isinstance(handler, HTTPRouteHandler)
+        and _SCOPE not in handler.opt
+        and set(handler.http_methods) != {"OPTIONS"}
+    ]
+    if missing:
+        raise RuntimeError(f"these routes declare no scope: {missing}")

@@ -1,0 +1,80 @@
+"""What a web worker opens at start and closes, in reverse, at its end."""
+
+import os
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import aiohttp
+import asyncpg
+import redis.asyncio
+
+from auth import AuthorizationServer, SecretBox, SigningKeys, Verifier
+from config.postgres import open_pool
+from config.settings import ServerSettings, Settings
+from gateway.agents.run import Agents
+from gateway.generation.models import Models
+from gateway.sessions.store import Sessions
+from rag import Embedder, open_embedder
+
+EMBEDDING_SOCKET = "NARU_EMBEDDING_SOCKET"
+"""Environment variable: where the embedding worker listens."""
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """Everything a route may call."""
+
+    issuer: str
+    limits: ServerSettings
+    pool: asyncpg.Pool
+    redis: "redis.asyncio.Redis"
+    keys: SigningKeys
+    authorization: AuthorizationServer
+    verifier: Verifier
+    embedder: Embedder
+    models: Models
+    sessions: Sessions
+    agents: Agents
+
+
+@asynccontextmanager
+async def open_services(settings: Settings) -> AsyncIterator[Services]:
+    """Open the stores and the clients of the other processes."""
+    if settings.database.url is None or settings.redis.url is None:
+        raise RuntimeError("a web worker is started by `naru serve`, which names the stores")
+    async with AsyncExitStack() as stack:
+        url = settings.database.url.get_secret_value()
+        pool = await stack.enter_async_context(
+            await open_pool(url, size=settings.database.pool_size)
+        )
+        cache = redis.asyncio.from_url(
+            settings.redis.url.get_secret_value(), socket_timeout=1.0, socket_connect_timeout=1.0
+        )
+        stack.push_async_callback(cache.aclose)
+        box = SecretBox.load(settings.auth, settings.data_dir)
+        keys = await SigningKeys.load(pool, box)
+        embedder = open_embedder(settings.embedding, Path(os.environ.get(EMBEDDING_SOCKET, "")))
+        stack.push_async_callback(embedder.close)
+        http = await stack.enter_async_context(
+            aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0), auto_decompress=True)
+        )
+        models = Models(settings.models, settings.providers, http, embedder)
+        sessions = Sessions(pool)
+        issuer = settings.issuer
+        yield Services(
+            issuer=issuer,
+            limits=settings.server,
+            pool=pool,
+            redis=cache,
+            keys=keys,
+            authorization=AuthorizationServer(
+                pool, box, keys, issuer=issuer, audience=issuer, ttl_s=settings.auth.token_ttl_s
+            ),
+            verifier=Verifier(pool, box, keys, issuer=issuer, audience=issuer),
+            embedder=embedder,
+            models=models,
+            sessions=sessions,
+            agents=Agents(pool, embedder, models, sessions, settings.sessions),
+        )

@@ -1,0 +1,97 @@
+"""Agents and sessions on the wire: Naru's own contract."""
+
+from typing import Literal
+
+import msgspec
+
+from gateway.openai.chat import Usage
+from gateway.openai.references import Reference
+
+
+class AgentMessage(msgspec.Struct, forbid_unknown_fields=True):
+    """Body of `POST /v1/agents/{name}/chat`.
+
+    Without a `session_id` a new session is made; its id stands in the answer.
+    """
+
+    message: str
+    session_id: str | None = None
+    stream: bool | None = None
+
+
+class AgentReply(msgspec.Struct):
+    """An agent's answer; `[n]` in `response` is the reference whose `index` is n.
+
+    `answered` is false when the documents do not hold the answer; `references` is empty then.
+    """
+
+    response: str
+    references: list[Reference]
+    session_id: str
+    message_id: str
+    agent: str
+    model: str
+    answered: bool
+    usage: Usage
+    created: int
+
+
+class AgentObject(msgspec.Struct):
+    """An agent."""
+
+    name: str
+    instructions: str
+    model: str
+    vector_stores: list[str]
+    top_k: int
+    created: int
+    object: Literal["agent"] = "agent"
+
+
+class AgentList(msgspec.Struct):
+    """What `GET /v1/agents` answers."""
+
+    data: list[AgentObject]
+    object: Literal["list"] = "list"
+
+
+class SessionEvent(msgspec.Struct, tag="session"):
+    """First event of a stream."""
+
+    session_id: str
+
+
+class FoundPassage(msgspec.Struct):
+    """A passage the answer may rest on."""
+
+    source: str
+    page: int | None
+    score: float
+    chunk_id: str
+
+
+class RetrievalEvent(msgspec.Struct, tag="retrieval"):
+    """What was found."""
+
+    passages: list[FoundPassage]
+
+
+class DeltaEvent(msgspec.Struct, tag="delta"):
+    """A part of the response."""
+
+    text: str
+
+
+class CitationEvent(msgspec.Struct, tag="citation"):
+    """A reference of the response."""
+
+    reference: Reference
+
+
+class DoneEvent(msgspec.Struct, tag="done"):
+    """Last event: the whole reply."""
+
+    reply: AgentReply
+
+
+AgentEvent = SessionEvent | RetrievalEvent | DeltaEvent | CitationEvent | DoneEvent

@@ -1,0 +1,155 @@
+"""Chat completions: what comes in and what goes out.
+
+OpenAI API reference, `POST /v1/chat/completions`. Absent fields stay absent (`UNSET`).
+"""
+
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import UNSET, Meta, UnsetType
+
+from gateway.openai.references import Reference
+
+
+class StreamOptions(msgspec.Struct):
+    """Options of a streamed answer."""
+
+    include_usage: bool | None = None
+
+
+class ChatRequest(msgspec.Struct):
+    """The fields the gateway itself reads; a hosted upstream judges the others."""
+
+    model: str
+    messages: Annotated[list[dict[str, Any]], Meta(min_length=1)]
+    stream: bool | None = None
+    stream_options: StreamOptions | None = None
+
+
+class TextPart(msgspec.Struct, tag_field="type", tag="text"):
+    """A part of a message's content."""
+
+    text: str
+
+
+class Message(msgspec.Struct):
+    """A message to an agent: text only."""
+
+    role: Literal["system", "developer", "user", "assistant"]
+    content: str | Annotated[list[TextPart], Meta(min_length=1)]
+    name: str | None = None
+
+    @property
+    def text(self) -> str:
+        """Return the content as one string."""
+        if isinstance(self.content, str):
+            return self.content
+        return "\n".join(part.text for part in self.content)
+
+
+class TextFormat(msgspec.Struct, forbid_unknown_fields=True):
+    """The only response format an agent has."""
+
+    type: Literal["text"]
+
+
+class AgentChatRequest(msgspec.Struct, forbid_unknown_fields=True):
+    """A chat completion asked of an agent: any other field is refused by name."""
+
+    model: str
+    messages: Annotated[list[Message], Meta(min_length=1)]
+    stream: bool | None = None
+    stream_options: StreamOptions | None = None
+    session_id: str | None = None
+    temperature: Annotated[float, Meta(ge=0, le=2)] | None = None
+    top_p: Annotated[float, Meta(ge=0, le=1)] | None = None
+    max_tokens: Annotated[int, Meta(ge=1)] | None = None
+    max_completion_tokens: Annotated[int, Meta(ge=1)] | None = None
+    seed: int | None = None
+    stop: str | list[str] | None = None
+    presence_penalty: Annotated[float, Meta(ge=-2, le=2)] | None = None
+    frequency_penalty: Annotated[float, Meta(ge=-2, le=2)] | None = None
+    n: Literal[1] | None = None
+    response_format: TextFormat | None = None
+    user: str | None = None
+    metadata: dict[str, str] | None = None
+    store: bool | None = None
+
+    def sampling(self) -> dict[str, Any]:
+        """Return the fields that a model behind the agent is given."""
+        names = (
+            *("temperature", "top_p", "max_tokens", "max_completion_tokens", "seed", "stop"),
+            *("presence_penalty", "frequency_penalty"),
+        )
+        values = {name: getattr(self, name) for name in names}
+        return {name: value for name, value in values.items() if value is not None}
+
+
+class Usage(msgspec.Struct):
+    """Token counts."""
+
+    prompt_tokens: int
+    completion_tokens: int
+    total_tokens: int
+
+
+class AnswerMessage(msgspec.Struct):
+    """The assistant's message. `refusal` is required by OpenAI's schema, and null."""
+
+    content: str | None
+    role: Literal["assistant"] = "assistant"
+    refusal: None = None
+
+
+class Choice(msgspec.Struct):
+    """One answer. `logprobs` is required by OpenAI's schema, and null."""
+
+    message: AnswerMessage
+    finish_reason: str
+    index: int = 0
+    logprobs: None = None
+
+
+class ChatCompletion(msgspec.Struct):
+    """A whole answer; `references` and `session_id` are Naru's, on agents."""
+
+    id: str
+    created: int
+    model: str
+    choices: list[Choice]
+    usage: Usage
+    object: Literal["chat.completion"] = "chat.completion"
+    references: list[Reference] | UnsetType = UNSET
+    session_id: str | UnsetType = UNSET
+
+
+class Delta(msgspec.Struct):
+    """What a chunk adds."""
+
+    role: str | UnsetType = UNSET
+    content: str | UnsetType = UNSET
+
+
+class ChunkChoice(msgspec.Struct):
+    """One answer's part in a chunk."""
+
+    delta: Delta
+    finish_reason: str | None = None
+    index: int = 0
+    logprobs: None = None
+
+
+class ChatChunk(msgspec.Struct):
+    """A part of a streamed answer.
+
+    `usage` is absent unless asked for; then null on every chunk but the last.
+    """
+
+    id: str
+    created: int
+    model: str
+    choices: list[ChunkChoice]
+    object: Literal["chat.completion.chunk"] = "chat.completion.chunk"
+    usage: Usage | UnsetType | None = UNSET
+    references: list[Reference] | UnsetType = UNSET
+    session_id: str | UnsetType = UNSET

@@ -1,0 +1,133 @@
+"""An agent behind OpenAI's chat completions: the same turn, told in OpenAI's shape."""
+
+import time
+import uuid
+from collections.abc import AsyncGenerator
+
+import msgspec
+from litestar import Response
+from msgspec import UNSET
+
+from auth import require
+from config.scope import TenantScope
+from gateway.agents.registry import AgentDefinition
+from gateway.agents.run import AgentAnswer, LiveAnswer, Question
+from gateway.errors import InvalidRequest, TooLarge
+from gateway.lifespan import Services
+from gateway.openai.chat import (
+    AgentChatRequest,
+    AnswerMessage,
+    ChatChunk,
+    ChatCompletion,
+    Choice,
+    ChunkChoice,
+    Delta,
+    Usage,
+)
+from gateway.sessions.store import check_session_id
+from gateway.sse import EventStream, data
+
+
+async def complete_as_agent(
+    agent: AgentDefinition,
+    asked: AgentChatRequest,
+    caller: TenantScope,
+    services: Services,
+    session_id: str | None,
+) -> Response[ChatCompletion]:
+    """Run the agent's turn and answer as a chat completion, streamed or not."""
+    require(caller, "agents")
+    question = _question(asked, services.limits.max_message_chars, session_id)
+    if not asked.stream:
+        answer = await services.agents.answer(caller, agent, question)
+        return Response(_completion(answer, session_id))
+    live = await services.agents.stream(caller, agent, question)
+    with_usage = bool(asked.stream_options and asked.stream_options.include_usage)
+    return EventStream(_frames(live, session_id, with_usage=with_usage))
+
+
+def check_message(text: str, limit: int, param: str) -> str:
+    """Return the message to an agent.
+
+    Raises:
+        InvalidRequest: It is empty.
+        TooLarge: It is over the limit.
+    """
+    if not text.strip():
+        raise InvalidRequest(f"{param}: write a question; it is empty", param=param)
+    if len(text) > limit:
+        raise TooLarge(
+            f"{param}: {len(text):,} characters are over the limit of {limit:,}",
+            param=param,
+            code="message_too_long",
+        )
+    return text
+
+
+def _question(asked: AgentChatRequest, limit: int, session_id: str | None) -> Question:
+    *given, last = asked.messages
+    if last.role != "user":
+        raise InvalidRequest("messages: the last one must be the user's", param="messages")
+    return Question(
+        text=check_message(last.text, limit, "messages"),
+        session_id=None if session_id is None else check_session_id(session_id),
+        given=[{"role": message.role, "content": message.text} for message in given],
+        sampling=asked.sampling(),
+    )
+
+
+def _completion(answer: AgentAnswer, session_id: str | None) -> ChatCompletion:
+    return ChatCompletion(
+        id=_completion_id(),
+        created=int(time.time()),
+        model=answer.model,
+        choices=[Choice(AnswerMessage(answer.text), answer.finish_reason)],
+        usage=answer.usage,
+        references=answer.references,
+        session_id=UNSET if session_id is None else session_id,
+    )
+
+
+def _completion_id() -> str:
+    return f"chatcmpl-{uuid.uuid4().hex}"
+
+
+async def _frames(
+    live: LiveAnswer, session_id: str | None, *, with_usage: bool
+) -> AsyncGenerator[bytes, None]:
+    template = ChatChunk(
+        id=_completion_id(),
+        created=int(time.time()),
+        model=live.target,
+        choices=[],
+        usage=None if with_usage else UNSET,
+        session_id=UNSET if session_id is None else session_id,
+    )
+    yield _chunk(template, Delta(role="assistant", content=""))
+    try:
+        async for part in live.parts:
+            if isinstance(part, str):
+                yield _chunk(template, Delta(content=part))
+            else:
+                yield _last_chunk(template, part)
+                if with_usage:
+                    yield _usage_chunk(template, part.usage)
+    finally:
+        await live.parts.aclose()
+
+
+def _chunk(template: ChatChunk, delta: Delta) -> bytes:
+    return _frame(msgspec.structs.replace(template, choices=[ChunkChoice(delta)]))
+
+
+def _last_chunk(template: ChatChunk, answer: AgentAnswer) -> bytes:
+    choices = [ChunkChoice(Delta(), answer.finish_reason)]
+    return _frame(msgspec.structs.replace(template, choices=choices, references=answer.references))
+
+
+def _usage_chunk(template: ChatChunk, usage: Usage) -> bytes:
+    return _frame(msgspec.structs.replace(template, usage=usage))
+
+
+def _frame(chunk: ChatChunk) -> bytes:
+    return data(msgspec.json.encode(chunk))

@@ -1,0 +1,139 @@
+"""`/v1/agents`: what product teams call."""
+
+import time
+from collections.abc import AsyncGenerator
+
+import msgspec
+from litestar import Response, get, post
+
+from config.scope import TenantScope
+from gateway.agents.registry import Agent, find_agent, list_agents
+from gateway.agents.run import AgentAnswer, LiveAnswer, Question
+from gateway.guards import needs
+from gateway.lifespan import Services
+from gateway.openai.agents import (
+    AgentEvent,
+    AgentList,
+    AgentMessage,
+    AgentObject,
+    AgentReply,
+    CitationEvent,
+    DeltaEvent,
+    DoneEvent,
+    FoundPassage,
+    RetrievalEvent,
+    SessionEvent,
+)
+from gateway.openai.chat import AgentChatRequest, ChatCompletion
+from gateway.routes.agent_completions import check_message, complete_as_agent
+from gateway.sessions.store import check_session_id, new_session_id
+from gateway.sse import EventStream, event
+
+
+@get("/v1/agents", opt=needs("agents"), tags=["agents"], operation_id="list_agents")
+async def list_all(caller: TenantScope, services: Services) -> AgentList:
+    """List the tenant's agents."""
+    return AgentList([_object(agent) for agent in await list_agents(services.pool, caller)])
+
+
+@get("/v1/agents/{name:str}", opt=needs("agents"), tags=["agents"], operation_id="get_agent")
+async def get_one(name: str, caller: TenantScope, services: Services) -> AgentObject:
+    """Return one agent."""
+    return _object(await find_agent(services.pool, caller, name))
+
+
+@post(
+    "/v1/agents/{name:str}/chat",
+    opt=needs("agents"),
+    status_code=200,
+    tags=["agents"],
+    operation_id="chat_with_agent",
+)
+async def chat(
+    name: str, data: AgentMessage, caller: TenantScope, services: Services
+) -> Response[AgentReply]:
+    """Ask an agent; with `stream` the answer comes as typed events."""
+    agent = (await find_agent(services.pool, caller, name)).definition
+    text = check_message(data.message, services.limits.max_message_chars, "message")
+    session_id = _session_id(data.session_id)
+    question = Question(text, session_id)
+    if not data.stream:
+        answer = await services.agents.answer(caller, agent, question)
+        return Response(_reply(answer, agent.name, session_id))
+    live = await services.agents.stream(caller, agent, question)
+    return EventStream(_frames(live, agent.name, session_id), on_error=_error_frame)
+
+
+@post(
+    "/v1/agents/{name:str}/chat/completions",
+    opt=needs("agents"),
+    status_code=200,
+    tags=["agents"],
+    operation_id="create_agent_completion",
+)
+async def chat_completions(
+    name: str, data: AgentChatRequest, caller: TenantScope, services: Services
+) -> Response[ChatCompletion]:
+    """Ask an agent in OpenAI's shape; the answer carries `session_id` and `references`."""
+    agent = await find_agent(services.pool, caller, name)
+    session_id = _session_id(data.session_id)
+    return await complete_as_agent(agent.definition, data, caller, services, session_id)
+
+
+def _session_id(given: str | None) -> str:
+    return new_session_id() if given is None else check_session_id(given)
+
+
+def _object(agent: Agent) -> AgentObject:
+    definition = agent.definition
+    return AgentObject(
+        name=definition.name,
+        instructions=definition.instructions,
+        model=definition.model,
+        vector_stores=list(definition.vector_stores),
+        top_k=definition.top_k,
+        created=agent.created,
+    )
+
+
+def _reply(answer: AgentAnswer, agent: str, session_id: str) -> AgentReply:
+    return AgentReply(
+        response=answer.text,
+        references=answer.references,
+        session_id=session_id,
+        message_id=answer.message_id,
+        agent=agent,
+        model=answer.model,
+        answered=answer.answered,
+        usage=answer.usage,
+        created=int(time.time()),
+    )
+
+
+async def _frames(live: LiveAnswer, agent: str, session_id: str) -> AsyncGenerator[bytes, None]:
+    yield _frame(SessionEvent(session_id))
+    passages = live.retrieval.passages
+    found = [FoundPassage(p.source, p.page, round(p.score, 4), p.chunk_id) for p in passages]
+    yield _frame(RetrievalEvent(found))
+    try:
+        async for part in live.parts:
+            if isinstance(part, str):
+                yield _frame(DeltaEvent(part))
+                continue
+            for reference in part.references:
+                yield _frame(CitationEvent(reference))
+            yield _frame(DoneEvent(_reply(part, agent, session_id)))
+    finally:
+        await live.parts.aclose()
+
+
+def _frame(value: AgentEvent) -> bytes:
+    name = type(value).__struct_config__.tag
+    return event(str(name), msgspec.json.encode(value))
+
+
+def _error_frame(payload: bytes) -> bytes:
+    return event("error", b'{"type":"error",' + payload.removeprefix(b"{"))
+
+
+HANDLERS = [list_all, get_one, chat, chat_completions]

@@ -1,0 +1,51 @@
+"""`/v1/models`: aliases and agents the caller may use."""
+
+from litestar import get
+
+from config.scope import TenantScope
+from gateway.agents.registry import list_agents
+from gateway.errors import NotFound
+from gateway.guards import needs
+from gateway.lifespan import Services
+from gateway.openai.models import ModelList, ModelObject
+
+_OWNER = "naru"
+
+
+@get("/v1/models", opt=needs("inference"), tags=["models"], operation_id="list_models")
+async def list_models(caller: TenantScope, services: Services) -> ModelList:
+    """List the model aliases and agents the caller may use."""
+    return ModelList(await _visible(caller, services))
+
+
+@get("/v1/models/{model:path}", opt=needs("inference"), tags=["models"], operation_id="get_model")
+async def get_model(model: str, caller: TenantScope, services: Services) -> ModelObject:
+    """Return one model, alias or agent."""
+    name = model.removeprefix("/")
+    for known in await _visible(caller, services):
+        if known.id == name:
+            return known
+    if services.models.find(name):
+        return ModelObject(name, 0, name.partition("/")[0])
+    raise unknown_model(name)
+
+
+async def _visible(caller: TenantScope, services: Services) -> list[ModelObject]:
+    aliases = [ModelObject(name, 0, _OWNER) for name in services.models.names()]
+    if "agents" not in caller.scopes:
+        return aliases
+    agents = await list_agents(services.pool, caller)
+    return aliases + [ModelObject(a.definition.name, a.created, caller.tenant) for a in agents]
+
+
+def unknown_model(name: str) -> NotFound:
+    """Return the error for a model that the caller can't use."""
+    return NotFound(
+        f"the model `{name[:128]}` does not exist here: `GET /v1/models` lists what does, and "
+        "`provider/model` reaches a configured provider",
+        param="model",
+        code="model_not_found",
+    )
+
+
+HANDLERS = [list_models, get_model]

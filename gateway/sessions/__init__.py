@@ -1,0 +1,1 @@
+"""Sessions: what was said, per tenant and client."""

@@ -1,0 +1,151 @@
+"""Sessions and their messages in PostgreSQL; nobody but tenant and client reads them."""
+
+import uuid
+from dataclasses import dataclass
+
+import asyncpg
+import msgspec
+
+from config.postgres import load_queries
+from config.scope import TenantScope
+from gateway.errors import InvalidRequest, NotFound
+from gateway.openai.chat import Usage
+from gateway.openai.references import Reference
+
+_SQL = load_queries("gateway.sessions", "queries.sql")
+_MAX_ID = 256
+_MAX_HISTORY = 100
+
+
+class Session(msgspec.Struct, frozen=True):
+    """A conversation; times are in seconds since 1970."""
+
+    id: str
+    created_at: int
+    updated_at: int
+
+
+class StoredMessage(msgspec.Struct, frozen=True):
+    """One side of a turn; `partial` when the answer broke off."""
+
+    id: str
+    role: str
+    content: str
+    status: str
+    agent: str
+    model: str | None
+    references: list[Reference]
+    usage: Usage | None
+    created_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """A question and its answer, stored together or not at all."""
+
+    message_id: str
+    agent: str
+    question: str
+    answer: str
+    model: str
+    references: list[Reference]
+    usage: Usage
+    complete: bool
+
+
+def new_session_id() -> str:
+    """Return an id for a conversation whose caller named none."""
+    return f"sess_{uuid.uuid4().hex}"
+
+
+def new_message_id() -> str:
+    """Return an id for a message."""
+    return f"msg_{uuid.uuid4().hex}"
+
+
+def check_session_id(session_id: str) -> str:
+    """Return the caller's own id.
+
+    Raises:
+        InvalidRequest: It is empty, over 256 characters, or holds control characters.
+    """
+    if not 0 < len(session_id) <= _MAX_ID or not session_id.isprintable():
+        raise InvalidRequest(
+            f"session_id: use 1 to {_MAX_ID} printable characters", param="session_id"
+        )
+    return session_id
+
+
+class Sessions:
+    """The repository of one process."""
+
+    def __init__(self, pool: asyncpg.Pool) -> None:
+        self._pool = pool
+
+    async def history(self, scope: TenantScope, session_id: str) -> list[dict[str, str]]:
+        """Return the newest messages as `role` and `content`, oldest first; none if unknown."""
+        owner = (scope.tenant, scope.client, session_id)
+        rows = await self._pool.fetch(_SQL["recent_messages"], *owner, _MAX_HISTORY)
+        return [dict(row) for row in rows]
+
+    async def add_turn(self, scope: TenantScope, session_id: str, turn: Turn) -> None:
+        """Store a turn, and its session when it is the first."""
+        owner = (scope.tenant, scope.client, session_id)
+        status = "complete" if turn.complete else "partial"
+        citations = msgspec.json.encode(turn.references).decode()
+        usage = msgspec.json.encode(turn.usage).decode()
+        question = (turn.question, status, turn.agent, None, "[]", None)
+        answer = (turn.answer, status, turn.agent, turn.model, citations, usage)
+        async with self._pool.acquire() as db, db.transaction():
+            await db.execute(_SQL["touch_session"], *owner)
+            await db.execute(_SQL["add_message"], new_message_id(), *owner, "user", *question)
+            await db.execute(_SQL["add_message"], turn.message_id, *owner, "assistant", *answer)
+
+    async def newest(self, scope: TenantScope, limit: int) -> list[Session]:
+        """Return the caller's sessions, the last used first."""
+        rows = await self._pool.fetch(_SQL["list_sessions"], scope.tenant, scope.client, limit)
+        return [Session(**row) for row in rows]
+
+    async def find(self, scope: TenantScope, session_id: str) -> Session:
+        """Return one session.
+
+        Raises:
+            NotFound: Unknown, or another client's.
+        """
+        row = await self._row("find_session", scope, session_id)
+        return Session(**row)
+
+    async def delete(self, scope: TenantScope, session_id: str) -> None:
+        """Delete a session with its messages.
+
+        Raises:
+            NotFound: Unknown, or another client's.
+        """
+        await self._row("delete_session", scope, session_id)
+
+    async def messages(self, scope: TenantScope, session_id: str) -> list[StoredMessage]:
+        """Return a session's messages, oldest first.
+
+        Raises:
+            NotFound: Unknown, or another client's.
+        """
+        await self.find(scope, session_id)
+        rows = await self._pool.fetch(_SQL["list_messages"], scope.tenant, scope.client, session_id)
+        return [_message(row) for row in rows]
+
+    async def _row(self, statement: str, scope: TenantScope, session_id: str) -> asyncpg.Record:
+        row = None
+        if "\0" not in session_id:
+            owner = (scope.tenant, scope.client, session_id)
+            row = await self._pool.fetchrow(_SQL[statement], *owner)
+        if row is None:
+            raise NotFound("no such session of yours", code="session_not_found")
+        return row
+
+
+def _message(row: asyncpg.Record) -> StoredMessage:
+    values = dict(row)
+    references = msgspec.json.decode(values.pop("citations"), type=list[Reference])
+    usage = values.pop("usage")
+    decoded = msgspec.json.decode(usage, type=Usage) if usage else None
+    return StoredMessage(**values, references=references, usage=decoded)

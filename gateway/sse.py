@@ -1,0 +1,144 @@
+"""Server-sent events, both ways: reading an upstream's, writing ours.
+
+WHATWG HTML §9.2. Ours: `data: {json}`, comments while nothing happens, `[DONE]` last; an error
+after the first byte is an in-band frame and the stream closes without `[DONE]`.
+"""
+
+import asyncio
+import contextlib
+import re
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from typing import Any
+
+import msgspec
+from litestar import Response
+from litestar.types import ASGIApp, Receive, Scope, Send
+
+from gateway.errors import describe
+
+_LINE_END = re.compile(rb"\r\n|\n|\r")
+_MAX_LINE_BYTES = 16_000_000
+KEEP_ALIVE_S = 15.0
+_DONE = b"data: [DONE]\n\n"
+_HEADERS = [
+    (b"content-type", b"text/event-stream; charset=utf-8"),
+    (b"cache-control", b"no-cache"),
+    (b"x-accel-buffering", b"no"),
+]
+
+
+async def read_events(parts: AsyncIterator[bytes]) -> AsyncGenerator[bytes, None]:
+    """Yield the data of each event, however the bytes are split.
+
+    Raises:
+        ValueError: A line is longer than 16 MB.
+    """
+    data: list[bytes] = []
+    async for line in _lines(parts):
+        if not line and data:
+            yield b"\n".join(data)
+            data = []
+        elif line.startswith(b"data:"):
+            data.append(line[5:].removeprefix(b" "))
+
+
+async def _lines(parts: AsyncIterator[bytes]) -> AsyncGenerator[bytes, None]:
+    buffer = b""
+    async for part in parts:
+        buffer += part
+        # A CR at the very end may be half of a CRLF: it waits for the next part.
+        end = len(buffer) - buffer.endswith(b"\r")
+        start = 0
+        for found in _LINE_END.finditer(buffer, 0, end):
+            yield buffer[start : found.start()]
+            start = found.end()
+        buffer = buffer[start:]
+        if len(buffer) > _MAX_LINE_BYTES:
+            raise ValueError("an event's line is too long")
+    if buffer:
+        yield buffer.rstrip(b"\r")
+        yield b""
+
+
+def data(payload: bytes) -> bytes:
+    """Return one frame of `payload`, which is JSON and so holds no line end."""
+    return b"data: " + payload + b"\n\n"
+
+
+def event(name: str, payload: bytes) -> bytes:
+    """Return one frame with an event name."""
+    return b"event: " + name.encode() + b"\ndata: " + payload + b"\n\n"
+
+
+class EventStream(Response[Any]):
+    """An answer that sends frames as they come.
+
+    When the client goes away, or the server ends, the frames' generator is closed, so its
+    `finally` runs. `on_error` makes the in-band frame; by default OpenAI's error object.
+    """
+
+    def __init__(
+        self,
+        frames: AsyncGenerator[bytes, None],
+        headers: Mapping[str, str] | None = None,
+        on_error: Callable[[bytes], bytes] = data,
+    ) -> None:
+        super().__init__(content=None)
+        self._frames = frames
+        self._encoded = [(k.encode(), v.encode("latin-1")) for k, v in (headers or {}).items()]
+        self._on_error = on_error
+        self._last_sent = 0.0
+
+    def to_asgi_response(self, *_: object, **__: object) -> ASGIApp:  # type: ignore[override]
+        """Return the answer as the framework sends it: it is its own ASGI application."""
+        return self
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer the request."""
+        del scope
+        sending = asyncio.create_task(self._send(send))
+        others = {asyncio.create_task(_left(receive)), asyncio.create_task(self._keep_alive(send))}
+        try:
+            await asyncio.wait({sending, *others}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in (*others, sending):
+                await _end(task)
+
+    async def _send(self, send: Send) -> None:
+        headers = _HEADERS + self._encoded
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        try:
+            async for frame in self._frames:
+                await self._body(send, frame)
+            last = _DONE
+        except Exception as error:  # noqa: BLE001 - the status is sent: the error goes in-band
+            last = self._on_error(msgspec.json.encode(describe(error).body))
+        finally:
+            await self._frames.aclose()
+        await self._body(send, last, more=False)
+
+    async def _body(self, send: Send, body: bytes, *, more: bool = True) -> None:
+        self._last_sent = time.monotonic()
+        await send({"type": "http.response.body", "body": body, "more_body": more})
+
+    async def _keep_alive(self, send: Send) -> None:
+        """Send a comment after every 15 s of silence; upstream timers do not see it."""
+        self._last_sent = time.monotonic()
+        while True:
+            silence = time.monotonic() - self._last_sent
+            if silence >= KEEP_ALIVE_S:
+                await self._body(send, b": keep-alive\n\n")
+                silence = 0.0
+            await asyncio.sleep(KEEP_ALIVE_S - silence)
+
+
+async def _left(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+async def _end(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError, Exception):
+        await task

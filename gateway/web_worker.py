@@ -1,0 +1,44 @@
+"""A web worker: serves the listening socket it inherits.
+
+`python -m gateway.web_worker --fd N`; started by the supervisor.
+"""
+
+import argparse
+import gc
+import socket
+
+import uvicorn
+
+from config.load import load_settings
+from gateway.app import create_app
+
+
+def main() -> None:
+    """Serve until SIGTERM; open requests have the grace time to finish."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--fd", type=int, required=True)
+    listening = socket.socket(fileno=parser.parse_args().fd)
+    settings = load_settings()
+    app = create_app(settings)
+    # Decision 2: what lives as long as the process is kept out of collections.
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 100)
+    server = uvicorn.Server(
+        uvicorn.Config(
+            app,
+            loop="uvloop",
+            http="httptools",
+            ws="none",
+            lifespan="on",
+            access_log=False,
+            server_header=False,
+            log_level="warning",
+            backlog=2048,
+            timeout_graceful_shutdown=int(settings.server.grace_s),
+        )
+    )
+    server.run(sockets=[listening])
+
+
+if __name__ == "__main__":
+    main()
