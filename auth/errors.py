@@ -46,7 +46,7 @@ class AuthError(Exception):
         return {"error": self.code, "error_description": str(self)}
 
 
-class MissingCredentials(AuthError):  # noqa: N818 - named for what happened, as RFC 6750 does
+class MissingCredentials(AuthError):
     """The request carries no Bearer token at all."""
 
     code = "missing_credentials"
@@ -59,7 +59,7 @@ class MissingCredentials(AuthError):  # noqa: N818 - named for what happened, as
         return {}
 
 
-class InvalidToken(AuthError):  # noqa: N818
+class InvalidToken(AuthError):
     """The token or API key is malformed, expired, forged, foreign or disabled."""
 
     code = "invalid_token"
@@ -68,7 +68,7 @@ class InvalidToken(AuthError):  # noqa: N818
         super().__init__(description)
 
 
-class InsufficientScope(AuthError):  # noqa: N818
+class InsufficientScope(AuthError):
     """The caller is known and lacks a scope.
 
     Attributes:
@@ -89,29 +89,29 @@ class RegistrationError(Exception):
     """An operator's request about tenants, clients or keys can't be done."""
 
 
-class InvalidName(RegistrationError):  # noqa: N818
+class InvalidName(RegistrationError):
     """An id or a name breaks its grammar."""
 
 
-class UnknownTenant(RegistrationError):  # noqa: N818
+class UnknownTenant(RegistrationError):
     """No tenant has this id."""
 
     def __init__(self, tenant: str) -> None:
         super().__init__(f"there is no tenant {tenant!r}")
 
 
-class UnknownClient(RegistrationError):  # noqa: N818
+class UnknownClient(RegistrationError):
     """No client has this id, or it is disabled."""
 
     def __init__(self, client_id: str) -> None:
         super().__init__(f"there is no active client {client_id!r}")
 
 
-class UnknownScope(RegistrationError):  # noqa: N818
+class UnknownScope(RegistrationError):
     """A scope does not exist, or the client does not hold it."""
 
 
-class ClientExists(RegistrationError):  # noqa: N818
+class ClientExists(RegistrationError):
     """The client id is taken, by this tenant or another."""
 
     def __init__(self, client_id: str) -> None:

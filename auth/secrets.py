@@ -48,7 +48,8 @@ class SecretBox:
                 _create(path)
             secret = path.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
-            raise ConfigError(f"can't use the secret key file {path}: {error}") from None
+            reason = error.strerror if isinstance(error, OSError) else "it is not text"
+            raise ConfigError(f"can't use the secret key file {path}: {reason}") from None
         return cls(_checked(secret.strip(), str(path)))
 
     def seal(self, plain: bytes, context: bytes) -> bytes:

@@ -2,6 +2,7 @@
 
 import time
 import uuid
+from typing import Annotated
 
 import msgspec
 from joserfc import jws
@@ -14,11 +15,14 @@ from auth.keys import SigningKey, SigningKeys
 LEEWAY_S = 60
 """How far the clocks of issuer and verifier may be apart."""
 
+NumericDate = Annotated[int, msgspec.Meta(ge=0, lt=2**53)]
+"""Whole seconds since the epoch (RFC 7519 section 2)."""
+
 _TYPES = ("at+jwt", "application/at+jwt")
 
 
 class AccessToken(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The claims of an access token; times are seconds since the epoch.
+    """The claims of an access token.
 
     Attributes:
         scope: Space-separated, RFC 8693 section 4.2.
@@ -29,12 +33,12 @@ class AccessToken(msgspec.Struct, frozen=True, omit_defaults=True):
     aud: str | tuple[str, ...]
     sub: str
     client_id: str
-    iat: int
-    exp: int
+    iat: NumericDate
+    exp: NumericDate
     jti: str
     scope: str
     tenant: str
-    nbf: int | None = None
+    nbf: NumericDate | None = None
 
 
 class _Header(msgspec.Struct, frozen=True):

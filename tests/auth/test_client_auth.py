@@ -1,0 +1,126 @@
+"""Client authentication, as the token endpoint shows it."""
+
+import base64
+from collections.abc import Awaitable, Callable
+
+import asyncpg
+import pytest
+
+import auth
+
+Ask = Callable[..., Awaitable[auth.OAuthAnswer]]
+REFUSED = auth.OAuthAnswer(
+    401,
+    {"error": "invalid_client", "error_description": "client authentication failed"},
+    {
+        "Cache-Control": "no-store",
+        "Pragma": "no-cache",
+        "WWW-Authenticate": 'Basic realm="naru", charset="UTF-8"',
+    },
+)
+
+
+def percent(text: str) -> str:
+    """Encode every character, as a client may (RFC 6749 appendix B)."""
+    return "".join(f"%{byte:02X}" for byte in text.encode())
+
+
+def basic(raw: bytes) -> dict[str, str]:
+    return {"authorization": "Basic " + base64.b64encode(raw).decode()}
+
+
+async def test_basic_and_body_both_work(ask: Ask, client: auth.NewClient) -> None:
+    assert (await ask()).status == 200
+    assert (await ask(basic=f"demo:{client.client_secret}")).status == 200
+    assert (await ask(basic=f"demo:{client.client_secret}", client_id="demo")).status == 200
+
+
+async def test_basic_is_form_decoded(ask: Ask, client: auth.NewClient) -> None:
+    assert (await ask(basic=f"{percent('demo')}:{percent(client.client_secret)}")).status == 200
+
+
+async def test_a_plus_in_basic_is_a_space(
+    ask: Ask, client: auth.NewClient, pool: asyncpg.Pool, box: auth.SecretBox
+) -> None:
+    await pool.execute("UPDATE clients SET secret_hash = $1", box.digest("a b:+"))
+    assert (await ask(basic="demo:a+b:%2B")).status == 200
+    assert (await ask(basic="demo:a%2Bb:%2B")).status == 401
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        *(
+            "Basic",
+            "Basic ",
+            "Basic %%%",
+            "Basic ZGVtbw",
+            "Basic ZGVtbw==",
+            "Basic é",
+            "Basic \ud800",
+        ),
+        *("Bearer abc", "DPoP abc", "", "Basic ZGVtbzp4 ZGVtbzp4", "basic\tZGVtbzp4"),
+    ],
+)
+async def test_unreadable_authorization_is_refused(ask: Ask, header: str) -> None:
+    assert await ask(basic="", headers={"authorization": header}) == REFUSED
+
+
+@pytest.mark.parametrize(
+    "raw", [b"\xff:x", b"demo:\xff", b"demo:%FF", b"a\0b:x", b"demo:\0", b"demo:%00", b":", b""]
+)
+async def test_odd_bytes_in_basic_are_refused(ask: Ask, raw: bytes) -> None:
+    assert await ask(basic="", headers=basic(raw)) == REFUSED
+
+
+async def test_unknown_client_and_wrong_secret_look_the_same(
+    ask: Ask, client: auth.NewClient
+) -> None:
+    answers = [
+        await ask(client_secret="wrong"),
+        await ask(client_id="nobody"),
+        await ask(client_id="no/body"),
+        await ask(client_secret=None),
+        await ask(client_id=None),
+        await ask(client_id=None, client_secret=None),
+        await ask(basic="demo:wrong"),
+        await ask(basic=f"nobody:{client.client_secret}"),
+        await ask(basic="demo:"),
+        await ask(basic=f":{client.client_secret}"),
+    ]
+    assert answers == [REFUSED] * 10
+
+
+async def test_a_disabled_client_looks_unknown(ask: Ask, pool: asyncpg.Pool) -> None:
+    await pool.execute("UPDATE clients SET disabled_at = now()")
+    assert await ask() == REFUSED
+
+
+async def test_unknown_clients_cost_the_same_work(
+    ask: Ask, box: auth.SecretBox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    digested = []
+    original = box.digest
+    monkeypatch.setattr(box, "digest", lambda text: digested.append(text) or original(text))
+    await ask(client_secret="wrong")
+    await ask(client_id="nobody", client_secret="wrong")
+    assert digested == ["wrong", "wrong"]
+
+
+@pytest.mark.parametrize("extra", ["client_secret", "client_assertion"])
+async def test_two_methods_at_once_are_refused(
+    ask: Ask, client: auth.NewClient, extra: str
+) -> None:
+    answer = await ask(basic=f"demo:{client.client_secret}", **{extra: client.client_secret})
+    assert (answer.status, answer.body["error"]) == (400, "invalid_request")
+    answer = await ask(client_assertion="x")
+    assert (answer.status, answer.body["error"]) == (400, "invalid_request")
+
+
+async def test_an_assertion_is_no_method_yet(ask: Ask) -> None:
+    assert await ask(client_secret=None, client_assertion="x") == REFUSED
+
+
+async def test_two_client_ids_are_refused(ask: Ask, client: auth.NewClient) -> None:
+    answer = await ask(basic=f"demo:{client.client_secret}", client_id="other")
+    assert (answer.status, answer.body["error"]) == (400, "invalid_request")
