@@ -1,0 +1,62 @@
+"""Retrieval: documents in, cited passages out. Knows no HTTP and nothing of who may do what."""
+
+from rag.answerable import Verdict, judge
+from rag.embed import Embedder, open_embedder
+from rag.errors import EmbedderUnavailable, NotFound, RagError, UnreadableDocument
+from rag.extract import Extract, Quote, extract
+from rag.files import StoredFile, create_file, delete_file, get_file, list_files, read_file
+from rag.ingest import run_jobs
+from rag.search import search
+from rag.stores import (
+    FileCounts,
+    IngestError,
+    StoreFile,
+    VectorStore,
+    add_file,
+    create_store,
+    delete_store,
+    get_store,
+    get_store_file,
+    list_store_files,
+    list_stores,
+    remove_file,
+)
+from rag.types import Chunk, Page, Passage, Retrieval
+
+__all__ = [
+    "Chunk",
+    "Embedder",
+    "EmbedderUnavailable",
+    "Extract",
+    "FileCounts",
+    "IngestError",
+    "NotFound",
+    "Page",
+    "Passage",
+    "Quote",
+    "RagError",
+    "Retrieval",
+    "StoreFile",
+    "StoredFile",
+    "UnreadableDocument",
+    "VectorStore",
+    "Verdict",
+    "add_file",
+    "create_file",
+    "create_store",
+    "delete_file",
+    "delete_store",
+    "extract",
+    "get_file",
+    "get_store",
+    "get_store_file",
+    "judge",
+    "list_files",
+    "list_store_files",
+    "list_stores",
+    "open_embedder",
+    "read_file",
+    "remove_file",
+    "run_jobs",
+    "search",
+]

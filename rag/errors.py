@@ -1,0 +1,43 @@
+"""What can go wrong in retrieval.
+
+- RagError
+    - NotFound: no such file, vector store or file of a store, or another tenant's
+    - UnreadableDocument: this document can't be read; the reason is for its owner
+    - EmbedderUnavailable: the embedding model gave no answer in time; try again later
+"""
+
+
+class RagError(Exception):
+    """The root of this package's errors."""
+
+
+class NotFound(RagError):
+    """The caller has no such object: a foreign one is not told from a missing one.
+
+    Attributes:
+        what: `file`, `vector store` or `vector store file`.
+        id: The id asked for.
+    """
+
+    def __init__(self, what: str, id: str) -> None:  # noqa: A002 - the object's own name for it
+        super().__init__(f"no {what} with id {id!r}")
+        self.what = what
+        self.id = id
+
+
+class UnreadableDocument(RagError):
+    """The document can't be read.
+
+    Attributes:
+        reason: One sentence its owner understands.
+        code: OpenAI's name for the class of fault: `unsupported_file` or `invalid_file`.
+    """
+
+    def __init__(self, reason: str, *, code: str = "invalid_file") -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.code = code
+
+
+class EmbedderUnavailable(RagError):
+    """The embedding model can't be reached, or gave no answer in time."""

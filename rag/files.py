@@ -1,0 +1,146 @@
+"""Uploaded files: their bytes live in PostgreSQL, so that one backup holds everything."""
+
+import re
+import secrets
+import unicodedata
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+import asyncpg
+
+from config.postgres import load_queries
+from config.scope import TenantScope
+from rag.errors import NotFound
+from rag.lexicon import forget_document
+
+_SQL = load_queries("rag", "files.sql")
+_PART_BYTES = 1 << 20
+_MAX_NAME_CHARS = 255
+
+Order = Literal["asc", "desc"]
+
+
+@dataclass(frozen=True, slots=True)
+class StoredFile:
+    """An uploaded file without its bytes; `created_at` is in UTC."""
+
+    id: str
+    filename: str
+    bytes: int
+    purpose: str
+    created_at: datetime
+
+
+async def create_file(
+    db: asyncpg.Pool,
+    scope: TenantScope,
+    *,
+    filename: str,
+    purpose: str,
+    parts: AsyncIterator[bytes],
+) -> StoredFile:
+    """Store a file as it arrives, in one transaction: when `parts` fails, nothing stays.
+
+    Of `filename` only the last path part is kept, without control characters, cut to 255.
+    """
+    id_ = f"file-{secrets.token_hex(12)}"
+    size = 0
+    async with db.acquire(timeout=10) as connection, connection.transaction():
+        name = clean_name(filename)
+        await connection.execute(_SQL["insert_file"], id_, scope.tenant, name, purpose)
+        number = 0
+        async for part in _in_parts(parts):
+            await connection.execute(_SQL["insert_part"], id_, number, part)
+            size, number = size + len(part), number + 1
+        row = await connection.fetchrow(_SQL["set_bytes"], id_, size)
+    assert row is not None  # noqa: S101 - inserted above
+    return StoredFile(**row)
+
+
+async def get_file(db: asyncpg.Pool, scope: TenantScope, file_id: str) -> StoredFile:
+    """Return a file.
+
+    Raises:
+        NotFound: The caller's tenant has no such file.
+    """
+    row = await db.fetchrow(_SQL["get_file"], scope.tenant, storable(file_id))
+    if row is None:
+        raise NotFound("file", file_id)
+    return StoredFile(**row)
+
+
+async def list_files(
+    db: asyncpg.Pool,
+    scope: TenantScope,
+    *,
+    limit: int = 100,
+    after: str | None = None,
+    order: Order = "desc",
+) -> list[StoredFile]:
+    """Return up to `limit` files by age, those behind the file `after` when it is given.
+
+    Raises:
+        NotFound: There is no file `after`.
+    """
+    last = await get_file(db, scope, after) if after else None
+    query = _SQL["list_newest_first" if order == "desc" else "list_oldest_first"]
+    created_at = last.created_at if last else None
+    rows = await db.fetch(query, scope.tenant, created_at, after, limit)
+    return [StoredFile(**row) for row in rows]
+
+
+async def delete_file(db: asyncpg.Pool, scope: TenantScope, file_id: str) -> None:
+    """Delete a file, and what was read from it out of every store.
+
+    Raises:
+        NotFound: The caller's tenant has no such file.
+    """
+    async with db.acquire(timeout=10) as connection, connection.transaction():
+        if not await connection.fetchrow(_SQL["get_file"], scope.tenant, storable(file_id)):
+            raise NotFound("file", file_id)
+        for row in await connection.fetch(_SQL["stores_of_file"], file_id):
+            await forget_document(connection, row["store_id"], file_id)
+        await connection.execute(_SQL["delete_file"], scope.tenant, file_id)
+
+
+async def read_file(db: asyncpg.Pool, scope: TenantScope, file_id: str) -> AsyncIterator[bytes]:
+    """Yield a file's bytes, 1 MiB at most at once.
+
+    Raises:
+        NotFound: The caller's tenant has no such file; raised at the first step.
+    """
+    await get_file(db, scope, file_id)
+    number = 0
+    while (part := await db.fetchval(_SQL["get_part"], file_id, number)) is not None:
+        yield part
+        number += 1
+
+
+def clean_name(filename: str) -> str:
+    """Return the last path part without control characters, cut to 255 but for its extension."""
+    name = re.split(r"[/\\]", filename)[-1]
+    name = "".join(c for c in name if unicodedata.category(c) not in ("Cc", "Cf", "Cs")).strip()
+    if name in ("", ".", ".."):
+        return "unnamed"
+    stem, dot, extension = name.rpartition(".")
+    if len(name) > _MAX_NAME_CHARS and dot and len(extension) <= 10:
+        return stem[: _MAX_NAME_CHARS - len(extension) - 1] + dot + extension
+    return name[:_MAX_NAME_CHARS]
+
+
+def storable(id_: str) -> str:
+    """Return an id from outside as PostgreSQL can compare it: NUL and surrogates can't be sent."""
+    return id_.replace("\0", "\ufffd").encode("utf-8", "replace").decode()
+
+
+async def _in_parts(source: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    buffer = bytearray()
+    async for piece in source:
+        buffer += piece
+        while len(buffer) >= _PART_BYTES:
+            yield bytes(buffer[:_PART_BYTES])
+            del buffer[:_PART_BYTES]
+    if buffer:
+        yield bytes(buffer)

@@ -1,0 +1,34 @@
+-- name: own_stores
+SELECT id FROM vector_stores WHERE tenant = $1 AND id = ANY ($2)
+
+-- name: same_space
+SELECT coalesce(bool_and(vector_space = $2), false)
+FROM store_files WHERE store_id = ANY ($1) AND status = 'completed'
+
+-- name: candidates
+WITH question AS MATERIALIZED (
+    -- Once: a generic plan would read these texts again for every row.
+    SELECT $2::text::sparsevec AS terms, $3::real[]::halfvec AS embedding
+), lexical AS (
+    SELECT t.chunk_id FROM chunk_terms t, question q
+    WHERE t.store_id = ANY ($1) AND t.terms <#> q.terms < 0
+    ORDER BY t.terms <#> q.terms, t.chunk_id LIMIT $4
+), dense AS (
+    SELECT e.chunk_id FROM chunk_embeddings e, question q
+    WHERE e.store_id = ANY ($1) AND vector_dims(e.embedding) = cardinality($3::real[])
+    ORDER BY e.embedding <=> q.embedding, e.chunk_id LIMIT $4
+), candidate AS (
+    SELECT chunk_id FROM lexical UNION SELECT chunk_id FROM dense
+)
+SELECT c.file_id, c.store_id, c.ordinal, f.filename, c.page, c.start_char, c.end_char, c.content,
+       c.heading,
+       -(t.terms <#> q.terms) AS lexical,
+       CASE WHEN vector_dims(e.embedding) = cardinality($3::real[])
+            THEN 1 - (e.embedding <=> q.embedding) END AS similarity
+FROM candidate
+JOIN chunks c ON c.id = candidate.chunk_id
+JOIN files f ON f.id = c.file_id
+JOIN chunk_terms t ON t.chunk_id = c.id
+LEFT JOIN chunk_embeddings e ON e.chunk_id = c.id
+CROSS JOIN question q
+ORDER BY c.file_id, c.ordinal, c.store_id

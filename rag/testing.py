@@ -1,0 +1,63 @@
+"""An embedder without a model, for tests of whatever needs one."""
+
+import re
+import zlib
+from array import array
+from collections.abc import Sequence
+from math import hypot
+
+from rag.embed import Vector, reads
+
+
+class InMemoryEmbedder:
+    """The in-memory twin of `rag.embed.Embedder`: hashed words, so that equal words are near.
+
+    Attributes:
+        asked: Every text it was asked for, in order.
+    """
+
+    def __init__(
+        self,
+        *,
+        model: str = "in-memory",
+        languages: Sequence[str] = ("en",),
+        dimensions: int = 64,
+    ) -> None:
+        self._model = model
+        self._languages = tuple(languages)
+        self._dimensions = dimensions
+        self.asked: list[str] = []
+
+    @property
+    def model(self) -> str:
+        """The model's name."""
+        return self._model
+
+    @property
+    def space(self) -> str:
+        """What must be equal for two vectors to be comparable."""
+        return f"{self._model} {','.join(self._languages)}"
+
+    @property
+    def dimensions(self) -> int:
+        """Numbers per vector."""
+        return self._dimensions
+
+    def knows(self, text: str) -> bool:
+        """Tell whether the text is in a script of the languages."""
+        return reads(self._languages, text)
+
+    async def embed(self, texts: Sequence[str]) -> list[Vector]:
+        """Return one vector per text."""
+        self.asked += texts
+        return [self._vector(text) for text in texts]
+
+    async def close(self) -> None:
+        """Nothing is open."""
+
+    def _vector(self, text: str) -> Vector:
+        values = [0.0] * self._dimensions
+        for word in re.findall(r"\w+", text.casefold()) or [""]:
+            values[zlib.crc32(word.encode("utf-8", "replace")) % self._dimensions] += 1
+        length = hypot(*values)
+        return array("f", [value / length for value in values])

@@ -1,0 +1,89 @@
+"""The values that travel through retrieval: pages, chunks, passages."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """The text of one page.
+
+    Attributes:
+        number: 1-based as a reader counts, or None where the format has no pages.
+        text: What all offsets into this page count in, in characters.
+    """
+
+    number: int | None
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """A piece of one page: `content == page.text[start:end]`.
+
+    Attributes:
+        ordinal: 0-based place in the document.
+        page: The page's number.
+        start: Offset of its first character in the page's text.
+        end: Offset behind its last.
+        content: Verbatim.
+        heading: The headings above it, outermost first, joined by ` > `; empty without.
+    """
+
+    ordinal: int
+    page: int | None
+    start: int
+    end: int
+    content: str
+    heading: str
+
+
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """A chunk that was found.
+
+    Attributes:
+        chunk_id: `<file id>#<ordinal>`; the same after the same document is read again.
+        document_id: The file's id.
+        store_id: The vector store it was found in.
+        source: The file's name.
+        page: 1-based, or None where the format has no pages.
+        start: Offset of its first character in the page's text.
+        end: Offset behind its last.
+        content: Verbatim.
+        heading: The headings above it, joined by ` > `; empty without.
+        score: Both legs' normalised average, 0 to 1; only comparable within one retrieval.
+        lexical: BM25; 0 when no word of the question occurs.
+        similarity: Cosine, or None when the embedding had no vote.
+    """
+
+    chunk_id: str
+    document_id: str
+    store_id: str
+    source: str
+    page: int | None
+    start: int
+    end: int
+    content: str
+    heading: str
+    score: float
+    lexical: float
+    similarity: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Retrieval:
+    """What a question found, and what it was ranked by.
+
+    Attributes:
+        question: As it was asked.
+        passages: Best first.
+        term_weights: Each lexical token of the question with its inverse document frequency in
+            the searched stores; a token none of them holds has the highest possible.
+        dense_weight: Share of the embedding in the scores; 0 when it had no vote.
+    """
+
+    question: str
+    passages: tuple[Passage, ...]
+    term_weights: Mapping[str, float]
+    dense_weight: float
