@@ -1,0 +1,63 @@
+"""How far each sentence of the found passages holds what the question asks about."""
+
+from dataclasses import dataclass
+
+from rag.sentences import Sentence, sentences
+from rag.types import Passage, Retrieval
+from rag.words import Term, Text, coverage, question_terms
+
+_HEADING_SHARE = 0.8
+_PASSAGE_SHARE = 0.45
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """A sentence weighed against the question.
+
+    Attributes:
+        passage: Index into the retrieval's passages.
+        sentence: Where it stands in the passage's content.
+        text: Verbatim.
+        held: Per term of the question, how far the sentence itself holds it, 0 to 1.
+        coverage: Weighted share of the terms held, those of its surroundings at a discount.
+    """
+
+    passage: int
+    sentence: Sentence
+    text: str
+    held: tuple[float, ...]
+    coverage: float
+
+
+def weigh(retrieval: Retrieval) -> tuple[tuple[Term, ...], list[Evidence]]:
+    """Return the question's terms and every quotable sentence, in order of passages."""
+    terms = question_terms(retrieval.question, retrieval.term_weights)
+    found = [
+        evidence
+        for index, passage in enumerate(retrieval.passages)
+        for evidence in _weigh_passage(index, passage, terms)
+    ]
+    return terms, found
+
+
+def _weigh_passage(index: int, passage: Passage, terms: tuple[Term, ...]) -> list[Evidence]:
+    whole = _held(f"{passage.heading}\n{passage.content}", terms)
+    above = _held(passage.heading, terms)
+    found = []
+    for sentence in sentences(passage.content):
+        text = passage.content[sentence.start : sentence.end]
+        held = _held(text, terms)
+        near = _held(sentence.heading, terms)
+        lent = [
+            max(h, _HEADING_SHARE * max(n, a), _PASSAGE_SHARE * w)
+            for h, n, a, w in zip(held, near, above, whole, strict=True)
+        ]
+        found.append(Evidence(index, sentence, text, held, coverage(terms, lent)))
+    return found
+
+
+def _held(text: str, terms: tuple[Term, ...]) -> tuple[float, ...]:
+    if not text:
+        return (0.0,) * len(terms)
+    looked_into = Text(text)
+    return tuple(looked_into.holds(term.stem) for term in terms)

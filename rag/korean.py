@@ -1,0 +1,114 @@
+"""Korean words by rule: particles and endings off, words without meaning of their own out.
+
+No morphological analyser: for weighing a question's words against a text a stem need not be
+right, only a prefix of the word as the text has it.
+"""
+
+import re
+
+VERB_SHARE = 0.4
+"""Weight of a verb beside a noun's 1: questions and texts choose their verbs freely."""
+ACTION_SHARE = 0.7
+"""Weight of a noun in a verb's place (`신청하려면`)."""
+
+_ASKING = (
+    "무엇|무슨|무어|뭐|뭔|뭘|언제|어디|어느|어떤|어떻|어찌|어떡|얼마|얼만|며칠|몇|누구|누가|왜|궁금|"
+    "알려|가르쳐|말해|설명해|알고"
+)
+_LEANING = (
+    "그럼|그러면|그렇|그리고|그런|그건|그거|그게|그것|그때|그중|그래|그동안|거기|여기|이거|이건|이게|"
+    "이것|저는|제가|저희|우리|내가|나는|나도|저도|혹시|만약|만일|그냥|또한"
+)
+_GENERAL = (
+    "대해|대한|관해|관한|관련|경우|정도|동안|때문|따라|따르|통해|위해|의해|있|없|같은|같이|않|아니|싶|"
+    "가능|모두|전부|보통|혹은|또는|다시|가장|제일|최대|최소|기준|정확|대략|반드시|얼마나|"
+    "그대로|어떠|필요|괜찮|허용|자주|그러|빨리|일찍|늦게|많이|조금"
+)
+_LIGHT_VERB = (
+    r"하(나|면|는|고|려|여|며|기|지|게|던|신|시|죠|니)|해(요|야|서|도|주|줘|줄|줍|줬)|한다|한가|할까|"
+    r"할지|할수|합니|했|되(나|면|는|고|려|어|며|기|지|던|죠|니)|된다|될까|될지|됩니|됐|돼|주(나|면|는|시|세|실)|준다|"
+    r"줍니|받(나|는|을|으|고|아|습)|나오나|나와|나요|인가|인지|입니|일까|예요|이에요|이죠|건가|"
+    r"거죠|건지|것이|것은|것도|거예|걸까|해당|가지고"
+)
+_WITHOUT_MEANING = re.compile(f"({_ASKING}|{_LEANING}|{_GENERAL}|{_LIGHT_VERB})")
+_ACTION = re.compile(
+    r"(?<=[가-힣]{2})(하|되|받|시키|당하)(으?려|나요|는|면|고|지|며|여|기|게|실|신|던|자|도록|거나|더|"
+    r"겠|시|셨|았|을|은).*$|(?<=[가-힣]{2})(한|할|함|합|해|했|된|될|됨|됩|돼|됐)"
+    r"(다|요|까|지|야|서|도|니|나|주|줘|가|데|수|때|때는|뒤|후|은|는|을)?[가-힣]*$"
+)
+_VERB = re.compile(
+    r"(으?려면|으?려고|나요|까요|[어아여]요|는지|은지|을지|습니[까다]|입니다|으면|면서|지만|는데|은데|"
+    r"던데|[어아여]야|으며|거나|도록|다가|더라도|[어아여]도|[어아여]서|으니|니까|자마자|네요|군요|죠|"
+    r"지요|을까|[었았]을?|(?<=[가-힣]{2})[면야])(는|은|요)?$"
+)
+_COPULA = re.compile(
+    r"(인가요|인지요|인지|인가|이에요|이예요|예요|이죠|이지요|입니까|입니다|일까요|이었나요|이나요|이요|요)$"
+)
+PARTICLE = re.compile(
+    r"(으로부터|로부터|에서부터|에게서|이라도|이라면|이나마|만큼은|까지[는도만]?|부터[는도]?|에서[는도의]?|"
+    r"에게[는도]?|에[는도]|으로[는도의]?|로[는도]|에선|에겐|한테|께서|마다|밖에|처럼|보다|만큼|조차|이랑|"
+    r"하고|이나|이며|이고|인데|이면|과[는의]|와[는의]|이란|라면|라도|들[은이의을도]?|"
+    r"[의은는이가을를에와과도만로나랑인란])$"
+)
+
+
+# Of two syllables and with one of these last, a word is a syllable and an ending.
+_SYLLABLE = re.compile(r".([는를에은]|인가|인가요|예요|이에요|이야|인지)$")
+
+
+_CAN_OR_WHEN = re.compile(r"(수|때|줄|뿐|만큼|동안)[가-힣]*$")
+_MUST = re.compile(r"(하|해|할|합|한|되|돼|될|된)[가-힣]*$")
+_FINAL_L = 8  # the place of ㄹ among the final consonants
+_CONTRACTED = {"ㅝ": "ㅜ", "ㅘ": "ㅗ", "ㅕ": "ㅣ"}
+_VOWELS = "ㅏㅐㅑㅒㅓㅔㅕㅖㅗㅘㅙㅚㅛㅜㅝㅞㅟㅠㅡㅢㅣ"
+
+
+def stem(word: str, following: str = "") -> tuple[str, float] | None:
+    """Return a Hangul word's stem and its weight, or None when it carries no meaning.
+
+    `following` is the next word, which tells some verbs (`넘길 수`, `내야 하나요`). A stem has two
+    syllables or more; one syllable says too little to be looked for.
+    """
+    if len(word) < 2 or _WITHOUT_MEANING.match(word) or _SYLLABLE.fullmatch(word):
+        return None
+    bare, share = word, 1.0
+    if action := _ACTION.search(bare):
+        bare, share = bare[: action.start()], ACTION_SHARE
+    elif verb := _VERB.search(bare):
+        bare, share = _uncontracted(bare[: verb.start()]), VERB_SHARE
+    elif _is_verb_before(word, following):
+        bare, share = _without_final(bare.removesuffix("야")), VERB_SHARE
+    else:
+        bare = _without(PARTICLE, _without(_COPULA, bare))
+    return None if len(bare) < 2 or _SYLLABLE.fullmatch(bare) else (bare, share)
+
+
+def _is_verb_before(word: str, following: str) -> bool:
+    final = (ord(word[-1]) - ord("가")) % 28
+    can = final == _FINAL_L and _CAN_OR_WHEN.match(following)
+    return bool(can or (word.endswith("야") and _MUST.match(following)))
+
+
+def _without_final(word: str) -> str:
+    """Take the final consonant off the last syllable: `넘길` is `넘기`."""
+    if not word:
+        return word
+    return word[:-1] + chr(ord(word[-1]) - (ord(word[-1]) - ord("가")) % 28)
+
+
+def _uncontracted(verb: str) -> str:
+    """Undo a contracted vowel: `바꿔` is `바꾸`."""
+    if not verb:
+        return verb
+    initial, rest = divmod(ord(verb[-1]) - ord("가"), 588)
+    vowel = _VOWELS[rest // 28]
+    if rest % 28 or vowel not in _CONTRACTED:
+        return verb
+    plain = _VOWELS.index(_CONTRACTED[vowel])
+    return verb[:-1] + chr(ord("가") + initial * 588 + plain * 28)
+
+
+def _without(ending: re.Pattern[str], word: str) -> str:
+    """Take an ending off, unless less than two syllables would remain (`휴가`)."""
+    found = ending.search(word)
+    return word[: found.start()] if found and found.start() >= 2 else word

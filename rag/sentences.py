@@ -1,0 +1,98 @@
+"""Cut a passage into the sentences that can be quoted, and the headings above them."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from rag.chunk import heading_level
+
+_LINE = re.compile(r"[^\n]*\S[^\n]*")
+_END = re.compile(r"(?<=[.!?。！？…])[\"'”’)\]]*(?:\s+|$)|(?<=[。！？])")
+_ABBREVIATION = re.compile(
+    r"(?:^|[\s(])(?:e\.g|i\.e|mr|mrs|ms|dr|prof|no|vs|cf|fig|approx|inc|ltd|co|st|[a-z])\.$|"
+    r"(?:^|\s)\d{1,4}\.$",
+    re.IGNORECASE,
+)
+_CLOCK = re.compile(r"[ap]\.m\.$", re.IGNORECASE)
+_CLOSED = re.compile(r"[.!?:;。！？…][\"'”’)\]]*\s*$|[다요함음임]\s*$")
+_BLOCK_START = re.compile(r"\s*(?:[-*•·▪○●■□※|#>]|\d{1,3}[.)]\s|[①-⑳])")
+_FULL_LINE = 0.75  # of the widest line: a shorter one was ended on purpose
+_HEADING_CHARS = 40
+
+
+@dataclass(frozen=True, slots=True)
+class Sentence:
+    """A span of a passage's content, and the headings that stand above it there."""
+
+    start: int
+    end: int
+    heading: str
+
+
+def sentences(content: str) -> list[Sentence]:
+    """Return the quotable sentences in reading order; list items and table rows count as such."""
+    found: list[Sentence] = []
+    heading = ""
+    blocks = list(_blocks(content))
+    for index, (start, end) in enumerate(blocks):
+        block = content[start:end]
+        if _is_heading(block, last=index == len(blocks) - 1):
+            heading = block.strip("# \n")
+        else:
+            found += [Sentence(s, e, heading) for s, e in _cut(content, start, end)]
+    return found
+
+
+def _blocks(content: str) -> Iterator[tuple[int, int]]:
+    """Yield lines, joined where a line only ended because it was full."""
+    lines = [match.span() for match in _LINE.finditer(content)]
+    widest = max((end - start for start, end in lines), default=0)
+    block_start = None
+    for (start, end), following in zip(lines, [*lines[1:], None], strict=True):
+        block_start = start if block_start is None else block_start
+        if following and _goes_on(content, (start, end), following, widest):
+            continue
+        yield block_start, end
+        block_start = None
+
+
+def _goes_on(content: str, line: tuple[int, int], following: tuple[int, int], widest: int) -> bool:
+    start, end = line
+    if following[0] - end > 1 or end - start < _FULL_LINE * widest:
+        return False
+    text, following_text = content[start:end], content[following[0] : following[1]]
+    if text.lstrip().startswith(("#", "|")) or heading_level(text):
+        return False
+    return not _CLOSED.search(text) and not _BLOCK_START.match(following_text)
+
+
+def _is_heading(block: str, *, last: bool) -> bool:
+    """Tell a heading from a list item or a short statement."""
+    line = block.strip()
+    if line.isdigit() or line.startswith("#") or heading_level(line):
+        return True
+    if last or len(line) > _HEADING_CHARS or _BLOCK_START.match(line):
+        return False
+    is_question = line.endswith(("?", "？"))
+    return is_question or not (_CLOSED.search(line) or re.search(r"[\d|:=]", line))
+
+
+def _cut(content: str, start: int, end: int) -> Iterator[tuple[int, int]]:
+    begin = start
+    for edge in _END.finditer(content, start, end):
+        text = content[begin : edge.end()].rstrip()
+        following = content[edge.end() : edge.end() + 1]
+        if _ABBREVIATION.search(text) and not _CLOCK.search(text):
+            continue
+        if following.islower() or (_CLOCK.search(text) and not following.isupper()):
+            continue
+        if text.strip():
+            yield _trim(content, begin, edge.end())
+        begin = edge.end()
+    if content[begin:end].strip():
+        yield _trim(content, begin, end)
+
+
+def _trim(content: str, start: int, end: int) -> tuple[int, int]:
+    span = content[start:end]
+    return start + len(span) - len(span.lstrip()), start + len(span.rstrip())

@@ -1,0 +1,143 @@
+"""A question's words with their weights, and how far a text holds them."""
+
+import re
+import unicodedata
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from rag import english, korean
+from rag.lexical import tokens
+
+_WORD = re.compile(
+    r"\d+(?:[.,:]\d+)*(?:[가-힣]+|[a-z]{1,2}\b)?|[가-힣]+|[^\W\d_가-힣]+(?:['’]s\b)?", re.UNICODE
+)
+# `3년 차`, `3년차부터는` and `3년` are one word.
+_NTH = re.compile(r"(\d+(?:년|일|주|개월))\s?차[가-힣]*")
+_COUNTER = re.compile(r"몇\s?[가-힣]+")
+_ASIDE = re.compile(r"\(([^()]*)\)")
+ASIDE_SHARE = 0.3
+"""Weight of words in parentheses beside the rest: a gloss, or what a follow-up leans on."""
+_INSIDE_COMPOUND = 0.9
+
+
+@dataclass(frozen=True, slots=True)
+class Term:
+    """A word of a question that carries meaning.
+
+    Attributes:
+        stem: Without ending, casefolded.
+        weight: Its inverse document frequency times what its kind of word counts.
+    """
+
+    stem: str
+    weight: float
+
+
+def words(text: str) -> list[str]:
+    """Return the casefolded words of a text; numbers keep a Korean unit (`15일`)."""
+    return [english.number(word) for word in _split(text)]
+
+
+def _split(text: str) -> Iterator[str]:
+    text = _NTH.sub(r"\1", unicodedata.normalize("NFKC", text).casefold())
+    for match in _WORD.finditer(text):
+        yield match[0].removesuffix("'s").removesuffix("’s")
+
+
+def content_stems(text: str) -> dict[str, float]:
+    """Return the stems of the words that carry meaning, in order, with their kind's weight."""
+    stems: dict[str, float] = {}
+    found_words = words(_COUNTER.sub(" ", text))
+    for word, following in zip(found_words, [*found_words[1:], ""], strict=False):
+        found = _stem(word, following)
+        if found and found[1] > stems.get(found[0], 0):
+            stems[found[0]] = found[1]
+    return stems
+
+
+def question_terms(question: str, idf: Mapping[str, float]) -> tuple[Term, ...]:
+    """Return what a question asks about; `idf` as in `rag.types.Retrieval.term_weights`."""
+    asides = " ".join(_ASIDE.findall(question))
+    shares = content_stems(_ASIDE.sub(" ", question))
+    for stem, share in content_stems(asides).items():
+        shares.setdefault(stem, share * ASIDE_SHARE)
+    highest = max(idf.values(), default=1.0)
+    return tuple(Term(s, share * _idf(s, idf, highest)) for s, share in shares.items())
+
+
+def _stem(word: str, following: str) -> tuple[str, float] | None:
+    if "가" <= word[0] <= "힣":
+        return korean.stem(word, following)
+    if word[0].isdigit():
+        return _without_particle(word), 1.0
+    weight = english.weight(word)
+    return (word, weight) if weight else None
+
+
+def _without_particle(number: str) -> str:
+    """Take the particle off a number with a unit: `3년은` is `3년`."""
+    found = korean.PARTICLE.search(number)
+    bare = number[: found.start()] if found else number
+    return number if bare[-1].isdigit() else bare
+
+
+def _idf(stem: str, idf: Mapping[str, float], highest: float) -> float:
+    weights = [idf[token] for token in tokens(stem) if token in idf]
+    return max(weights, default=highest)
+
+
+class Text:
+    """A text, ready to be looked into for stems."""
+
+    def __init__(self, text: str) -> None:
+        self._words = words(text)
+        self._joined = "".join(self._words)
+        self._starts: set[int] = set()
+        self._heads: dict[str, list[str]] = {}
+        offset = 0
+        for word in self._words:
+            self._starts.add(offset)
+            self._heads.setdefault(word[:2], []).append(word)
+            offset += len(word)
+
+    def holds(self, stem: str) -> float:
+        """Return how much of a stem is here, from 0 to 1."""
+        if not "가" <= stem[0] <= "힣":
+            return float(any(_same(stem, word) for word in self._heads.get(stem[:2], ())))
+        return self._holds_hangul(stem)
+
+    def _holds_hangul(self, stem: str) -> float:
+        """Look for a stem whole, across spaces (`연차휴가`), else for its parts."""
+        if whole := self._place(stem):
+            return whole
+        for cut in range(len(stem) - 1, 1, -1):
+            if part := self._place(stem[:cut]):
+                rest = self._holds_hangul(stem[cut:]) if len(stem) - cut >= 2 else 0.0
+                return (part * cut + rest * (len(stem) - cut)) / len(stem)
+        # The head of a Korean compound stands last: `공휴일` is a `휴일`.
+        for cut in range(1, len(stem) - 1):
+            if part := self._place(stem[cut:]):
+                return part * (len(stem) - cut) / len(stem)
+        return 0.0
+
+    def _place(self, stem: str) -> float:
+        at = self._joined.find(stem)
+        if at < 0:
+            return 0.0
+        while at >= 0:
+            if at in self._starts:
+                return 1.0
+            at = self._joined.find(stem, at + 1)
+        return _INSIDE_COMPOUND if any(stem in word for word in self._words) else 0.0
+
+
+def _same(stem: str, word: str) -> bool:
+    if stem[0].isdigit():
+        return word == stem or (not stem.isdigit() and word.startswith(stem))
+    return english.same_word(stem, word)
+
+
+def coverage(terms: Sequence[Term], held: Iterable[float]) -> float:
+    """Return the weighted share of the terms that is held; 0 when there are none."""
+    total = sum(term.weight for term in terms)
+    return sum(t.weight * h for t, h in zip(terms, held, strict=True)) / total if total else 0.0
