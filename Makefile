@@ -1,0 +1,35 @@
+# Needs Python >= 3.11 and make; everything else is installed into .venv.
+
+# The first Python that the pinned packages support; `make run PYTHON=…` overrides it.
+PYTHON ?= $(shell for python in python3 python3.12 python3.11 python3.13 python3.14; do \
+	if $$python scripts/bootstrap.py --check >/dev/null 2>&1; then echo $$python; exit; fi; \
+	done; echo python3)
+BIN := .venv/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help run test lint format clean
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+
+run: ## Install what is missing, start everything, serve on http://127.0.0.1:8080 (HOST, PORT)
+	@$(PYTHON) scripts/bootstrap.py
+	@$(BIN)/naru serve --demo --exit-with-parent
+
+test: ## Install what is missing; lint, types and all tests: exactly what CI runs
+	@$(PYTHON) scripts/bootstrap.py --dev
+	@$(MAKE) --no-print-directory lint
+	$(BIN)/pytest
+
+lint: ## Ruff, strict types and the import contracts
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: ## Let ruff lay out and mend the code
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean: ## Remove .venv and caches; .naru, the data, stays
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info

@@ -1,0 +1,158 @@
+"""The command line, `naru`. What is heavy is imported by the command that needs it."""
+
+import asyncio
+import importlib.metadata
+import os
+import sys
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NoReturn, TypeVar
+
+import typer
+
+from config.errors import ConfigError
+
+if TYPE_CHECKING:
+    from config.settings import Settings
+    from gateway.credentials import Credentials
+
+_T = TypeVar("_T")
+
+app = typer.Typer(
+    name="naru",
+    help="One gateway in front of every language model you run or rent.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+client_app = typer.Typer(help="OAuth clients.", no_args_is_help=True)
+key_app = typer.Typer(help="API keys.", no_args_is_help=True)
+app.add_typer(client_app, name="client")
+app.add_typer(key_app, name="key")
+
+Config = Annotated[Path | None, typer.Option(help="Settings file; default naru.yaml.")]
+Scopes = Annotated[list[str] | None, typer.Option("--scope", help="Repeat for several.")]
+
+
+@app.command()
+def serve(
+    *,
+    demo: Annotated[bool, typer.Option(help="Load the demo handbook and its agent.")] = False,
+    config: Config = None,
+    exit_with_parent: Annotated[
+        bool, typer.Option("--exit-with-parent", help="Stop when the starting process is gone.")
+    ] = False,
+) -> None:
+    """Start the service and everything it needs; Ctrl-C stops it."""
+    parent = os.getppid() if exit_with_parent else None
+    from gateway.commands.serve import run
+
+    raise typer.Exit(run(config, demo=demo, parent=parent))
+
+
+@app.command()
+def doctor(config: Config = None) -> None:
+    """Show what was found, what is embedded and what is missing."""
+    from config.load import load_settings
+    from gateway.doctor import examine
+
+    findings = _run(examine(load_settings(config), config))
+    for finding in findings:
+        mark = typer.style("ok  ", fg="green") if finding.ok else typer.style("MISS", fg="red")
+        typer.echo(f"{mark} {finding.subject:<12} {finding.text}")
+    raise typer.Exit(0 if all(finding.ok for finding in findings) else 1)
+
+
+@app.command()
+def token(
+    scope: Annotated[list[str] | None, typer.Option(help="Repeat for several.")] = None,
+) -> None:
+    """Print an access token for the client of demo.env or of NARU_CLIENT_ID and _SECRET."""
+    from gateway.commands.remote import fetch_token
+
+    typer.echo(_run(fetch_token(_credentials(), scope or [])))
+
+
+@app.command()
+def ingest(
+    files: Annotated[list[Path], typer.Argument(help="Files, or folders that are walked.")],
+    store: Annotated[str | None, typer.Option(help="Vector store; default the demo's.")] = None,
+) -> None:
+    """Add documents (PDF, Markdown, HTML, text) to the running service and wait for them."""
+    from gateway.commands.ingest import ingest_files
+
+    raise typer.Exit(1 if _run(ingest_files(_credentials(), files, store)) else 0)
+
+
+@client_app.command("create")
+def create_client(
+    name: Annotated[str, typer.Option(help="For people.")],
+    tenant: Annotated[str, typer.Option(help="Made when it does not exist.")] = "demo",
+    scope: Scopes = None,
+) -> None:
+    """Make an OAuth client and print its id and secret, which is never shown again."""
+    from gateway.commands.identity import create_client as create
+
+    made = _run(create(_settings(), tenant, name, scope))
+    typer.echo(f"NARU_CLIENT_ID={made.client_id}\nNARU_CLIENT_SECRET={made.client_secret}")
+
+
+@client_app.command("list")
+def list_clients(
+    tenant: Annotated[str, typer.Option(help="Whose clients.")] = "demo",
+) -> None:
+    """List a tenant's clients."""
+    from gateway.commands.identity import list_clients as find
+
+    for client in _run(find(_settings(), tenant)):
+        state = "  disabled" if client.disabled_at else ""
+        typer.echo(f"{client.id}  {client.name}  {' '.join(sorted(client.scopes))}{state}")
+
+
+@key_app.command("create")
+def create_key(
+    client: Annotated[str | None, typer.Option(help="Client id; default the demo's.")] = None,
+    scope: Scopes = None,
+) -> None:
+    """Make an API key of a client and print it; it is never shown again."""
+    from gateway.commands.identity import create_key as create
+
+    client_id = client or _credentials().client_id
+    typer.echo(_run(create(_settings(), client_id, scope)).key)
+
+
+@app.command()
+def version() -> None:
+    """Print the version."""
+    typer.echo(importlib.metadata.version("naru-gateway"))
+
+
+def main() -> None:
+    """Run the command line. A fault the user can mend is one line on standard error, status 2."""
+    try:
+        app()
+    except ConfigError as error:
+        _fail(str(error))
+    except KeyboardInterrupt:
+        raise SystemExit(130) from None
+
+
+def _fail(message: str) -> NoReturn:
+    typer.echo(f"naru: {message}", err=True)
+    sys.exit(2)
+
+
+def _run(work: Coroutine[object, object, _T]) -> _T:
+    return asyncio.run(work)
+
+
+def _settings() -> "Settings":
+    from config.load import load_settings
+
+    return load_settings()
+
+
+def _credentials() -> "Credentials":
+    from gateway.credentials import find_credentials
+
+    return find_credentials(_settings().data_dir, os.environ)

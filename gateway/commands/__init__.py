@@ -1,0 +1,1 @@
+"""What the `naru` commands do, apart from reading arguments and printing."""

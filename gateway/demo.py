@@ -1,0 +1,191 @@
+"""The demo: a tenant, a client, a key, an agent, and the handbook it answers from.
+
+Made once; a later start finds everything again and only reads what changed in the handbook.
+"""
+
+import asyncio
+import hashlib
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import asyncpg
+import msgspec
+
+from auth import SecretBox, create_client, create_key, create_tenant
+from auth.clients import find_key
+from config.errors import ConfigError
+from config.postgres import open_pool
+from config.scope import TenantScope
+from config.settings import Settings
+from gateway.agents.registry import AgentDefinition, find_agent, save_agent
+from gateway.children import say
+from gateway.credentials import Credentials
+from gateway.errors import NotFound as AgentNotFound
+from rag.errors import NotFound
+from rag.files import create_file, delete_file
+from rag.stores import StoreFile, add_file, create_store, get_store, get_store_file
+
+AGENT = "hr-assistant"
+HANDBOOK = Path(__file__).resolve().parent.parent / "demo" / "handbook"
+
+_TENANT = "demo"
+_SUFFIXES = {".pdf", ".md", ".html", ".txt"}
+_STATE = "demo-handbook.json"
+_INGEST_S = 300.0
+_POLL_S = 0.2
+_INSTRUCTIONS = (
+    "You answer questions of employees about the company's policies, from the documents alone. "
+    "Answer in the language of the question."
+)
+
+
+class _Read(msgspec.Struct, frozen=True):
+    """A handbook file as it was ingested."""
+
+    sha256: str
+    file_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Demo:
+    """Where and as whom the demo's objects are made."""
+
+    db: asyncpg.Pool
+    scope: TenantScope
+    store: str
+
+
+async def provision(settings: Settings, database_url: str) -> Credentials:
+    """Bring the demo up to date and write `demo.env`; return when the handbook can be searched.
+
+    Raises:
+        ConfigError: The handbook is missing or is not read in time.
+    """
+    data_dir = settings.data_dir.resolve()
+    async with await open_pool(database_url, size=4) as pool:
+        box = SecretBox.load(settings.auth, data_dir)
+        found = await _known(pool, box, data_dir)
+        if found is None:
+            found = await _create(pool, box, settings)
+        credentials, scope = found
+        credentials = replace(credentials, url=settings.server.url)
+        credentials.write(data_dir)
+        demo = _Demo(pool, scope, credentials.store)
+        await _ensure_agent(demo)
+        await _ingest_handbook(demo, data_dir)
+    return credentials
+
+
+async def _known(
+    pool: asyncpg.Pool, box: SecretBox, data_dir: Path
+) -> tuple[Credentials, TenantScope] | None:
+    """Return the last run's credentials when they are still good."""
+    credentials = Credentials.read(data_dir)
+    if credentials is None:
+        return None
+    scope = await find_key(pool, box, credentials.api_key)
+    try:
+        if scope is not None:
+            await get_store(pool, scope, credentials.store)
+            return credentials, scope
+    except NotFound:
+        pass
+    say("  demo.env does not fit this database: making a new client and key")
+    return None
+
+
+async def _create(
+    pool: asyncpg.Pool, box: SecretBox, settings: Settings
+) -> tuple[Credentials, TenantScope]:
+    await create_tenant(pool, _TENANT, "Demo")
+    client = await create_client(pool, box, _TENANT, name="demo")
+    key = await create_key(pool, box, client.client_id)
+    scope = await find_key(pool, box, key.key)
+    if scope is None:
+        raise RuntimeError("a key that was just made is not found")
+    store = await create_store(pool, scope, name="Handbook")
+    credentials = Credentials(
+        settings.server.url, client.client_id, client.client_secret, key.key, AGENT, store.id
+    )
+    return credentials, scope
+
+
+async def _ensure_agent(demo: _Demo) -> None:
+    """Make the agent unless there is one: it may have been changed on purpose."""
+    try:
+        await find_agent(demo.db, demo.scope, AGENT)
+    except AgentNotFound:
+        definition = AgentDefinition(
+            name=AGENT, instructions=_INSTRUCTIONS, model="default", vector_stores=(demo.store,)
+        )
+        await save_agent(demo.db, demo.scope.tenant, definition)
+
+
+async def _ingest_handbook(demo: _Demo, data_dir: Path) -> None:
+    if not HANDBOOK.is_dir():
+        raise ConfigError(f"--demo needs the repository's handbook, and {HANDBOOK} is missing")
+    state = data_dir / _STATE
+    before = (
+        msgspec.json.decode(state.read_bytes(), type=dict[str, _Read]) if state.exists() else {}
+    )
+    now = {}
+    for path in sorted(HANDBOOK.iterdir()):
+        if path.suffix in _SUFFIXES:
+            now[path.name] = await _put(demo, path, before.get(path.name))
+    state.write_bytes(msgspec.json.encode(now))
+    await _wait_until_read(demo, {read.file_id: name for name, read in now.items()})
+
+
+async def _put(demo: _Demo, path: Path, before: _Read | None) -> _Read:
+    """Return the file as ingested; hand it in unless the store holds the same."""
+    content = await asyncio.to_thread(path.read_bytes)
+    digest = hashlib.sha256(content).hexdigest()
+    stored = await _find(demo, before.file_id) if before else None
+    if before and stored and stored.status != "failed" and before.sha256 == digest:
+        return before
+    if before and stored:
+        await delete_file(demo.db, demo.scope, before.file_id)
+
+    async def whole() -> AsyncIterator[bytes]:
+        yield content
+
+    file = await create_file(
+        demo.db, demo.scope, filename=path.name, purpose="assistants", parts=whole()
+    )
+    await add_file(demo.db, demo.scope, demo.store, file.id)
+    return _Read(digest, file.id)
+
+
+async def _find(demo: _Demo, file_id: str) -> StoreFile | None:
+    try:
+        return await get_store_file(demo.db, demo.scope, demo.store, file_id)
+    except NotFound:
+        return None
+
+
+async def _wait_until_read(demo: _Demo, names: dict[str, str]) -> None:
+    """Return when no file of the handbook is in progress any more, telling of each that was."""
+    told: set[str] = set()
+    waited = False
+    try:
+        async with asyncio.timeout(_INGEST_S):
+            while len(told) < len(names):
+                for file_id in names.keys() - told:
+                    file = await _find(demo, file_id)
+                    if file is None or file.status != "in_progress":
+                        told.add(file_id)
+                        _tell(names[file_id], file, news=waited)
+                waited = True
+                await asyncio.sleep(_POLL_S)
+    except TimeoutError:
+        raise ConfigError(f"the handbook is not read after {_INGEST_S:g} s") from None
+
+
+def _tell(name: str, file: StoreFile | None, *, news: bool) -> None:
+    if file and file.status == "completed":
+        if news:
+            say(f"  read {name}")
+        return
+    reason = file.last_error.message if file and file.last_error else "it was removed"
+    say(f"  could not read {name}: {reason}")

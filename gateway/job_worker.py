@@ -1,0 +1,50 @@
+"""The process that parses, embeds and stores documents: `python -m gateway.job_worker`."""
+
+import asyncio
+import signal
+import sys
+
+from config.errors import ConfigError
+from config.load import embedding_socket, load_settings
+from config.postgres import open_pool
+from rag.embed import open_embedder
+from rag.ingest import run_jobs
+
+_POOL_SIZE = 4
+
+
+async def work() -> None:
+    """Take ingest jobs until SIGTERM or SIGINT.
+
+    Raises:
+        ConfigError: This process was not started by `naru serve`.
+    """
+    settings = load_settings()
+    if settings.database.url is None:
+        raise ConfigError("the job worker is started by `naru serve`, which names the database")
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    embedder = open_embedder(settings.embedding, embedding_socket())
+    try:
+        async with await open_pool(
+            settings.database.url.get_secret_value(), size=_POOL_SIZE
+        ) as pool:
+            await run_jobs(pool, embedder, settings.retrieval, stop)
+    finally:
+        await embedder.close()
+
+
+def main() -> int:
+    """Work until told to stop; return the exit status."""
+    try:
+        asyncio.run(work())
+    except ConfigError as error:
+        sys.stderr.write(f"naru jobs: {error}\n")
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

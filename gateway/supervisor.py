@@ -1,0 +1,218 @@
+"""The parent process: starts the stores and the workers, keeps them running, stops them in order.
+
+Start: stores, migrations, embedding worker, job worker, demo data, web workers. Stop: the reverse.
+"""
+
+import asyncio
+import os
+import shutil
+import signal
+import socket
+import sys
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import asyncpg
+
+from config import embedded
+from config.embedded import Command
+from config.errors import ConfigError
+from config.load import FILE_VARIABLE, SOCKET_VARIABLE
+from config.postgres import migrate
+from config.settings import Settings
+from gateway import preflight, probes
+from gateway.children import Child, say, stop_all
+
+PACKAGES = ("auth", "rag", "gateway")
+"""Whose migrations are applied, in this order."""
+
+_PREVIOUS_INSTANCE_S = 30.0
+_PARENT_POLL_S = 0.5
+_DRAIN_MARGIN_S = 5.0
+_READY_S = 180.0
+_EMBEDDING_STARTS = 3
+_SOCKET_POLL_S = 0.1
+_STORE_VARIABLES = ("HOME", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "PATH", "TMPDIR", "TZ")
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """How this run was asked for.
+
+    Attributes:
+        config_file: The settings file named on the command line.
+        parent: Stop when this process is no longer our parent.
+        provision: What to do between the migrations and serving; receives the owner's database URL.
+        announce: Called once, when the service is ready.
+    """
+
+    config_file: Path | None = None
+    parent: int | None = None
+    provision: Callable[[str], Awaitable[None]] | None = None
+    announce: Callable[[], None] = lambda: None
+
+
+async def serve(settings: Settings, launch: Launch) -> int:
+    """Run the service until SIGINT, SIGTERM or SIGHUP; return the exit status.
+
+    A second signal cuts the grace time short.
+
+    Raises:
+        ConfigError: Something the operator must change keeps the service from starting.
+    """
+    supervisor = Supervisor(settings, launch)
+    running = asyncio.create_task(supervisor.run())
+
+    def stop() -> None:
+        if running.cancelling():
+            supervisor.hurry()
+        else:
+            say("naru: stopping (once more to hurry)")
+            running.cancel()
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            loop.add_signal_handler(number, stop)
+    watch = asyncio.create_task(_watch_parent(launch.parent, stop))
+    await asyncio.wait([running])
+    watch.cancel()
+    if not running.cancelled():
+        running.result()
+    return 0
+
+
+async def _watch_parent(parent: int | None, stop: Callable[[], None]) -> None:
+    if parent is None:
+        return
+    while os.getppid() == parent:  # noqa: ASYNC110 - nothing announces it
+        await asyncio.sleep(_PARENT_POLL_S)
+    stop()
+
+
+@dataclass(slots=True)
+class Supervisor:
+    """One run of the service on one data folder."""
+
+    settings: Settings
+    launch: Launch
+    _children: list[Child] = field(default_factory=list)
+    _environ: dict[str, str] = field(default_factory=dict)
+    _stack: AsyncExitStack = field(default_factory=AsyncExitStack)
+    _lock: int = -1
+
+    async def run(self) -> None:
+        """Run until cancelled; then end everything that was started."""
+        async with self._stack as stack:
+            listener = stack.enter_context(preflight.bind(self.settings.server))
+            data_dir = preflight.open_data_dir(self.settings.data_dir)
+            stack.callback(os.close, preflight.lock(data_dir))
+            self._lock = await preflight.lock_for_children(data_dir, _PREVIOUS_INSTANCE_S)
+            stack.callback(os.close, self._lock)
+            runtime = embedded.runtime_dir(data_dir)
+            stack.callback(shutil.rmtree, runtime, ignore_errors=True)
+            await self._start_stores(data_dir, runtime)
+            await self._migrate()
+            await self._start_workers(data_dir)
+            if self.launch.provision:
+                await self.launch.provision(self._environ["NARU__DATABASE__URL"])
+            await self._serve(listener)
+            self.launch.announce()
+            await asyncio.Event().wait()
+
+    def hurry(self) -> None:
+        """Cut short the grace time of whatever is being stopped."""
+        for child in self._children:
+            child.hurry()
+
+    async def _start_stores(self, data_dir: Path, runtime: Path) -> None:
+        environ = {name: os.environ[name] for name in _STORE_VARIABLES if name in os.environ}
+        database, redis = self.settings.database.url, self.settings.redis.url
+        logs = data_dir / "logs"
+        if database is None:
+            say("  starting PostgreSQL")
+            command = await asyncio.to_thread(embedded.postgres_command, data_dir, runtime)
+            self._start([Child(command, environ, (self._lock,), logs / "postgres.log")])
+        if redis is None:
+            command = embedded.redis_command(data_dir, runtime)
+            self._start([Child(command, environ, (self._lock,), logs / "redis.log")])
+        database_url = database.get_secret_value() if database else embedded.postgres_url(runtime)
+        redis_url = redis.get_secret_value() if redis else embedded.redis_url(runtime)
+        found = await asyncio.gather(
+            probes.wait_for_postgres(database_url), probes.wait_for_redis(redis_url)
+        )
+        say(f"  PostgreSQL {found[0]}, Redis {found[1]}")
+        self._environ = self._resolved(data_dir, runtime, database_url, redis_url)
+
+    def _resolved(
+        self, data_dir: Path, runtime: Path, database_url: str, redis_url: str
+    ) -> dict[str, str]:
+        """Return the environment in which our own children find what was started."""
+        file = self.launch.config_file
+        return {
+            **os.environ,
+            **({FILE_VARIABLE: str(file.resolve())} if file else {}),
+            SOCKET_VARIABLE: str(runtime / "embedding.sock"),
+            "NARU__DATABASE__URL": database_url,
+            "NARU__REDIS__URL": redis_url,
+            "NARU__DATA_DIR": str(data_dir),
+            "NARU__SERVER__HOST": self.settings.server.host,
+            "NARU__SERVER__PORT": str(self.settings.server.port),
+        }
+
+    async def _migrate(self) -> None:
+        try:
+            applied = await migrate(self._environ["NARU__DATABASE__URL"], PACKAGES)
+        except asyncpg.PostgresError as error:
+            raise ConfigError(f"the database can't be prepared: {error}") from None
+        if applied:
+            say(f"  applied {len(applied)} migration(s)")
+
+    async def _start_workers(self, data_dir: Path) -> None:
+        self._start([Child(_python("jobs", "gateway.job_worker"), self._environ, (self._lock,))])
+        if self.settings.embedding.url is None:
+            path, model = self._environ[SOCKET_VARIABLE], self.settings.embedding.model
+            say(f"  loading the embedding model {model}")
+            arguments = ("--socket", path, "--model", model)
+            command = _python("embedding", "rag.embedding_worker", *arguments)
+            log = data_dir / "logs" / "embedding.log"
+            child = Child(command, self._environ, (self._lock,), log)
+            self._start([child])
+            await _wait_for_embedding(child, Path(path))
+
+    async def _serve(self, listener: socket.socket) -> None:
+        preflight.listen(listener, self.settings.server)
+        grace_s = self.settings.server.grace_s + _DRAIN_MARGIN_S
+        arguments = ("--fd", str(listener.fileno()))
+        commands = [
+            _python(f"web-{number}", "gateway.web_worker", *arguments, grace_s=grace_s)
+            for number in range(1, self.settings.server.workers + 1)
+        ]
+        descriptors = (listener.fileno(), self._lock)
+        self._start([Child(command, self._environ, descriptors) for command in commands])
+        degraded = await probes.wait_until_ready(self.settings.server, _READY_S)
+        if degraded:
+            say(f"naru: serving without {', '.join(degraded)}: see the lines above")
+
+    def _start(self, children: list[Child]) -> None:
+        """Start children that are to be stopped together, before all those started earlier."""
+        self._children += children
+        for child in children:
+            child.start()
+        self._stack.push_async_callback(stop_all, children)
+
+
+async def _wait_for_embedding(worker: Child, path: Path) -> None:
+    """Return when the worker listens, or when it is better to serve without it."""
+    deadline = asyncio.get_running_loop().time() + _READY_S
+    while not path.exists() and worker.starts < _EMBEDDING_STARTS:  # noqa: ASYNC240 - one stat
+        if asyncio.get_running_loop().time() > deadline:
+            return
+        await asyncio.sleep(_SOCKET_POLL_S)
+
+
+def _python(name: str, module: str, *arguments: str, grace_s: float = 10.0) -> Command:
+    # -P: a folder the operator happens to stand in must not shadow our packages.
+    return Command(name, [sys.executable, "-P", "-m", module, *arguments], grace_s=grace_s)
