@@ -43,6 +43,7 @@ def load_model(name: str) -> tuple[Encode, int]:
     """
     os.environ.setdefault("OMP_NUM_THREADS", str(min(_MAX_THREADS, os.cpu_count() or 1)))
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    os.environ.setdefault("TQDM_DISABLE", "1")
     path = _packaged_model(name) if name in _PACKAGED else Path(name)
     if path.exists():
         os.environ.update(HF_HUB_OFFLINE="1", TRANSFORMERS_OFFLINE="1")

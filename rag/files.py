@@ -130,9 +130,9 @@ def clean_name(filename: str) -> str:
     return name[:_MAX_NAME_CHARS]
 
 
-def storable(id_: str) -> str:
-    """Return an id from outside as PostgreSQL can compare it: NUL and surrogates can't be sent."""
-    return id_.replace("\0", "\ufffd").encode("utf-8", "replace").decode()
+def storable(text: str) -> str:
+    """Return text from outside as PostgreSQL takes it: NUL and lone surrogates are replaced."""
+    return text.replace("\0", "\ufffd").encode("utf-8", "replace").decode()
 
 
 async def _in_parts(source: AsyncIterator[bytes]) -> AsyncIterator[bytes]:

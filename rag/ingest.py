@@ -68,7 +68,7 @@ async def run_jobs(
 ) -> None:
     """Read files in progress, two at once, until `stop` is set; jobs under way are then dropped.
 
-    A dropped or crashed job is taken up again by the next worker. Needs three connections.
+    A dropped or crashed job is taken up again by the next worker. Needs four connections of the pool.
     """
     wake = asyncio.Event()
     async with asyncio.TaskGroup() as group:

@@ -76,7 +76,8 @@ async def create_store(
 ) -> VectorStore:
     """Make an empty store."""
     id_ = f"vs_{secrets.token_hex(12)}"
-    values = storable(json.dumps(dict(metadata or {})).replace("\\u0000", ""))
+    pairs = {storable(key): storable(value) for key, value in (metadata or {}).items()}
+    values = json.dumps(pairs, ensure_ascii=False)
     await db.execute(_SQL["insert_store"], id_, scope.tenant, storable(name), values)
     return await get_store(db, scope, id_)
 

@@ -1,4 +1,4 @@
-"""Documents to pages of text. Untrusted bytes are parsed in a child process: `rag.parse.apart`."""
+"""Documents to pages of text. Untrusted bytes are parsed in a child process, `rag.parse.apart`."""
 
 from pathlib import PurePath
 

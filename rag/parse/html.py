@@ -14,7 +14,6 @@ _BLOCKS = {
 _LINES = {"br", "tr", "li", "option", "caption"}
 _CELLS = {"td", "th"}
 _SPACE = re.compile(r"[ \t\r\n\f]+")
-_LINE_EDGES = re.compile(r" *\n *")
 
 
 def parse_html(markup: str) -> str:
@@ -25,7 +24,7 @@ def parse_html(markup: str) -> str:
         return ""
     parts: list[str] = []
     _collect(tree.body, parts)
-    return _LINE_EDGES.sub("\n", "".join(parts))
+    return "".join(parts)
 
 
 def _collect(root: LexborNode, parts: list[str]) -> None:
@@ -35,7 +34,8 @@ def _collect(root: LexborNode, parts: list[str]) -> None:
         node, entering = stack.pop()
         tag = node.tag or ""
         if tag == "-text":
-            parts.append(_text(node))
+            if text := _text(node, at_line_start=bool(parts) and parts[-1].endswith("\n")):
+                parts.append(text)
             continue
         parts.append(_opening(tag) if entering else _closing(tag))
         if entering:
@@ -44,11 +44,12 @@ def _collect(root: LexborNode, parts: list[str]) -> None:
             stack += [(child, True) for child in reversed(children)]
 
 
-def _text(node: LexborNode) -> str:
+def _text(node: LexborNode, *, at_line_start: bool) -> str:
     text = node.text_content or ""
     if node.parent is not None and node.parent.tag == "pre":
         return text
-    return _SPACE.sub(" ", text)
+    text = _SPACE.sub(" ", text)
+    return text.lstrip(" ") if at_line_start else text
 
 
 def _opening(tag: str) -> str:

@@ -9,11 +9,11 @@ import pypdfium2.raw
 from rag.errors import UnreadableDocument
 from rag.types import Page
 
-# PDFium marks the hyphen of a word broken across lines so.
-_BROKEN_WORD = re.compile(r"(?:[\x02\ufffe\u00ad]|(?<=[a-z])-)[ \t]*\r?\n(?=[a-z])")
+# PDFium joins a word broken across lines and leaves one of these for the hyphen.
+_BROKEN_WORD = re.compile(r"[\x02\ufffe\u00ad](?:\r?\n)?")
 _SENTENCE_END = re.compile(r"[.!?:;。？！…)\]”\"]\s*$")
 _STARTS_BLOCK = re.compile(
-    r"\s*(?:[-•·▪◦○●■□◇*※▶➢–]|\(?\d{1,3}[.)]|\(?[가-하a-z][.)]|[①-⑳]|제\s?\d+\s?[장절조관편]|#|\|)"
+    r"\s*(?:[-•·▪◦○●■□◇*※▶➢–]|\(?\d{1,3}[.)]|\(?[가-하a-z][.)](?=\s)|[①-⑳]|제\s?\d+\s?[장절조관편]|#|\|)"
 )
 _FULL_LINE = 0.75  # of the widest line: a shorter one was ended on purpose
 
