@@ -9,6 +9,7 @@ from auth.clients import (
     create_key,
     create_tenant,
     find_client,
+    find_key,
     list_clients,
 )
 from auth.errors import (
@@ -53,6 +54,7 @@ __all__ = [
     "create_key",
     "create_tenant",
     "find_client",
+    "find_key",
     "list_clients",
     "metadata",
     "require",

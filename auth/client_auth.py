@@ -70,8 +70,6 @@ def _basic(authorization: str) -> _Credentials:
     try:
         text = base64.b64decode(encoded.strip(" "), validate=True).decode()
         client_id, _, secret = text.partition(":")
-        return _Credentials(
-            unquote_plus(client_id, errors="strict"), unquote_plus(secret, errors="strict")
-        )
+        return _Credentials(unquote_plus(client_id), unquote_plus(secret))
     except ValueError:
         return _NOBODY

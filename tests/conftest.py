@@ -1,5 +1,6 @@
 """Real PostgreSQL + pgvector and Redis for the whole run, a fresh database where asked for."""
 
+import shutil
 import subprocess
 import time
 import uuid
@@ -19,8 +20,10 @@ def _end(child: subprocess.Popen[bytes]) -> None:
 
 
 @pytest.fixture(scope="session")
-def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("naru")
+def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    path = tmp_path_factory.mktemp("naru")
+    yield path
+    shutil.rmtree(embedded.runtime_path(path), ignore_errors=True)
 
 
 @pytest.fixture(scope="session")
@@ -28,9 +31,10 @@ def postgres_server(data_dir: Path) -> Iterator[str]:
     """The owner's URL of a running server, without a database's migrations."""
     runtime = embedded.runtime_dir(data_dir)
     child = embedded.spawn(embedded.postgres_command(data_dir, runtime))
-    socket = runtime / ".s.PGSQL.5432"
+    status = data_dir / "postgres" / "postmaster.pid"
     deadline = time.monotonic() + 30
-    while not socket.exists():
+    # As pg_ctl does: the socket is there before connections are accepted.
+    while not (status.exists() and status.read_text().rstrip().endswith("ready")):
         assert time.monotonic() < deadline, "PostgreSQL did not start"
         time.sleep(0.05)
     yield embedded.postgres_url(runtime)

@@ -39,6 +39,13 @@ async def test_basic_is_form_decoded(ask: Ask, client: auth.NewClient) -> None:
     assert (await ask(basic=f"{percent('demo')}:{percent(client.client_secret)}")).status == 200
 
 
+async def test_base64_is_read_strictly(ask: Ask, client: auth.NewClient) -> None:
+    encoded = base64.b64encode(f"demo:{client.client_secret}".encode()).decode()
+    assert (await ask(basic="", headers={"authorization": f"Basic {encoded}"})).status == 200
+    for odd in (f"{encoded[:4]}!{encoded[4:]}", f"{encoded[:4]} {encoded[4:]}", f"{encoded}!"):
+        assert await ask(basic="", headers={"authorization": f"Basic {odd}"}) == REFUSED
+
+
 async def test_a_plus_in_basic_is_a_space(
     ask: Ask, client: auth.NewClient, pool: asyncpg.Pool, box: auth.SecretBox
 ) -> None:

@@ -5,6 +5,7 @@ import pytest
 from pydantic import SecretStr
 
 from auth import SecretBox
+from auth.secrets import _derive
 from config.errors import ConfigError
 from config.settings import AuthSettings
 
@@ -37,6 +38,10 @@ def test_another_secret_opens_nothing_and_hashes_differently(box: SecretBox) -> 
     assert other.digest("a") != box.digest("a")
     with pytest.raises(ConfigError, match="another secret key"):
         other.open(box.seal(b"private", b""), b"")
+
+
+def test_each_use_has_a_key_of_its_own() -> None:
+    assert _derive(LONG, b"naru seal") != _derive(LONG, b"naru digest")
 
 
 def test_the_setting_wins_over_the_file(tmp_path: Path) -> None:
