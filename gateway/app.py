@@ -1,27 +1,22 @@
 """The composition root: settings in, application out."""
 
-import importlib.metadata
-import importlib.resources
 import re
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from litestar import Litestar, Request, Router
+from litestar import Litestar, Request
 from litestar.config.app import AppConfig
 from litestar.datastructures import State
 from litestar.di import Provide
-from litestar.enums import MediaType
-from litestar.openapi import OpenAPIConfig
-from litestar.openapi.plugins import JsonRenderPlugin, OpenAPIRenderPlugin
-from litestar.openapi.spec import Components, SecurityScheme
 from litestar.types import Message, Scope
 
 from config.settings import Settings
 from gateway.errors import HANDLERS, InvalidRequest
-from gateway.guards import PUBLIC, authenticate, check_every_route_is_declared, provide_caller
+from gateway.guards import authenticate, check_every_route_is_declared, provide_caller
 from gateway.lifespan import Services, open_services
+from gateway.openapi import correct_document, openapi_config
 from gateway.routes import agents, chat, health, models, oauth, sessions, vector_stores
 from gateway.routes.files import files_router
 
@@ -59,10 +54,11 @@ def create_app(settings: Settings) -> Litestar:
         exception_handlers=HANDLERS,
         request_max_body_size=settings.server.max_body_bytes,
         lifespan=[lifespan],
-        openapi_config=_openapi(settings.issuer),
+        openapi_config=openapi_config(settings.issuer),
         on_app_init=[_without_logging],
     )
     check_every_route_is_declared(app)
+    correct_document(app)
     return app
 
 
@@ -99,26 +95,3 @@ async def _stamp(message: Message, scope: Scope) -> None:
     given = next((value for name, value in scope["headers"] if name == b"x-request-id"), b"")
     request_id = given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex.encode()
     message["headers"] = [*message["headers"], (b"x-request-id", request_id)]
-
-
-class _Page(OpenAPIRenderPlugin):
-    """A page of ours: the framework's load scripts from elsewhere."""
-
-    def render(self, request: Request[Any, Any, Any], openapi_schema: dict[str, Any]) -> bytes:
-        del request, openapi_schema
-        return (importlib.resources.files("gateway.routes") / "schema.html").read_bytes()
-
-
-def _openapi(issuer: str) -> OpenAPIConfig:
-    bearer = SecurityScheme(
-        type="http", scheme="bearer", description="An access token, or an API key `sk-naru-…`"
-    )
-    return OpenAPIConfig(
-        title="Naru",
-        version=importlib.metadata.version("naru-gateway"),
-        description=f"The gateway at {issuer}",
-        components=Components(security_schemes={"bearer": bearer}),
-        security=[{"bearer": []}],
-        render_plugins=[_Page(path="/", media_type=MediaType.HTML), JsonRenderPlugin()],
-        openapi_router=Router("/schema", route_handlers=[], opt=PUBLIC),
-    )

@@ -8,6 +8,7 @@ from typing import Any
 
 from litestar import Litestar
 from litestar.connection import ASGIConnection, Request
+from litestar.di import NamedDependency
 from litestar.handlers import BaseRouteHandler, HTTPRouteHandler
 
 from auth import require
@@ -16,6 +17,9 @@ from config.scope import SCOPES, TenantScope
 _SCOPE = "needed_scope"
 _VERIFIED = "naru_tenant_scope"
 _UNDECLARED = "admin"
+
+Caller = NamedDependency[TenantScope]
+"""A handler's parameter `caller`: the verified caller."""
 
 PUBLIC: dict[str, Any] = {_SCOPE: None}
 """For handlers that anybody may call."""
@@ -32,13 +36,17 @@ async def authenticate(
     connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler
 ) -> None:
     """Verify the caller's token or key and its scope; every handler passes here."""
-    needed = handler.opt.get(_SCOPE, _UNDECLARED)
-    if needed is None:
+    if is_public(handler):
         return
     verifier = connection.app.state.services.verifier
     scope = await verifier.verify(connection.headers.get("authorization"))
-    require(scope, needed)
+    require(scope, handler.opt.get(_SCOPE, _UNDECLARED))
     connection.scope[_VERIFIED] = scope  # type: ignore[literal-required]
+
+
+def is_public(handler: BaseRouteHandler) -> bool:
+    """Tell whether anybody may call the handler."""
+    return handler.opt.get(_SCOPE, _UNDECLARED) is None
 
 
 async def provide_caller(request: Request[Any, Any, Any]) -> TenantScope:

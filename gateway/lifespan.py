@@ -9,6 +9,7 @@ from pathlib import Path
 import aiohttp
 import asyncpg
 import redis.asyncio
+from litestar.di import NamedDependency
 
 from auth import AuthorizationServer, SecretBox, SigningKeys, Verifier
 from config.postgres import open_pool
@@ -37,6 +38,10 @@ class Services:
     models: Models
     sessions: Sessions
     agents: Agents
+
+
+Provided = NamedDependency[Services]
+"""A handler's parameter `services`."""
 
 
 @asynccontextmanager

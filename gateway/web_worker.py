@@ -5,6 +5,7 @@
 
 import argparse
 import gc
+import logging
 import socket
 
 import uvicorn
@@ -18,6 +19,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--fd", type=int, required=True)
     listening = socket.socket(fileno=parser.parse_args().fd)
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
     settings = load_settings()
     app = create_app(settings)
     # Decision 2: what lives as long as the process is kept out of collections.

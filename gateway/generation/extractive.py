@@ -19,7 +19,8 @@ from gateway.openai.chat import (
     Usage,
 )
 from gateway.openai.tokens import estimate_tokens
-from rag import Embedder, extract
+from rag import Embedder
+from rag.extract import extract
 
 NAME = "extractive"
 

@@ -77,7 +77,7 @@ class UsageView(msgspec.Struct):
 
 class _Delta(msgspec.Struct):
     content: str | None = None
-    tool_calls: msgspec.Raw | None = None
+    tool_calls: Any = None
     reasoning_content: str | None = None
     refusal: str | None = None
 
@@ -92,7 +92,7 @@ class ChunkView(msgspec.Struct):
 
     choices: list[_ChunkChoice] = []
     usage: UsageView | None = None
-    error: msgspec.Raw | None = None
+    error: Any = None
 
     @property
     def content(self) -> str:

@@ -9,11 +9,11 @@ from litestar import Response
 from msgspec import UNSET
 
 from auth import require
-from config.scope import TenantScope
 from gateway.agents.registry import AgentDefinition
 from gateway.agents.run import AgentAnswer, LiveAnswer, Question
 from gateway.errors import InvalidRequest, TooLarge
-from gateway.lifespan import Services
+from gateway.guards import Caller
+from gateway.lifespan import Provided
 from gateway.openai.chat import (
     AgentChatRequest,
     AnswerMessage,
@@ -31,8 +31,8 @@ from gateway.sse import EventStream, data
 async def complete_as_agent(
     agent: AgentDefinition,
     asked: AgentChatRequest,
-    caller: TenantScope,
-    services: Services,
+    caller: Caller,
+    services: Provided,
     session_id: str | None,
 ) -> Response[ChatCompletion]:
     """Run the agent's turn and answer as a chat completion, streamed or not."""

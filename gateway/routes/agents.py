@@ -5,12 +5,12 @@ from collections.abc import AsyncGenerator
 
 import msgspec
 from litestar import Response, get, post
+from litestar.params import FromPath, JSONBody
 
-from config.scope import TenantScope
 from gateway.agents.registry import Agent, find_agent, list_agents
 from gateway.agents.run import AgentAnswer, LiveAnswer, Question
-from gateway.guards import needs
-from gateway.lifespan import Services
+from gateway.guards import Caller, needs
+from gateway.lifespan import Provided
 from gateway.openai.agents import (
     AgentEvent,
     AgentList,
@@ -31,13 +31,13 @@ from gateway.sse import EventStream, event
 
 
 @get("/v1/agents", opt=needs("agents"), tags=["agents"], operation_id="list_agents")
-async def list_all(caller: TenantScope, services: Services) -> AgentList:
+async def list_all(caller: Caller, services: Provided) -> AgentList:
     """List the tenant's agents."""
     return AgentList([_object(agent) for agent in await list_agents(services.pool, caller)])
 
 
 @get("/v1/agents/{name:str}", opt=needs("agents"), tags=["agents"], operation_id="get_agent")
-async def get_one(name: str, caller: TenantScope, services: Services) -> AgentObject:
+async def get_one(name: FromPath[str], caller: Caller, services: Provided) -> AgentObject:
     """Return one agent."""
     return _object(await find_agent(services.pool, caller, name))
 
@@ -50,7 +50,7 @@ async def get_one(name: str, caller: TenantScope, services: Services) -> AgentOb
     operation_id="chat_with_agent",
 )
 async def chat(
-    name: str, data: AgentMessage, caller: TenantScope, services: Services
+    name: FromPath[str], data: JSONBody[AgentMessage], caller: Caller, services: Provided
 ) -> Response[AgentReply]:
     """Ask an agent; with `stream` the answer comes as typed events."""
     agent = (await find_agent(services.pool, caller, name)).definition
@@ -72,7 +72,7 @@ async def chat(
     operation_id="create_agent_completion",
 )
 async def chat_completions(
-    name: str, data: AgentChatRequest, caller: TenantScope, services: Services
+    name: FromPath[str], data: JSONBody[AgentChatRequest], caller: Caller, services: Provided
 ) -> Response[ChatCompletion]:
     """Ask an agent in OpenAI's shape; the answer carries `session_id` and `references`."""
     agent = await find_agent(services.pool, caller, name)

@@ -5,13 +5,13 @@ from typing import Any, cast
 
 import msgspec
 from litestar import Request, Response, post
+from litestar.params import JSONBody
 
-from config.scope import TenantScope
 from gateway.agents.registry import find_agent
 from gateway.errors import NotFound
 from gateway.generation.target import Prompt, Stream, Target
-from gateway.guards import needs
-from gateway.lifespan import Services
+from gateway.guards import Caller, needs
+from gateway.lifespan import Provided
 from gateway.openai.chat import AgentChatRequest, ChatCompletion, ChatRequest
 from gateway.routes.agent_completions import complete_as_agent
 from gateway.routes.models import unknown_model
@@ -30,7 +30,7 @@ _decode_agent_request = msgspec.json.Decoder(AgentChatRequest).decode
     operation_id="create_chat_completion",
 )
 async def create_chat_completion(
-    data: ChatRequest, request: Request[Any, Any, Any], caller: TenantScope, services: Services
+    data: JSONBody[ChatRequest], request: Request[Any, Any, Any], caller: Caller, services: Provided
 ) -> Response[ChatCompletion]:
     """Answer an OpenAI chat completion, streamed or not."""
     body = await request.body()
@@ -67,7 +67,7 @@ async def _frames(stream: Stream) -> AsyncGenerator[bytes, None]:
 
 
 async def _ask_agent(
-    body: bytes, name: str, caller: TenantScope, services: Services
+    body: bytes, name: str, caller: Caller, services: Provided
 ) -> Response[ChatCompletion]:
     try:
         agent = await find_agent(services.pool, caller, name)

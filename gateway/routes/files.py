@@ -1,18 +1,16 @@
 """`/v1/files`. OpenAI API reference."""
 
 from collections.abc import AsyncIterator
-from typing import Annotated, Literal
+from typing import Literal
 
 import msgspec
 from litestar import Router, delete, get, post
 from litestar.datastructures import UploadFile
-from litestar.enums import RequestEncodingType
-from litestar.params import Body
+from litestar.params import FromPath, FromQuery, MultipartBody
 from litestar.response import Stream
 
-from config.scope import TenantScope
-from gateway.guards import needs
-from gateway.lifespan import Services
+from gateway.guards import Caller, needs
+from gateway.lifespan import Provided
 from gateway.openai.knowledge import Deleted, FileObject, ListPage
 from gateway.routes.pages import Limit, Order, page, timestamp
 from rag import files
@@ -27,7 +25,7 @@ class Upload(msgspec.Struct):
     purpose: Literal["assistants", "user_data"] = "assistants"
 
 
-Form = Annotated[Upload, Body(media_type=RequestEncodingType.MULTI_PART)]
+Form = MultipartBody[Upload]
 
 
 @post(
@@ -36,7 +34,7 @@ Form = Annotated[Upload, Body(media_type=RequestEncodingType.MULTI_PART)]
     status_code=200,
     operation_id="create_file",
 )
-async def create(data: Form, caller: TenantScope, services: Services) -> FileObject:
+async def create(data: Form, caller: Caller, services: Provided) -> FileObject:
     """Store a file. Attach it to a vector store to have it read."""
     stored = await files.create_file(
         services.pool,
@@ -50,10 +48,10 @@ async def create(data: Form, caller: TenantScope, services: Services) -> FileObj
 
 @get("/", opt=needs("knowledge"), operation_id="list_files")
 async def list_all(
-    caller: TenantScope,
-    services: Services,
+    caller: Caller,
+    services: Provided,
     limit: Limit = 100,
-    after: str | None = None,
+    after: FromQuery[str | None] = None,
     order: Order = "desc",
 ) -> ListPage[FileObject]:
     """List the tenant's files."""
@@ -62,13 +60,13 @@ async def list_all(
 
 
 @get("/{file_id:str}", opt=needs("knowledge"), operation_id="get_file")
-async def get_one(file_id: str, caller: TenantScope, services: Services) -> FileObject:
+async def get_one(file_id: FromPath[str], caller: Caller, services: Provided) -> FileObject:
     """Return one file without its content."""
     return _object(await files.get_file(services.pool, caller, file_id))
 
 
 @get("/{file_id:str}/content", opt=needs("knowledge"), operation_id="get_file_content")
-async def content(file_id: str, caller: TenantScope, services: Services) -> Stream:
+async def content(file_id: FromPath[str], caller: Caller, services: Provided) -> Stream:
     """Return a file's bytes."""
     await files.get_file(services.pool, caller, file_id)
     parts = files.read_file(services.pool, caller, file_id)
@@ -76,7 +74,7 @@ async def content(file_id: str, caller: TenantScope, services: Services) -> Stre
 
 
 @delete("/{file_id:str}", opt=needs("knowledge:write"), status_code=200, operation_id="delete_file")
-async def remove(file_id: str, caller: TenantScope, services: Services) -> Deleted:
+async def remove(file_id: FromPath[str], caller: Caller, services: Provided) -> Deleted:
     """Delete a file, and what was read from it out of every vector store."""
     await files.delete_file(services.pool, caller, file_id)
     return Deleted(file_id, "file")

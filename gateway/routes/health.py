@@ -7,7 +7,7 @@ import msgspec
 from litestar import Response, get
 
 from gateway.guards import PUBLIC
-from gateway.lifespan import Services
+from gateway.lifespan import Provided
 
 _PROBE_S = 1.0
 
@@ -32,7 +32,7 @@ async def live() -> Live:
 
 
 @get("/health/ready", opt=PUBLIC, tags=["health"], operation_id="ready")
-async def ready(services: Services) -> Response[Ready]:
+async def ready(services: Provided) -> Response[Ready]:
     """Tell whether requests can be served: 200, naming what is degraded."""
     probes = {
         "database": services.pool.fetchval("SELECT 1"),

@@ -1,25 +1,25 @@
 """`/v1/models`: aliases and agents the caller may use."""
 
 from litestar import get
+from litestar.params import FromPath
 
-from config.scope import TenantScope
 from gateway.agents.registry import list_agents
 from gateway.errors import NotFound
-from gateway.guards import needs
-from gateway.lifespan import Services
+from gateway.guards import Caller, needs
+from gateway.lifespan import Provided
 from gateway.openai.models import ModelList, ModelObject
 
 _OWNER = "naru"
 
 
 @get("/v1/models", opt=needs("inference"), tags=["models"], operation_id="list_models")
-async def list_models(caller: TenantScope, services: Services) -> ModelList:
+async def list_models(caller: Caller, services: Provided) -> ModelList:
     """List the model aliases and agents the caller may use."""
     return ModelList(await _visible(caller, services))
 
 
 @get("/v1/models/{model:path}", opt=needs("inference"), tags=["models"], operation_id="get_model")
-async def get_model(model: str, caller: TenantScope, services: Services) -> ModelObject:
+async def get_model(model: FromPath[str], caller: Caller, services: Provided) -> ModelObject:
     """Return one model, alias or agent."""
     name = model.removeprefix("/")
     for known in await _visible(caller, services):
@@ -30,7 +30,7 @@ async def get_model(model: str, caller: TenantScope, services: Services) -> Mode
     raise unknown_model(name)
 
 
-async def _visible(caller: TenantScope, services: Services) -> list[ModelObject]:
+async def _visible(caller: Caller, services: Provided) -> list[ModelObject]:
     aliases = [ModelObject(name, 0, _OWNER) for name in services.models.names()]
     if "agents" not in caller.scopes:
         return aliases

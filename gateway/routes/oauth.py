@@ -1,5 +1,6 @@
 """The authorization server's routes. RFC 6749 §3.2, RFC 8414, RFC 9728, RFC 7517."""
 
+from dataclasses import dataclass
 from typing import Any
 
 from litestar import MediaType, Request, Response, get, post
@@ -8,12 +9,13 @@ from litestar.openapi.spec.enums import OpenAPIType
 
 import auth
 from gateway.guards import PUBLIC
-from gateway.lifespan import Services
+from gateway.lifespan import Provided
 
 _CACHED = {"cache-control": "public, max-age=300"}
 _FORM_FIELDS = ("grant_type", "scope", "client_id", "client_secret", "resource")
 
 
+@dataclass
 class TokenOperation(Operation):
     """The OpenAPI operation of the token endpoint, whose body is a form read by `auth`."""
 
@@ -37,7 +39,7 @@ class TokenOperation(Operation):
     operation_id="token",
     operation_class=TokenOperation,
 )
-async def token(request: Request[Any, Any, Any], services: Services) -> Response[dict[str, Any]]:
+async def token(request: Request[Any, Any, Any], services: Provided) -> Response[dict[str, Any]]:
     """Issue an access token for client credentials; HTTP Basic or body, one of them."""
     answer = await services.authorization.token(
         method=request.method,
@@ -54,19 +56,30 @@ async def token(request: Request[Any, Any, Any], services: Services) -> Response
 
 
 @get("/oauth/jwks", opt=PUBLIC, tags=["oauth"], operation_id="jwks")
-async def jwks(services: Services) -> Response[dict[str, Any]]:
+async def jwks(services: Provided) -> Response[dict[str, Any]]:
     """Return the public keys that verify tokens."""
     return Response(dict(services.keys.jwks()), headers=_CACHED)
 
 
 @get(
-    ["/.well-known/oauth-authorization-server", "/.well-known/openid-configuration"],
+    "/.well-known/oauth-authorization-server",
     opt=PUBLIC,
     tags=["oauth"],
     operation_id="server_metadata",
 )
-async def server_metadata(services: Services) -> Response[dict[str, Any]]:
+async def server_metadata(services: Provided) -> Response[dict[str, Any]]:
     """Return what the authorization server can do."""
+    return Response(dict(auth.metadata(services.issuer)), headers=_CACHED)
+
+
+@get(
+    "/.well-known/openid-configuration",
+    opt=PUBLIC,
+    tags=["oauth"],
+    operation_id="openid_configuration",
+)
+async def openid_configuration(services: Provided) -> Response[dict[str, Any]]:
+    """Return the same for clients that look for it under OpenID Connect's name."""
     return Response(dict(auth.metadata(services.issuer)), headers=_CACHED)
 
 
@@ -76,9 +89,9 @@ async def server_metadata(services: Services) -> Response[dict[str, Any]]:
     tags=["oauth"],
     operation_id="resource_metadata",
 )
-async def resource_metadata(services: Services) -> Response[dict[str, Any]]:
+async def resource_metadata(services: Provided) -> Response[dict[str, Any]]:
     """Return which authorization server this resource trusts."""
     return Response(dict(auth.resource_metadata(services.issuer, services.issuer)), headers=_CACHED)
 
 
-HANDLERS = [token, jwks, server_metadata, resource_metadata]
+HANDLERS = [token, jwks, server_metadata, openid_configuration, resource_metadata]

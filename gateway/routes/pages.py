@@ -4,15 +4,15 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Annotated, Literal, TypeVar
 
-from litestar.params import Parameter
+from litestar.params import FromQuery, QueryParameter
 
 from gateway.openai.knowledge import ListPage
 
 _Row = TypeVar("_Row")
 _Item = TypeVar("_Item")
 
-Limit = Annotated[int, Parameter(ge=1, le=100)]
-Order = Literal["asc", "desc"]
+Limit = Annotated[int, QueryParameter(ge=1, le=100)]
+Order = FromQuery[Literal["asc", "desc"]]
 
 
 def page(rows: Sequence[_Row], limit: int, item: Callable[[_Row], _Item]) -> ListPage[_Item]:

@@ -4,11 +4,10 @@ from typing import Annotated
 
 import msgspec
 from litestar import delete, get
-from litestar.params import Parameter
+from litestar.params import FromPath, QueryParameter
 
-from config.scope import TenantScope
-from gateway.guards import needs
-from gateway.lifespan import Services
+from gateway.guards import Caller, needs
+from gateway.lifespan import Provided
 from gateway.sessions.store import Session, StoredMessage
 
 
@@ -26,9 +25,9 @@ class MessageList(msgspec.Struct):
 
 @get("/v1/sessions", opt=needs("agents"), tags=["sessions"], operation_id="list_sessions")
 async def list_all(
-    caller: TenantScope,
-    services: Services,
-    limit: Annotated[int, Parameter(ge=1, le=100)] = 20,
+    caller: Caller,
+    services: Provided,
+    limit: Annotated[int, QueryParameter(ge=1, le=100)] = 20,
 ) -> SessionList:
     """List the caller's sessions."""
     return SessionList(await services.sessions.newest(caller, limit))
@@ -40,7 +39,7 @@ async def list_all(
     tags=["sessions"],
     operation_id="get_session",
 )
-async def get_one(session_id: str, caller: TenantScope, services: Services) -> Session:
+async def get_one(session_id: FromPath[str], caller: Caller, services: Provided) -> Session:
     """Return one session."""
     return await services.sessions.find(caller, session_id)
 
@@ -51,7 +50,7 @@ async def get_one(session_id: str, caller: TenantScope, services: Services) -> S
     tags=["sessions"],
     operation_id="delete_session",
 )
-async def remove(session_id: str, caller: TenantScope, services: Services) -> None:
+async def remove(session_id: FromPath[str], caller: Caller, services: Provided) -> None:
     """Delete a session with its messages."""
     await services.sessions.delete(caller, session_id)
 
@@ -62,7 +61,7 @@ async def remove(session_id: str, caller: TenantScope, services: Services) -> No
     tags=["sessions"],
     operation_id="list_messages",
 )
-async def messages(session_id: str, caller: TenantScope, services: Services) -> MessageList:
+async def messages(session_id: FromPath[str], caller: Caller, services: Provided) -> MessageList:
     """Return a session's messages."""
     return MessageList(await services.sessions.messages(caller, session_id))
 

@@ -1,10 +1,10 @@
 """`/v1/vector_stores`: knowledge bases. OpenAI API reference."""
 
 from litestar import Router, delete, get, post
+from litestar.params import FromPath, FromQuery, JSONBody
 
-from config.scope import TenantScope
-from gateway.guards import needs
-from gateway.lifespan import Services
+from gateway.guards import Caller, needs
+from gateway.lifespan import Provided
 from gateway.openai import knowledge as wire
 from gateway.routes.pages import Limit, Order, page, timestamp
 from rag import Passage, search, stores
@@ -14,7 +14,7 @@ READ, WRITE = needs("knowledge"), needs("knowledge:write")
 
 @post("/", opt=WRITE, status_code=200, operation_id="create_vector_store")
 async def create(
-    data: wire.CreateVectorStore, caller: TenantScope, services: Services
+    data: JSONBody[wire.CreateVectorStore], caller: Caller, services: Provided
 ) -> wire.VectorStoreObject:
     """Make a store, and have its files read."""
     store = await stores.create_store(
@@ -27,10 +27,10 @@ async def create(
 
 @get("/", opt=READ, operation_id="list_vector_stores")
 async def list_all(
-    caller: TenantScope,
-    services: Services,
+    caller: Caller,
+    services: Provided,
     limit: Limit = 20,
-    after: str | None = None,
+    after: FromQuery[str | None] = None,
     order: Order = "desc",
 ) -> wire.ListPage[wire.VectorStoreObject]:
     """List the tenant's stores."""
@@ -41,13 +41,15 @@ async def list_all(
 
 
 @get("/{store_id:str}", opt=READ, operation_id="get_vector_store")
-async def get_one(store_id: str, caller: TenantScope, services: Services) -> wire.VectorStoreObject:
+async def get_one(
+    store_id: FromPath[str], caller: Caller, services: Provided
+) -> wire.VectorStoreObject:
     """Return one store."""
     return _store(await stores.get_store(services.pool, caller, store_id))
 
 
 @delete("/{store_id:str}", opt=WRITE, status_code=200, operation_id="delete_vector_store")
-async def remove(store_id: str, caller: TenantScope, services: Services) -> wire.Deleted:
+async def remove(store_id: FromPath[str], caller: Caller, services: Provided) -> wire.Deleted:
     """Delete a store; its files stay."""
     await stores.delete_store(services.pool, caller, store_id)
     return wire.Deleted(store_id, "vector_store.deleted")
@@ -55,7 +57,7 @@ async def remove(store_id: str, caller: TenantScope, services: Services) -> wire
 
 @post("/{store_id:str}/files", opt=WRITE, status_code=200, operation_id="create_vector_store_file")
 async def add_file(
-    store_id: str, data: wire.AddFile, caller: TenantScope, services: Services
+    store_id: FromPath[str], data: JSONBody[wire.AddFile], caller: Caller, services: Provided
 ) -> wire.VectorStoreFileObject:
     """Have a file read into the store; its status says when it is searchable."""
     return _file(await stores.add_file(services.pool, caller, store_id, data.file_id))
@@ -63,11 +65,11 @@ async def add_file(
 
 @get("/{store_id:str}/files", opt=READ, operation_id="list_vector_store_files")
 async def list_files(
-    store_id: str,
-    caller: TenantScope,
-    services: Services,
+    store_id: FromPath[str],
+    caller: Caller,
+    services: Provided,
     limit: Limit = 20,
-    after: str | None = None,
+    after: FromQuery[str | None] = None,
     order: Order = "desc",
 ) -> wire.ListPage[wire.VectorStoreFileObject]:
     """List a store's files."""
@@ -79,7 +81,7 @@ async def list_files(
 
 @get("/{store_id:str}/files/{file_id:str}", opt=READ, operation_id="get_vector_store_file")
 async def get_file(
-    store_id: str, file_id: str, caller: TenantScope, services: Services
+    store_id: FromPath[str], file_id: FromPath[str], caller: Caller, services: Provided
 ) -> wire.VectorStoreFileObject:
     """Return a file of a store, with its status."""
     return _file(await stores.get_store_file(services.pool, caller, store_id, file_id))
@@ -92,7 +94,7 @@ async def get_file(
     operation_id="delete_vector_store_file",
 )
 async def remove_file(
-    store_id: str, file_id: str, caller: TenantScope, services: Services
+    store_id: FromPath[str], file_id: FromPath[str], caller: Caller, services: Provided
 ) -> wire.Deleted:
     """Take a file out of a store; the file itself stays."""
     await stores.remove_file(services.pool, caller, store_id, file_id)
@@ -101,7 +103,7 @@ async def remove_file(
 
 @post("/{store_id:str}/search", opt=READ, status_code=200, operation_id="search_vector_store")
 async def search_store(
-    store_id: str, data: wire.SearchStore, caller: TenantScope, services: Services
+    store_id: FromPath[str], data: JSONBody[wire.SearchStore], caller: Caller, services: Provided
 ) -> wire.SearchResults:
     """Search a store."""
     found = await search(

@@ -1,0 +1,95 @@
+"""The OpenAPI document, made true: our error object, public routes, streams."""
+
+import importlib.metadata
+import importlib.resources
+from collections.abc import Iterator
+from typing import Any
+
+from litestar import Litestar, Request, Router
+from litestar.enums import MediaType
+from litestar.openapi import OpenAPIConfig
+from litestar.openapi.plugins import JsonRenderPlugin, OpenAPIRenderPlugin
+from litestar.openapi.spec import (
+    Components,
+    OpenAPIMediaType,
+    OpenAPIResponse,
+    Operation,
+    Reference,
+    Schema,
+    SecurityScheme,
+)
+from litestar.openapi.spec.enums import OpenAPIType
+
+from gateway.guards import PUBLIC, is_public
+
+_STREAMED = {"create_chat_completion", "chat_with_agent", "create_agent_completion"}
+_METHODS = ("get", "post", "put", "patch", "delete")
+
+
+class _Page(OpenAPIRenderPlugin):
+    """A page of ours: the framework's load scripts from elsewhere."""
+
+    def render(self, request: Request[Any, Any, Any], openapi_schema: dict[str, Any]) -> bytes:
+        del request, openapi_schema
+        return (importlib.resources.files("gateway.routes") / "schema.html").read_bytes()
+
+
+def openapi_config(issuer: str) -> OpenAPIConfig:
+    """Return what the framework makes the document from."""
+    bearer = SecurityScheme(
+        type="http", scheme="bearer", description="An access token, or an API key `sk-naru-…`"
+    )
+    return OpenAPIConfig(
+        title="Naru",
+        version=importlib.metadata.version("naru-gateway"),
+        description=f"The gateway at {issuer}",
+        components=Components(security_schemes={"bearer": bearer}, schemas={"Error": _error()}),
+        security=[{"bearer": []}],
+        render_plugins=[_Page(path="/", media_type=MediaType.HTML), JsonRenderPlugin()],
+        openapi_router=Router("/schema", route_handlers=[], opt=PUBLIC, include_in_schema=False),
+    )
+
+
+def correct_document(app: Litestar) -> None:
+    """Mend what the framework can't know; once, before the document is served."""
+    public = {
+        handler.operation_id
+        for route in app.routes
+        for handler in getattr(route, "route_handlers", [])
+        if is_public(handler)
+    }
+    for operation in _operations(app):
+        responses = operation.responses or {}
+        responses.pop("400", None)
+        responses["default"] = OpenAPIResponse(
+            description="An error",
+            content={"application/json": OpenAPIMediaType(Reference("#/components/schemas/Error"))},
+        )
+        if operation.operation_id in public:
+            operation.security = []
+        if operation.operation_id in _STREAMED:
+            _add_stream(responses["200"])
+
+
+def _operations(app: Litestar) -> Iterator[Operation]:
+    for item in (app.openapi_schema.paths or {}).values():
+        yield from (found for name in _METHODS if (found := getattr(item, name)))
+
+
+def _add_stream(response: OpenAPIResponse | Reference) -> None:
+    if isinstance(response, OpenAPIResponse) and response.content is not None:
+        frames = Schema(type=OpenAPIType.STRING, description="With `stream: true`: SSE frames")
+        response.content["text/event-stream"] = OpenAPIMediaType(schema=frames)
+
+
+def _error() -> Schema:
+    text = Schema(type=OpenAPIType.STRING)
+    text_or_null = Schema(type=[OpenAPIType.STRING, OpenAPIType.NULL])
+    fields: dict[str, Reference | Schema] = {
+        "message": text,
+        "type": text,
+        "param": text_or_null,
+        "code": text_or_null,
+    }
+    error = Schema(type=OpenAPIType.OBJECT, properties=fields, required=list(fields))
+    return Schema(type=OpenAPIType.OBJECT, properties={"error": error}, required=["error"])

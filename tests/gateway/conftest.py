@@ -1,0 +1,203 @@
+"""The web application on a real socket, over real stores and the real embedding worker."""
+
+import asyncio
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import asyncpg
+import httpx
+import pytest
+import uvicorn
+from gateway_support import Service, client_of
+from support import scope_of
+from upstream_support import Upstream, play_upstream
+
+from auth import SecretBox, create_client, create_key, create_tenant
+from config.postgres import migrate, open_pool
+from config.settings import RetrievalSettings, Settings
+from gateway.agents.registry import AgentDefinition, save_agent
+from gateway.app import create_app
+from gateway.lifespan import EMBEDDING_SOCKET
+from rag import add_file, create_file, create_store, get_store_file, open_embedder, run_jobs
+
+HANDBOOK = """# 휴가
+
+연차 휴가는 연간 15일이다. 3년 차부터는 연차 휴가가 16일로 늘어난다.
+
+병가는 연간 10일까지 유급으로 사용할 수 있다.
+
+# Expenses
+
+Travel expenses are reimbursed within 30 days after the receipts are handed in.
+
+The office opens at eight o'clock in the morning.
+"""
+
+
+@pytest.fixture(scope="session")
+def embedding_socket(data_dir: Path) -> Iterator[Path]:
+    """Where the real embedding worker listens."""
+    path = data_dir / "embed.sock"
+    argv = [sys.executable, "-m", "rag.embedding_worker", "--socket", str(path)]
+    child = subprocess.Popen([*argv, "--model", "all-MiniLM-L6-v2"], stdin=subprocess.DEVNULL)
+    while not path.exists():
+        assert child.poll() is None, "the embedding worker did not start"
+        with_patience(child)
+    yield path
+    child.terminate()
+    child.wait(20)
+
+
+def with_patience(child: subprocess.Popen[bytes]) -> None:
+    """Wait a moment for a child that starts."""
+    try:
+        child.wait(0.1)
+    except subprocess.TimeoutExpired:
+        return
+
+
+async def _read_handbook(pool: asyncpg.Pool, settings: Settings) -> str:
+    """Store and index `HANDBOOK`; return the vector store's id."""
+
+    async def parts() -> AsyncIterator[bytes]:
+        yield HANDBOOK.encode()
+
+    owner = scope_of("acme", "app")
+    store = await create_store(pool, owner, name="handbook")
+    file = await create_file(
+        pool, owner, filename="handbook.md", purpose="assistants", parts=parts()
+    )
+    await add_file(pool, owner, store.id, file.id)
+    embedder = open_embedder(settings.embedding, Path(os.environ[EMBEDDING_SOCKET]))
+    stop = asyncio.Event()
+    job = asyncio.create_task(run_jobs(pool, embedder, RetrievalSettings(), stop))
+    async with asyncio.timeout(60):
+        while (await get_store_file(pool, owner, store.id, file.id)).status == "in_progress":
+            await asyncio.sleep(0.05)
+    stop.set()
+    await job
+    await embedder.close()
+    assert (await get_store_file(pool, owner, store.id, file.id)).status == "completed"
+    return store.id
+
+
+@pytest.fixture(scope="session")
+async def upstream() -> AsyncIterator[Upstream]:
+    """The hosted API that provider `fake` of the service means."""
+    async with play_upstream() as playing:
+        yield playing
+
+
+@pytest.fixture(scope="session")
+async def service(
+    postgres_server: str,
+    redis_url: str,
+    embedding_socket: Path,
+    data_dir: Path,
+    upstream: Upstream,
+) -> AsyncIterator[Service]:
+    """Serve tenant `acme` (clients `app`, `colleague`, `reader`) and `rival` (`stranger`)."""
+    os.environ[EMBEDDING_SOCKET] = str(embedding_socket)
+    listening = socket.socket()
+    listening.bind(("127.0.0.1", 0))
+    port = listening.getsockname()[1]
+    await (owner := await asyncpg.connect(postgres_server)).execute("CREATE DATABASE web")
+    database = postgres_server.replace("/naru?", "/web?")
+    settings = Settings.model_validate(
+        {
+            "data_dir": data_dir,
+            "database": {"url": database},
+            "redis": {"url": redis_url},
+            "server": {"port": port, "max_body_bytes": 2_000_000, "max_file_bytes": 3_000_000},
+            "providers": {
+                "down": {"base_url": "http://127.0.0.1:9/v1"},
+                "fake": {"base_url": upstream.url, "api_key": "sk-upstream"},
+            },
+            "models": {
+                "falls-back": ["down/x", "extractive"],
+                "broken": ["down/x"],
+                "smart": ["down/x", "fake/gpt-x"],
+            },
+        }
+    )
+    await migrate(database, ["auth", "rag", "gateway"])
+    async with await open_pool(database, size=4) as pool:
+        box = SecretBox.load(settings.auth, data_dir)
+        await create_tenant(pool, "acme", "Acme")
+        await create_tenant(pool, "rival", "Rival")
+        client = await create_client(pool, box, "acme", name="app", client_id="app")
+        await create_client(pool, box, "acme", name="colleague", client_id="colleague")
+        await create_client(pool, box, "rival", name="stranger", client_id="stranger")
+        keys = {
+            name: (await create_key(pool, box, name)).key
+            for name in ("app", "colleague", "stranger")
+        }
+        reader = await create_key(pool, box, "app", scopes=["inference"])
+        store = await _read_handbook(pool, settings)
+        for name, model in (
+            ("hr", "default"),
+            ("patient", "falls-back"),
+            ("unlucky", "broken"),
+            ("clever", "smart"),
+        ):
+            await save_agent(pool, "acme", AgentDefinition(name, "Be brief.", model, (store,)))
+    server = uvicorn.Server(
+        uvicorn.Config(create_app(settings), http="httptools", ws="none", log_level="warning")
+    )
+    serving = asyncio.create_task(server.serve(sockets=[listening]))
+    while not server.started:
+        assert not serving.done(), "the application did not start"
+        await asyncio.sleep(0.01)
+    yield Service(
+        url=f"http://127.0.0.1:{port}",
+        database=database,
+        client=client,
+        key=keys["app"],
+        colleague_key=keys["colleague"],
+        stranger_key=keys["stranger"],
+        reader_key=reader.key,
+        store=store,
+    )
+    server.should_exit = True
+    await serving
+    await owner.execute("DROP DATABASE web WITH (FORCE)")
+    await owner.close()
+
+
+@pytest.fixture
+async def http(service: Service) -> AsyncIterator[httpx.AsyncClient]:
+    """The client `app` of `acme`."""
+    async with client_of(service, service.key) as client:
+        yield client
+
+
+@pytest.fixture
+async def colleague(service: Service) -> AsyncIterator[httpx.AsyncClient]:
+    """Another client of the same tenant."""
+    async with client_of(service, service.colleague_key) as client:
+        yield client
+
+
+@pytest.fixture
+async def stranger(service: Service) -> AsyncIterator[httpx.AsyncClient]:
+    """A client of another tenant."""
+    async with client_of(service, service.stranger_key) as client:
+        yield client
+
+
+@pytest.fixture
+async def reader(service: Service) -> AsyncIterator[httpx.AsyncClient]:
+    """A key with the scope `inference` alone."""
+    async with client_of(service, service.reader_key) as client:
+        yield client
+
+
+@pytest.fixture
+async def nobody(service: Service) -> AsyncIterator[httpx.AsyncClient]:
+    """Without credentials."""
+    async with client_of(service, None) as client:
+        yield client

@@ -1,0 +1,166 @@
+"""A hosted target against a local server that plays the upstream, faults included."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import aiohttp
+import pytest
+from aiohttp import web
+from upstream_support import COMPLETION, DONE, HI, ROLE, STOP, Upstream, json_answer, play_upstream
+
+from config.settings import ProviderSettings
+from gateway.errors import (
+    Overloaded,
+    UpstreamError,
+    UpstreamInterrupted,
+    UpstreamRefused,
+    UpstreamTimeout,
+)
+from gateway.generation.hosted import Hosted
+from gateway.generation.target import Prompt
+
+PROMPT = Prompt({"messages": [{"role": "user", "content": "hello"}], "top_k": 3})
+
+
+@pytest.fixture
+async def upstream() -> AsyncIterator[Upstream]:
+    async with play_upstream() as playing:
+        yield playing
+
+
+@pytest.fixture
+async def http() -> AsyncIterator[aiohttp.ClientSession]:
+    async with aiohttp.ClientSession() as session:
+        yield session
+
+
+def _hosted(http: aiohttp.ClientSession, upstream: Upstream, **settings: object) -> Hosted:
+    values = {"base_url": upstream.url, "api_key": "sk-upstream", **settings}
+    return Hosted(http, "openai", ProviderSettings.model_validate(values), "gpt-x")
+
+
+async def _drain(target: Hosted) -> list[bytes]:
+    stream = await target.stream(PROMPT)
+    return [payload async for payload in stream.payloads]
+
+
+async def test_the_request_is_passed_on_with_model_and_key(
+    http: aiohttp.ClientSession, upstream: Upstream
+) -> None:
+    completion = await _hosted(http, upstream).complete(PROMPT)
+    assert (completion.body, completion.target) == (COMPLETION, "openai/gpt-x")
+    assert upstream.asked == [{**PROMPT.fields, "model": "gpt-x"}]
+    assert upstream.headers[0]["Authorization"] == "Bearer sk-upstream"
+
+
+async def test_a_stream_is_relayed_without_its_done(
+    http: aiohttp.ClientSession, upstream: Upstream
+) -> None:
+    upstream.stream(ROLE, HI, STOP, DONE)
+    expected = [frame[6:-2] for frame in (ROLE, HI, STOP)]
+    assert await _drain(_hosted(http, upstream)) == expected
+    assert upstream.asked[0]["stream"] is True
+
+
+@pytest.mark.parametrize(
+    ("status", "kind", "code"),
+    [
+        (400, UpstreamRefused, "bad_value"),
+        (401, UpstreamError, "upstream_status_401"),
+        (404, UpstreamError, "upstream_status_404"),
+        (429, Overloaded, "upstream_rate_limit"),
+        (500, UpstreamError, "upstream_status_500"),
+        (302, UpstreamError, "upstream_status_302"),
+    ],
+)
+async def test_statuses(
+    http: aiohttp.ClientSession,
+    upstream: Upstream,
+    status: int,
+    kind: type[UpstreamError],
+    code: str,
+) -> None:
+    body = b'{"error":{"message":"temperature is bad","param":"temperature","code":"bad_value"}}'
+    upstream.answer = lambda _: json_answer(body, status, retry_after="7")
+    with pytest.raises(kind) as caught:
+        await _hosted(http, upstream).complete(PROMPT)
+    assert caught.value.code == code
+    if status == 400:
+        assert (caught.value.message, caught.value.param) == ("temperature is bad", "temperature")
+    if status == 429:
+        assert caught.value.headers == {"retry-after": "7"}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"<html>", b"[]", b'{"choices":3}', b"", b'{"choices":[{"message":{"content":"\xff"}}]}'],
+)
+async def test_nonsense_with_status_200(
+    http: aiohttp.ClientSession, upstream: Upstream, body: bytes
+) -> None:
+    upstream.answer = lambda _: json_answer(body)
+    with pytest.raises(UpstreamError) as caught:
+        await _hosted(http, upstream).complete(PROMPT)
+    assert caught.value.code == "upstream_invalid_answer"
+
+
+async def test_nonsense_in_a_stream(http: aiohttp.ClientSession, upstream: Upstream) -> None:
+    upstream.stream(b"data: <html>\n\n")
+    with pytest.raises(UpstreamError) as caught:
+        await _hosted(http, upstream).stream(PROMPT)
+    assert caught.value.code == "upstream_invalid_answer"
+
+
+@pytest.mark.parametrize("frames", [(), (ROLE,)])
+async def test_an_end_before_any_content_can_be_tried_elsewhere(
+    http: aiohttp.ClientSession, upstream: Upstream, frames: tuple[bytes, ...]
+) -> None:
+    upstream.stream(*frames)
+    with pytest.raises(UpstreamInterrupted):
+        await _hosted(http, upstream).stream(PROMPT)
+
+
+@pytest.mark.parametrize("last", [b"", b'data: {"error":{"message":"oom"}}\n\n'])
+async def test_an_end_after_content_is_an_interruption(
+    http: aiohttp.ClientSession, upstream: Upstream, last: bytes
+) -> None:
+    upstream.stream(ROLE, HI, last)
+    stream = await _hosted(http, upstream).stream(PROMPT)
+    assert [await anext(stream.payloads) for _ in range(2)] == [ROLE[6:-2], HI[6:-2]]
+    with pytest.raises(UpstreamInterrupted):
+        await anext(stream.payloads)
+
+
+async def test_silence_before_and_within_an_answer(
+    http: aiohttp.ClientSession, upstream: Upstream
+) -> None:
+    async def hang(_: web.Request) -> web.StreamResponse:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    upstream.answer = hang
+    with pytest.raises(UpstreamTimeout):
+        await _hosted(http, upstream, first_byte_timeout_s=0.05).complete(PROMPT)
+    upstream.stream(HI, hang=True)
+    stream = await _hosted(http, upstream, idle_timeout_s=0.05).stream(PROMPT)
+    with pytest.raises(UpstreamTimeout):
+        async for _ in stream.payloads:
+            pass
+
+
+async def test_nobody_listens(http: aiohttp.ClientSession, upstream: Upstream) -> None:
+    upstream.url = "http://127.0.0.1:9/v1"
+    with pytest.raises(UpstreamError) as caught:
+        await _hosted(http, upstream).complete(PROMPT)
+    assert caught.value.code == "upstream_unreachable"
+
+
+async def test_leaving_a_stream_ends_the_upstream_request(
+    http: aiohttp.ClientSession, upstream: Upstream
+) -> None:
+    upstream.stream(HI, hang=True)
+    stream = await _hosted(http, upstream).stream(PROMPT)
+    await anext(stream.payloads)
+    await stream.payloads.aclose()
+    async with asyncio.timeout(5):
+        await upstream.left.wait()

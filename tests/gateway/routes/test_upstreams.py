@@ -1,0 +1,134 @@
+"""Hosted models behind the gateway: `provider/model`, aliases, and agents that use them."""
+
+import json
+
+import httpx
+import pytest
+from upstream_support import COMPLETION, DONE, HI, ROLE, STOP, Upstream, json_answer
+
+PATH = "/v1/chat/completions"
+MESSAGES = [{"role": "user", "content": "hello"}]
+
+
+@pytest.mark.parametrize(("model", "attempts"), [("fake/gpt-x", "1"), ("smart", "2")])
+async def test_a_completion_is_passed_through(
+    http: httpx.AsyncClient, upstream: Upstream, model: str, attempts: str
+) -> None:
+    upstream.answer = lambda _: json_answer(COMPLETION)
+    body = {"model": model, "messages": MESSAGES, "a_new_field": {"x": 1.10}, "stream": False}
+    answer = await http.post(PATH, json=body)
+    assert answer.content == COMPLETION
+    assert answer.headers["content-type"].startswith("application/json")
+    assert answer.headers["x-naru-target"] == "fake/gpt-x"
+    assert answer.headers["x-naru-attempts"] == attempts
+    asked = {"model": "gpt-x", "messages": MESSAGES, "a_new_field": {"x": 1.10}}
+    assert upstream.asked[-1] == asked
+    assert upstream.headers[-1]["Authorization"] == "Bearer sk-upstream"
+
+
+async def test_a_stream_is_passed_through(http: httpx.AsyncClient, upstream: Upstream) -> None:
+    upstream.stream(ROLE, HI, STOP, DONE)
+    options = {"include_usage": True}
+    body = {"model": "smart", "messages": MESSAGES, "stream": True, "stream_options": options}
+    answer = await http.post(PATH, json=body)
+    assert answer.content == ROLE + HI + STOP + DONE
+    assert answer.headers["x-naru-target"] == "fake/gpt-x"
+    assert upstream.asked[-1]["stream_options"] == options
+
+
+async def test_a_broken_stream_ends_in_band(http: httpx.AsyncClient, upstream: Upstream) -> None:
+    upstream.stream(ROLE, HI)
+    body = {"model": "smart", "messages": MESSAGES, "stream": True}
+    answer = await http.post(PATH, json=body)
+    assert answer.status_code == 200
+    assert answer.text.startswith((ROLE + HI).decode())
+    error = json.loads(answer.text.removeprefix((ROLE + HI).decode()).removeprefix("data: "))
+    assert error["error"]["code"] == "upstream_interrupted"
+    assert "[DONE]" not in answer.text
+
+
+@pytest.mark.parametrize(("status", "expected"), [(400, 400), (401, 502), (429, 429), (503, 502)])
+async def test_an_upstreams_refusal(
+    http: httpx.AsyncClient, upstream: Upstream, status: int, expected: int
+) -> None:
+    body = b'{"error":{"message":"no","type":"x","param":"temperature","code":null}}'
+    upstream.answer = lambda _: json_answer(body, status, retry_after="7")
+    answer = await http.post(PATH, json={"model": "fake/gpt-x", "messages": MESSAGES})
+    assert answer.status_code == expected
+    assert set(answer.json()["error"]) == {"message", "type", "param", "code"}
+    assert answer.headers.get("retry-after") == ("7" if expected == 429 else None)
+
+
+def _says(*texts: str) -> list[bytes]:
+    chunks = [{"choices": [{"delta": {"content": text}}]} for text in texts]
+    usage = {"choices": [], "usage": {"prompt_tokens": 9, "completion_tokens": 4}}
+    frames = [f"data: {json.dumps(chunk)}\n\n".encode() for chunk in chunks]
+    return [ROLE, *frames, STOP, f"data: {json.dumps(usage)}\n\n".encode(), DONE]
+
+
+async def test_an_agent_on_a_hosted_model(http: httpx.AsyncClient, upstream: Upstream) -> None:
+    answer = {"message": {"content": "병가는 10일입니다 [1]. 그리고 [9]."}, "finish_reason": "stop"}
+    usage = {"prompt_tokens": 9, "completion_tokens": 4}
+    reply = json.dumps({"choices": [answer], "usage": usage}).encode()
+    upstream.answer = lambda _: json_answer(reply)
+    body = {"message": "병가는 며칠인가요?", "session_id": "clever-1"}
+    told = (await http.post("/v1/agents/clever/chat", json=body)).json()
+    assert told["response"] == "병가는 10일입니다 [1]. 그리고."
+    assert [reference["index"] for reference in told["references"]] == [1]
+    assert told["model"] == "fake/gpt-x"
+    assert told["usage"] == {"prompt_tokens": 9, "completion_tokens": 4, "total_tokens": 13}
+    system, question = upstream.asked[-1]["messages"]
+    assert "병가는 연간 10일까지" in system["content"]
+    assert question == {"role": "user", "content": "병가는 며칠인가요?"}
+    await http.post("/v1/agents/clever/chat", json=body)
+    roles = [message["role"] for message in upstream.asked[-1]["messages"]]
+    assert roles == ["system", "user", "assistant", "user"]
+
+
+async def test_a_streaming_agent_renumbers_split_markers(
+    http: httpx.AsyncClient, upstream: Upstream
+) -> None:
+    upstream.stream(*_says("병가는 ", "10일 [", "1", "] 입니다"))
+    body = {"message": "병가는 며칠인가요?", "session_id": "clever-2", "stream": True}
+    answer = await http.post("/v1/agents/clever/chat", json=body)
+    done = next(frame for frame in answer.text.split("\n\n") if frame.startswith("event: done"))
+    reply = json.loads(done.split("data: ", 1)[1])["reply"]
+    assert reply["response"] == "병가는 10일 [1] 입니다"
+    assert reply["usage"]["total_tokens"] == 13
+
+
+async def test_a_broken_agent_stream_keeps_a_partial_turn(
+    http: httpx.AsyncClient, upstream: Upstream
+) -> None:
+    upstream.stream(ROLE, HI)
+    body = {"message": "병가는 며칠인가요?", "session_id": "clever-3", "stream": True}
+    answer = await http.post("/v1/agents/clever/chat", json=body)
+    last = answer.text.rstrip().split("\n\n")[-1]
+    assert last.startswith("event: error\ndata: ")
+    assert json.loads(last.split("data: ", 1)[1])["error"]["code"] == "upstream_interrupted"
+    messages = (await http.get("/v1/sessions/clever-3/messages")).json()["data"]
+    assert [message["status"] for message in messages] == ["partial", "partial"]
+    assert messages[1]["content"] == "hi"
+
+
+async def test_a_caller_that_leaves_ends_the_upstream_request(
+    http: httpx.AsyncClient, upstream: Upstream
+) -> None:
+    upstream.left.clear()
+    upstream.stream(HI, hang=True)
+    body = {"model": "fake/gpt-x", "messages": MESSAGES, "stream": True}
+    async with http.stream("POST", PATH, json=body) as answer:
+        await anext(answer.aiter_bytes())
+    await upstream.left.wait()
+
+
+async def test_a_model_that_says_nothing_is_an_honest_no(
+    http: httpx.AsyncClient, upstream: Upstream
+) -> None:
+    upstream.stream(*_says(""))
+    body = {"message": "병가는 며칠인가요?", "stream": True}
+    answer = await http.post("/v1/agents/clever/chat", json=body)
+    done = next(frame for frame in answer.text.split("\n\n") if frame.startswith("event: done"))
+    reply = json.loads(done.split("data: ", 1)[1])["reply"]
+    assert reply["answered"] is False
+    assert "문서에서 찾을 수 없습니다" in reply["response"]

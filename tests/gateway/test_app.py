@@ -1,0 +1,137 @@
+"""What holds on every route: authentication, error objects, request ids, the OpenAPI document."""
+
+import re
+import uuid
+
+import httpx
+import pytest
+from gateway_support import Service
+
+PUBLIC = {
+    "/oauth/token",
+    "/oauth/jwks",
+    "/.well-known/oauth-authorization-server",
+    "/.well-known/openid-configuration",
+    "/.well-known/oauth-protected-resource",
+    "/health/live",
+    "/health/ready",
+}
+
+
+async def test_every_route_not_public_answers_401_without_a_token(
+    nobody: httpx.AsyncClient,
+) -> None:
+    paths = (await nobody.get("/schema/openapi.json")).json()["paths"]
+    assert len(paths) > 15
+    for path, methods in paths.items():
+        concrete = re.sub(r"\{[^}]*\}", "x", path)
+        for method in methods:
+            if path in PUBLIC:
+                continue
+            answer = await nobody.request(method, concrete, json={"nonsense": True})
+            assert answer.status_code == 401, (method, path)
+            assert answer.headers["www-authenticate"].startswith("Bearer ")
+            assert "resource_metadata=" in answer.headers["www-authenticate"]
+            assert set(answer.json()["error"]) == {"message", "type", "param", "code"}
+
+
+async def test_the_document_holds_every_route(nobody: httpx.AsyncClient, service: Service) -> None:
+    paths = (await nobody.get("/schema/openapi.json")).json()["paths"]
+    expected = {
+        "/v1/chat/completions",
+        "/v1/models",
+        "/v1/models/{model}",
+        "/v1/agents",
+        "/v1/agents/{name}",
+        "/v1/agents/{name}/chat",
+        "/v1/agents/{name}/chat/completions",
+        "/v1/sessions",
+        "/v1/sessions/{session_id}",
+        "/v1/sessions/{session_id}/messages",
+        "/v1/files",
+        "/v1/files/{file_id}",
+        "/v1/files/{file_id}/content",
+        "/v1/vector_stores",
+        "/v1/vector_stores/{store_id}",
+        "/v1/vector_stores/{store_id}/files",
+        "/v1/vector_stores/{store_id}/files/{file_id}",
+        "/v1/vector_stores/{store_id}/search",
+    }
+    assert set(paths) == expected | PUBLIC
+    token = paths["/oauth/token"]["post"]
+    assert "application/x-www-form-urlencoded" in token["requestBody"]["content"]
+    assert token["security"] == []
+    chat = paths["/v1/chat/completions"]["post"]
+    assert set(chat["responses"]["200"]["content"]) == {"application/json", "text/event-stream"}
+    assert "security" not in chat
+
+
+async def test_the_page_needs_nothing_from_elsewhere(nobody: httpx.AsyncClient) -> None:
+    page = await nobody.get("/schema")
+    assert page.headers["content-type"].startswith("text/html")
+    assert "http://" not in page.text
+    assert "https://" not in page.text
+
+
+@pytest.mark.parametrize(
+    "authorization",
+    ["Bearer nonsense", "Bearer sk-naru-nonsense", "Basic YTpi", "Bearer", "bearer  x", "x" * 9000],
+)
+async def test_wrong_credentials(nobody: httpx.AsyncClient, authorization: str) -> None:
+    answer = await nobody.get("/v1/models", headers={"authorization": authorization})
+    assert answer.status_code == 401
+    assert answer.json()["error"]["type"] == "authentication_error"
+
+
+async def test_a_missing_scope_is_403(reader: httpx.AsyncClient) -> None:
+    answer = await reader.get("/v1/files")
+    assert answer.status_code == 403
+    assert answer.json()["error"]["code"] == "insufficient_scope"
+    assert 'scope="knowledge"' in answer.headers["www-authenticate"]
+
+
+async def test_errors_of_the_router(nobody: httpx.AsyncClient) -> None:
+    missing = await nobody.get("/v1/nothing")
+    assert missing.status_code == 404
+    assert set(missing.json()["error"]) == {"message", "type", "param", "code"}
+    wrong = await nobody.put("/v1/models")
+    assert wrong.status_code == 405
+    assert "GET" in wrong.headers["allow"]
+    assert set(wrong.json()["error"]) == {"message", "type", "param", "code"}
+
+
+async def test_undeclared_methods_are_closed(nobody: httpx.AsyncClient) -> None:
+    assert (await nobody.request("OPTIONS", "/v1/models")).status_code == 401
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        ("abc-1.2_3", True),
+        ("a" * 128, True),
+        ("a" * 129, False),
+        ("a b", False),
+        ("é", False),
+        ("", False),
+    ],
+)
+async def test_request_ids(nobody: httpx.AsyncClient, given: str, kept: bool) -> None:
+    for path in ("/health/live", "/v1/models", "/nowhere"):
+        answer = await nobody.get(path, headers={"x-request-id": given.encode()})
+        returned = answer.headers["x-request-id"]
+        assert (returned == given) == kept
+        if not kept:
+            assert uuid.UUID(returned)
+
+
+async def test_health(nobody: httpx.AsyncClient) -> None:
+    assert (await nobody.get("/health/live")).json() == {"status": "live"}
+    ready = await nobody.get("/health/ready")
+    assert ready.json() == {"status": "ready", "degraded": []}
+
+
+async def test_a_body_over_the_limit(http: httpx.AsyncClient) -> None:
+    body = {"model": "hr", "messages": [{"role": "user", "content": "x" * 2_100_000}]}
+    answer = await http.post("/v1/chat/completions", json=body)
+    assert answer.status_code == 413
+    assert "2,000,000 bytes" in answer.json()["error"]["message"]
