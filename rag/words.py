@@ -18,6 +18,7 @@ _ASIDE = re.compile(r"\(([^()]*)\)")
 ASIDE_SHARE = 0.3
 """Weight of words in parentheses beside the rest: a gloss, or what a follow-up leans on."""
 _INSIDE_COMPOUND = 0.9
+_IDF_FLOOR = 0.7  # in a store of a few chunks every known word would count next to nothing
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +56,11 @@ def content_stems(text: str) -> dict[str, float]:
     return stems
 
 
+def has_aside(question: str) -> bool:
+    """Tell whether a question has words in parentheses."""
+    return bool(_ASIDE.search(question))
+
+
 def question_terms(question: str, idf: Mapping[str, float]) -> tuple[Term, ...]:
     """Return what a question asks about; `idf` as in `rag.types.Retrieval.term_weights`."""
     asides = " ".join(_ASIDE.findall(question))
@@ -83,7 +89,7 @@ def _without_particle(number: str) -> str:
 
 def _idf(stem: str, idf: Mapping[str, float], highest: float) -> float:
     weights = [idf[token] for token in tokens(stem) if token in idf]
-    return max(weights, default=highest)
+    return _IDF_FLOOR + max(weights, default=highest)
 
 
 class Text:
