@@ -102,9 +102,10 @@ def _split(text: str, span: _Span, limit: int) -> Iterator[_Span]:
             yield _Span(start, end)
             continue
         for word_start, word_end in _cut(text, start, end, _WORD_END):
-            for hard in range(word_start, word_end, limit):
-                if text[hard : hard + limit].strip():
-                    yield _Span(hard, min(hard + limit, word_end))
+            for hard_start in range(word_start, word_end, limit):
+                hard_end = min(hard_start + limit, word_end)
+                if text[hard_start:hard_end].strip():
+                    yield _Span(hard_start, hard_end)
 
 
 def _cut(text: str, start: int, end: int, edge: re.Pattern[str]) -> Iterator[tuple[int, int]]:
