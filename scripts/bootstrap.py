@@ -220,18 +220,18 @@ def pip_install(python: str, arguments: "list[str]") -> None:
     """Run pip, showing on a terminal what it is at; its own words only when it fails."""
     # Compiling everything ahead takes longer than the whole rest; Python compiles what it imports.
     options = ["install", "--progress-bar", "off", "--no-compile"]
-    process = subprocess.Popen(
+    lines = []
+    with subprocess.Popen(
         pip(python, *options) + arguments,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         env=pip_environ(),
-    )
-    lines = []
-    for raw in process.stdout:
-        lines.append(raw.decode("utf-8", "replace").rstrip())
-        show(lines[-1])
+    ) as process:
+        for raw in process.stdout:
+            lines.append(raw.decode("utf-8", "replace").rstrip())
+            show(lines[-1])
     clear()
-    if process.wait():
+    if process.returncode:
         raise Problem("pip failed: {}".format(tail("\n".join(lines))))
 
 

@@ -1,0 +1,129 @@
+"""Settings: where they come from, and what is said when they can't work."""
+
+from pathlib import Path
+
+import pytest
+
+from config.errors import ConfigError
+from config.load import embedding_socket, load_settings
+from config.settings import ServerSettings, Settings
+
+
+@pytest.fixture
+def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path / "naru.yaml"
+
+
+def fault(values: str, file: Path, **environ: str) -> str:
+    file.write_text(values)
+    with pytest.raises(ConfigError) as raised:
+        load_settings(file, environ)
+    return str(raised.value)
+
+
+def test_without_a_file_everything_has_a_default(file: Path) -> None:
+    assert load_settings(None, {}) == Settings()
+
+
+def test_the_default_file_is_read_when_there_is_one(file: Path) -> None:
+    file.write_text("server: {port: 9000}")
+    assert load_settings(None, {}).server.port == 9000
+
+
+def test_the_environment_names_another_file(file: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other.yaml"
+    file.write_text("server: {port: 9000}")
+    other.write_text("server: {port: 9001}")
+    assert load_settings(None, {"NARU_CONFIG": str(other)}).server.port == 9001
+    assert load_settings(file, {"NARU_CONFIG": str(other)}).server.port == 9000
+
+
+def test_long_names_win_over_short_ones_and_both_over_the_file(file: Path) -> None:
+    file.write_text("server: {port: 9000, host: 10.0.0.1}")
+    environ = {"PORT": "9001", "HOST": "10.0.0.2", "NARU__SERVER__PORT": "9002"}
+    server = load_settings(file, environ).server
+    assert (server.host, server.port) == ("10.0.0.2", 9002)
+
+
+def test_lists_and_mappings_in_the_environment_are_yaml(file: Path) -> None:
+    environ = {"NARU__EMBEDDING__LANGUAGES": "[en, ko]", "NARU__MODELS": "{fast: [extractive]}"}
+    settings = load_settings(None, environ)
+    assert settings.embedding.languages == ("en", "ko")
+    assert settings.models == {"fast": ("extractive",)}
+
+
+def test_an_openai_key_alone_makes_the_provider(file: Path) -> None:
+    provider = load_settings(None, {"OPENAI_API_KEY": "sk-1"}).providers["openai"]
+    assert str(provider.base_url) == "https://api.openai.com/v1"
+    assert provider.api_key is not None
+    assert provider.api_key.get_secret_value() == "sk-1"
+
+
+def test_every_fault_is_told_at_once(file: Path) -> None:
+    said = fault("{server: {prot: 1, port: 0}, redis: {urls: x}, nothing: 1}", file)
+    assert said.startswith("the settings need 4 change(s):")
+    assert "server.prot: no such setting; did you mean `port`?" in said
+    assert "server.port: must be greater than or equal to 1, not 0" in said
+    assert "redis.urls: no such setting; did you mean `url`?" in said
+    assert "nothing: no such setting" in said
+
+
+def test_a_secret_is_never_repeated(file: Path) -> None:
+    said = fault("{auth: {secret_key: [hunter2]}, database: {url: [hunter2]}}", file)
+    assert "auth.secret_key" in said
+    assert "hunter2" not in said
+
+
+def test_a_target_of_an_unknown_provider_is_told(file: Path) -> None:
+    said = fault("{models: {fast: [local/qwen, extractive]}}", file)
+    assert "models.fast: no provider `local` is configured; add providers.local.base_url" in said
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("server: [", "is not valid YAML"),
+        ("- a\n- b", "must hold `section:` keys, not a list"),
+        ("server: 1", "server: "),
+    ],
+)
+def test_a_broken_file_is_one_line(file: Path, text: str, expected: str) -> None:
+    assert expected in fault(text, file)
+
+
+def test_a_missing_file_is_told(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"can't read the settings file .*No such file"):
+        load_settings(tmp_path / "missing.yaml", {})
+
+
+def test_a_broken_list_in_the_environment_is_told(file: Path) -> None:
+    with pytest.raises(ConfigError, match="NARU__MODELS starts like a YAML list or mapping"):
+        load_settings(None, {"NARU__MODELS": "{fast: "})
+
+
+def test_the_embedding_socket_is_the_one_the_parent_names() -> None:
+    assert embedding_socket({"NARU_EMBEDDING_SOCKET": "/run/x.sock"}) == Path("/run/x.sock")
+    with pytest.raises(ConfigError, match="naru serve"):
+        embedding_socket({})
+
+
+@pytest.mark.parametrize(
+    ("host", "url"),
+    [
+        ("127.0.0.1", "http://127.0.0.1:80"),
+        ("0.0.0.0", "http://127.0.0.1:80"),
+        ("::", "http://[::1]:80"),
+        ("fe80::1", "http://[fe80::1]:80"),
+        ("naru.example", "http://naru.example:80"),
+    ],
+)
+def test_the_url_is_one_that_reaches_the_service(host: str, url: str) -> None:
+    assert ServerSettings(host=host, port=80).url == url
+
+
+def test_the_issuer_is_the_public_url_without_its_slash() -> None:
+    assert (
+        Settings.model_validate({"public_url": "https://a.example/"}).issuer == "https://a.example"
+    )
+    assert Settings().issuer == "http://127.0.0.1:8080"

@@ -1,0 +1,79 @@
+"""The doctor's findings."""
+
+import socket
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support import free_port
+
+from config.settings import Settings
+from gateway import probes
+from gateway.doctor import Finding, examine
+
+
+async def look(**values: Any) -> dict[str, Finding]:
+    findings = await examine(Settings.model_validate(values), None)
+    return {finding.subject: finding for finding in findings}
+
+
+async def test_before_the_first_start_nothing_is_missing_and_nothing_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    found = await look(data_dir=tmp_path / "data", server={"port": free_port()})
+    assert all(finding.ok for finding in found.values())
+    assert found["PostgreSQL"].text.startswith("18, embedded, not running")
+    assert "not running" in found["Redis"].text
+    assert found["embedding"].text == "all-MiniLM-L6-v2, from a wheel (en)"
+    assert found["settings"].text == "defaults and environment"
+    assert found["providers"].text == "none: answers are quotes"
+    assert not (tmp_path / "data").exists()
+
+
+async def test_stores_that_answer_are_named_with_their_versions(
+    postgres_server: str, redis_url: str, data_dir: Path
+) -> None:
+    outside = await look(database={"url": postgres_server}, redis={"url": redis_url})
+    assert outside["PostgreSQL"].text.startswith("18.")
+    assert "pgvector 0." in outside["PostgreSQL"].text
+    inside = await look(data_dir=data_dir)
+    assert inside["PostgreSQL"].text.endswith("embedded, running")
+    assert inside["Redis"].text.endswith("running")
+
+
+async def test_stores_that_do_not_answer_are_missing_and_no_password_is_shown() -> None:
+    found = await look(
+        database={"url": "postgresql://me:hunter2@127.0.0.1:1/naru"},
+        redis={"url": "redis://:hunter2@127.0.0.1:1"},
+    )
+    assert not found["PostgreSQL"].ok
+    assert "127.0.0.1:1 does not answer" in found["PostgreSQL"].text
+    assert not found["Redis"].ok
+    assert "127.0.0.1:1 does not answer" in found["Redis"].text
+    assert "hunter2" not in str(found)
+
+
+async def test_a_port_of_another_program_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(probes, "_TRY_S", 0.1)
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        found = await look(server={"port": other.getsockname()[1]})
+    assert not found["address"].ok
+
+
+async def test_a_data_folder_that_cannot_be_made_is_missing(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    found = await look(data_dir=tmp_path / "file" / "data")
+    assert not found["data folder"].ok
+
+
+@pytest.mark.parametrize(
+    ("embedding", "expected"),
+    [
+        ({"model": "BAAI/bge-m3"}, "BAAI/bge-m3, downloaded when missing (en)"),
+        ({"model": "/"}, "/, a folder (en)"),
+        ({"url": "http://127.0.0.1:1/v1"}, "at http://127.0.0.1:1/v1"),
+    ],
+)
+async def test_the_embedding_model_is_told(embedding: dict[str, str], expected: str) -> None:
+    assert expected in (await look(embedding=embedding))["embedding"].text
