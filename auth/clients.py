@@ -2,6 +2,7 @@
 
 import asyncio
 import datetime as dt
+import hmac
 import re
 import secrets
 from collections.abc import Collection
@@ -26,6 +27,7 @@ _DEFAULT_SCOPES = tuple(scope for scope in SCOPES if scope != "admin")
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _KEY = re.compile(KEY_PREFIX + r"[A-Za-z0-9_-]{43}")
 _SECRET_BYTES = 32
+_NO_HASH = bytes(32)
 _SQL = load_queries("auth", "queries.sql")
 
 
@@ -162,6 +164,22 @@ async def find_client(db: Database, client_id: str) -> Client | None:
     async with asyncio.timeout(QUERY_TIMEOUT_S):
         row = await db.fetchrow(_SQL["find_client"], client_id)
     return _client(row) if row else None
+
+
+async def find_authenticated(
+    db: Database, box: SecretBox, client_id: str, secret: str
+) -> Client | None:
+    """Return the active client whose secret this is, or None.
+
+    A wrong secret takes as long as an unknown, disabled or malformed client id.
+    """
+    asked = client_id if _ID.fullmatch(client_id) else ""
+    digest = box.digest(secret)
+    async with asyncio.timeout(QUERY_TIMEOUT_S):
+        stored = await db.fetchval(_SQL["find_secret_hash"], asked, _NO_HASH)
+    if not hmac.compare_digest(digest, stored):
+        return None
+    return await find_client(db, client_id)
 
 
 async def list_clients(db: Database, tenant: str) -> list[Client]:

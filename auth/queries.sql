@@ -9,6 +9,10 @@ VALUES ($1, $2, $3, $4, $5, $5)
 SELECT id, tenant, name, secret_hash, scopes, default_scopes, created_at, disabled_at
 FROM clients WHERE id = $1
 
+-- name: find_secret_hash
+-- One row of the same shape for every question, so that the answer's time says nothing.
+SELECT coalesce((SELECT secret_hash FROM clients WHERE id = $1 AND disabled_at IS NULL), $2)
+
 -- name: list_clients
 SELECT id, tenant, name, secret_hash, scopes, default_scopes, created_at, disabled_at
 FROM clients WHERE tenant = $1 ORDER BY created_at, id

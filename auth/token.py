@@ -41,7 +41,9 @@ class AccessToken(msgspec.Struct, frozen=True, omit_defaults=True):
     nbf: NumericDate | None = None
 
 
-class _Header(msgspec.Struct, frozen=True):
+class _Header(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What our tokens carry and nothing else: no `jku`, no `jwk`, no `crit` is ever looked at."""
+
     alg: str
     kid: str
     typ: str
