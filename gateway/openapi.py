@@ -18,11 +18,12 @@ from litestar.openapi.spec import (
     Schema,
     SecurityScheme,
 )
-from litestar.openapi.spec.enums import OpenAPIType
+from litestar.openapi.spec.enums import OpenAPIFormat, OpenAPIType
 
 from gateway.guards import PUBLIC, is_public
 
 _STREAMED = {"create_chat_completion", "chat_with_agent", "create_agent_completion"}
+_BYTES = "get_file_content"
 _METHODS = ("get", "post", "put", "patch", "delete")
 
 
@@ -43,7 +44,7 @@ def openapi_config(issuer: str) -> OpenAPIConfig:
         title="Naru",
         version=importlib.metadata.version("naru-gateway"),
         description=f"The gateway at {issuer}",
-        components=Components(security_schemes={"bearer": bearer}, schemas={"Error": _error()}),
+        components=Components(security_schemes={"bearer": bearer}),
         security=[{"bearer": []}],
         render_plugins=[_Page(path="/", media_type=MediaType.HTML), JsonRenderPlugin()],
         openapi_router=Router("/schema", route_handlers=[], opt=PUBLIC, include_in_schema=False),
@@ -58,15 +59,22 @@ def correct_document(app: Litestar) -> None:
         for handler in getattr(route, "route_handlers", [])
         if is_public(handler)
     }
+    # The framework drops schemas that the configuration names.
+    app.openapi_schema.components.schemas |= {"Error": _error(), "OAuthError": _oauth_error()}
     for operation in _operations(app):
         responses = operation.responses or {}
         responses.pop("400", None)
+        kind = "OAuthError" if "oauth" in (operation.tags or ()) else "Error"
         responses["default"] = OpenAPIResponse(
             description="An error",
-            content={"application/json": OpenAPIMediaType(Reference("#/components/schemas/Error"))},
+            content={
+                "application/json": OpenAPIMediaType(Reference(f"#/components/schemas/{kind}"))
+            },
         )
         if operation.operation_id in public:
             operation.security = []
+        if operation.operation_id == _BYTES:
+            _of_bytes(responses["200"])
         if operation.operation_id in _STREAMED:
             _add_stream(responses["200"])
 
@@ -76,10 +84,23 @@ def _operations(app: Litestar) -> Iterator[Operation]:
         yield from (found for name in _METHODS if (found := getattr(item, name)))
 
 
+def _of_bytes(response: OpenAPIResponse | Reference) -> None:
+    if isinstance(response, OpenAPIResponse):
+        content = Schema(type=OpenAPIType.STRING, format=OpenAPIFormat.BINARY)
+        response.content = {"application/octet-stream": OpenAPIMediaType(schema=content)}
+
+
 def _add_stream(response: OpenAPIResponse | Reference) -> None:
     if isinstance(response, OpenAPIResponse) and response.content is not None:
         frames = Schema(type=OpenAPIType.STRING, description="With `stream: true`: SSE frames")
         response.content["text/event-stream"] = OpenAPIMediaType(schema=frames)
+
+
+def _oauth_error() -> Schema:
+    """Return the error of RFC 6749 section 5.2."""
+    text = Schema(type=OpenAPIType.STRING)
+    fields: dict[str, Reference | Schema] = {"error": text, "error_description": text}
+    return Schema(type=OpenAPIType.OBJECT, properties=fields, required=["error"])
 
 
 def _error() -> Schema:

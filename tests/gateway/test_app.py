@@ -66,6 +66,13 @@ async def test_the_document_holds_every_route(nobody: httpx.AsyncClient, service
     assert "security" not in chat
 
 
+async def test_every_reference_in_the_document_resolves(nobody: httpx.AsyncClient) -> None:
+    document = await nobody.get("/schema/openapi.json")
+    named = set(re.findall(r'"#/components/schemas/([^"]+)"', document.text))
+    assert "Error" in named
+    assert named <= set(document.json()["components"]["schemas"])
+
+
 async def test_the_page_needs_nothing_from_elsewhere(nobody: httpx.AsyncClient) -> None:
     page = await nobody.get("/schema")
     assert page.headers["content-type"].startswith("text/html")
