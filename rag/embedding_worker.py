@@ -140,10 +140,13 @@ async def serve(batcher: Batcher, socket: Path, stop: asyncio.Event) -> None:
     """Answer requests at `socket`, replacing a stale one, until `stop` is set."""
     _remove(socket)
     work = asyncio.create_task(batcher.run())
-    on_connection = functools.partial(_serve_connection, batcher)
+    writers: set[asyncio.StreamWriter] = set()
+    on_connection = functools.partial(_serve_connection, batcher, writers)
     server = await asyncio.start_unix_server(on_connection, socket)
     await stop.wait()
     server.close()
+    for writer in writers:
+        writer.close()
     work.cancel()
     with contextlib.suppress(asyncio.CancelledError):
         await work
@@ -155,8 +158,12 @@ def _remove(socket: Path) -> None:
 
 
 async def _serve_connection(
-    batcher: Batcher, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    batcher: Batcher,
+    writers: set[asyncio.StreamWriter],
+    reader: asyncio.StreamReader,
+    writer: asyncio.StreamWriter,
 ) -> None:
+    writers.add(writer)
     decoder = msgspec.msgpack.Decoder(Request)
     answers: set[asyncio.Task[None]] = set()
     try:
@@ -169,6 +176,7 @@ async def _serve_connection(
         for answer in answers:
             answer.cancel()
     finally:
+        writers.discard(writer)
         writer.close()
 
 

@@ -68,26 +68,34 @@ async def run_jobs(
 ) -> None:
     """Read files in progress, two at once, until `stop` is set; jobs under way are then dropped.
 
-    A dropped or crashed job is taken up again by the next worker. Needs four connections of the pool.
+    A dropped or crashed job is taken up again by the next worker. Needs four of the pool's
+    connections.
     """
     wake = asyncio.Event()
     async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(_listen(db_pool, wake))]
-        tasks += [
-            group.create_task(_work(db_pool, embedder, settings, wake)) for _ in range(_AT_ONCE)
-        ]
-        await stop.wait()
-        for task in tasks:
-            task.cancel()
+        tasks = [group.create_task(_listen(db_pool, wake, stop))]
+        for _ in range(_AT_ONCE):
+            work = _work(db_pool, embedder, settings, wake, stop)
+            tasks.append(group.create_task(work))
+        try:
+            await stop.wait()
+        finally:
+            stop.set()
+            for task in tasks:
+                task.cancel()
 
 
-async def _listen(pool: asyncpg.Pool, wake: asyncio.Event) -> None:
-    """Wake the workers when a file was attached, and every few seconds all the same."""
+async def _listen(pool: asyncpg.Pool, wake: asyncio.Event, stop: asyncio.Event) -> None:
+    """Wake the workers when a file was attached, and every few seconds all the same.
+
+    `stop` is asked beside the cancellation: giving a lost connection back to the pool raises an
+    error of its own in the cancellation's place.
+    """
 
     def on_notify(*_: object) -> None:
         wake.set()
 
-    while True:
+    while not stop.is_set():
         with contextlib.suppress(*_LOST):
             async with pool.acquire(timeout=10) as connection:
                 await connection.add_listener(_CHANNEL, on_notify)
@@ -101,9 +109,13 @@ async def _listen(pool: asyncpg.Pool, wake: asyncio.Event) -> None:
 
 
 async def _work(
-    pool: asyncpg.Pool, embedder: Embedder, settings: RetrievalSettings, wake: asyncio.Event
+    pool: asyncpg.Pool,
+    embedder: Embedder,
+    settings: RetrievalSettings,
+    wake: asyncio.Event,
+    stop: asyncio.Event,
 ) -> None:
-    while True:
+    while not stop.is_set():
         try:
             while await _next_job(pool, embedder, settings):
                 pass

@@ -1,0 +1,196 @@
+"""Both embedders, against servers of their kind."""
+
+import asyncio
+import json
+import math
+from array import array
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from aiohttp import web
+
+from config.settings import EmbeddingSettings
+from rag.embed import Embedder, open_embedder, reads
+from rag.embedding_worker import Batcher, serve
+from rag.errors import EmbedderUnavailable
+from rag.testing import InMemoryEmbedder
+
+calls: list[list[str]] = []
+
+
+def encode(texts: list[str]) -> bytes:
+    """A model that knows only lengths."""
+    calls.append(texts)
+    if "poison" in texts:
+        raise ZeroDivisionError
+    return b"".join(array("f", [len(text), 1.0]).tobytes() for text in texts)
+
+
+@asynccontextmanager
+async def worker(socket: Path) -> AsyncIterator[None]:
+    stop = asyncio.Event()
+    task = asyncio.create_task(serve(Batcher(encode, 2), socket, stop))
+    while not socket.exists():  # noqa: ASYNC240 - what a supervisor does
+        await asyncio.sleep(0.01)
+    yield
+    stop.set()
+    await task
+
+
+@pytest.fixture
+async def embedder(tmp_path: Path) -> AsyncIterator[Embedder]:
+    calls.clear()
+    opened = open_embedder(EmbeddingSettings(timeout_s=5), tmp_path / "s")
+    yield opened
+    await opened.close()
+
+
+async def test_concurrent_requests_get_their_own_answers(
+    embedder: Embedder, tmp_path: Path
+) -> None:
+    async with worker(tmp_path / "s"):
+        assert embedder.dimensions == 0
+        batches = [["a" * n, "b" * (n + 1)] for n in range(1, 30)]
+        answers = await asyncio.gather(*(embedder.embed(texts) for texts in batches))
+        assert embedder.dimensions == 2
+    assert [[vector[0] for vector in answer] for answer in answers] == [
+        [len(text) for text in texts] for texts in batches
+    ]
+    assert len(calls) < len(batches)
+    assert max(map(len, calls)) <= 16
+
+
+async def test_a_long_list_keeps_its_order(embedder: Embedder, tmp_path: Path) -> None:
+    async with worker(tmp_path / "s"):
+        vectors = await embedder.embed(["x" * n for n in range(100)])
+    assert [vector[0] for vector in vectors] == list(range(100))
+
+
+async def test_a_question_is_remembered(embedder: Embedder, tmp_path: Path) -> None:
+    async with worker(tmp_path / "s"):
+        first = await embedder.embed(["question"])
+        assert await embedder.embed(["question"]) == first
+        assert await embedder.embed([]) == []
+    assert calls == [["question"]]
+
+
+async def test_it_connects_again(embedder: Embedder, tmp_path: Path) -> None:
+    for question in ("one", "second"):
+        async with worker(tmp_path / "s"):
+            assert (await embedder.embed([question]))[0][0] == len(question)
+
+
+async def test_nobody_listens(embedder: Embedder) -> None:
+    with pytest.raises(EmbedderUnavailable):
+        await embedder.embed(["question"])
+
+
+async def test_a_failing_model_is_reported_and_the_worker_goes_on(
+    embedder: Embedder, tmp_path: Path
+) -> None:
+    async with worker(tmp_path / "s"):
+        with pytest.raises(EmbedderUnavailable, match="ZeroDivisionError"):
+            await embedder.embed(["poison"])
+        assert len(await embedder.embed(["good"])) == 1
+
+
+async def test_a_worker_that_never_answers(tmp_path: Path) -> None:
+    async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+        writer.close()
+
+    server = await asyncio.start_unix_server(silent, tmp_path / "s")
+    embedder = open_embedder(EmbeddingSettings(timeout_s=0.05), tmp_path / "s")
+    with pytest.raises(EmbedderUnavailable):
+        await embedder.embed(["question"])
+    await embedder.close()
+    server.close()
+    await server.wait_closed()
+
+
+async def test_lone_surrogates_are_no_fault(embedder: Embedder, tmp_path: Path) -> None:
+    async with worker(tmp_path / "s"):
+        assert len(await embedder.embed(["a\ud800b"])) == 1
+
+
+Handler = Callable[[web.Request], Awaitable[web.Response]]
+
+
+@asynccontextmanager
+async def api(handler: Handler) -> AsyncIterator[Embedder]:
+    """An OpenAI-compatible embeddings API, and an embedder that asks it."""
+    app = web.Application()
+    app.router.add_post("/v1/embeddings", handler)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    port = runner.addresses[0][1]
+    settings = EmbeddingSettings.model_validate(
+        {"model": "m", "url": f"http://127.0.0.1:{port}/v1", "api_key": "k", "timeout_s": 2}
+    )
+    embedder = open_embedder(settings, Path("unused"))
+    yield embedder
+    await embedder.close()
+    await runner.cleanup()
+
+
+async def test_a_remote_answer_is_ordered_and_normalised() -> None:
+    async def handler(request: web.Request) -> web.Response:
+        body = await request.json()
+        assert request.headers["authorization"] == "Bearer k"
+        assert body["model"] == "m"
+        data = [{"index": i, "embedding": [len(t), 0, 1]} for i, t in enumerate(body["input"])]
+        return web.json_response({"data": data[::-1]})
+
+    async with api(handler) as embedder:
+        vectors = await embedder.embed(["x" * n for n in range(100)])
+        assert embedder.dimensions == 3
+    assert len(vectors) == 100
+    assert vectors[3][0] == pytest.approx(3 / math.hypot(3, 1))
+    assert all(math.hypot(*vector) == pytest.approx(1) for vector in vectors)
+
+
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [(500, {}), (200, {"data": []}), (200, {"data": [{"index": 0}]}), (429, {"error": "slow"})],
+)
+async def test_a_remote_failure(status: int, body: dict[str, object]) -> None:
+    async def handler(_: web.Request) -> web.Response:
+        return web.Response(status=status, body=json.dumps(body).encode())
+
+    async with api(handler) as embedder:
+        with pytest.raises(EmbedderUnavailable):
+            await embedder.embed(["question"])
+
+
+@pytest.mark.parametrize(
+    ("languages", "text", "known"),
+    [
+        (["en"], "How many days?", True),
+        (["en"], "며칠인가요?", False),
+        (["en"], "Docker 설정은 어떻게 하나요", False),
+        (["en"], "What does 연차 mean in the handbook?", True),
+        (["en"], "2026-11-20", True),
+        (["en"], "", True),
+        (["en", "ko"], "Docker 설정은 어떻게 하나요", True),
+        (["ko"], "Docker settings", True),
+        (["ko"], "設定の方法", False),
+        (["ja"], "設定の方法", True),
+        (["en"], "Как настроить", False),
+    ],
+)
+def test_which_texts_a_model_knows(languages: list[str], text: str, known: bool) -> None:
+    assert reads(languages, text) is known
+    assert InMemoryEmbedder(languages=languages).knows(text) is known
+
+
+def test_other_languages_are_another_space(tmp_path: Path) -> None:
+    english, both = (
+        open_embedder(EmbeddingSettings(languages=languages), tmp_path)
+        for languages in (("en",), ("en", "ko"))
+    )
+    assert english.model == both.model == "all-MiniLM-L6-v2"
+    assert english.space != both.space

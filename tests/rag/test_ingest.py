@@ -1,0 +1,237 @@
+"""Whatever happens while documents are read: nothing is lost, doubled or half there."""
+
+import asyncio
+from collections.abc import Sequence
+
+import asyncpg
+import pytest
+from knowledge import fill, job_worker, pdf_of, until_done, upload
+from support import scope_of
+
+import rag
+from config.settings import RetrievalSettings
+from rag import ingest
+from rag.embed import Vector
+from rag.testing import InMemoryEmbedder
+
+ACME = scope_of("acme")
+
+
+class GatedEmbedder(InMemoryEmbedder):
+    """Waits before it answers, so that a test can act while a document is being read."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.reached = asyncio.Event()
+        self.gate = asyncio.Event()
+
+    async def embed(self, texts: Sequence[str]) -> list[Vector]:
+        self.reached.set()
+        await self.gate.wait()
+        return await super().embed(texts)
+
+
+class FailingEmbedder(InMemoryEmbedder):
+    """Fails the first times it is asked."""
+
+    def __init__(self, *errors: Exception) -> None:
+        super().__init__()
+        self.errors = list(errors)
+
+    async def embed(self, texts: Sequence[str]) -> list[Vector]:
+        if self.errors:
+            raise self.errors.pop(0)
+        return await super().embed(texts)
+
+
+@pytest.fixture(autouse=True)
+def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ingest, "_PAUSE_S", 0.01)
+
+
+@pytest.fixture
+async def attached(pool: asyncpg.Pool, store: str) -> rag.StoreFile:
+    """A document that waits to be read."""
+    file = await upload(pool, "leave.md", "Employees get 15 days of annual leave.")
+    return await rag.add_file(pool, ACME, store, file.id)
+
+
+async def rows(pool: asyncpg.Pool) -> list[int]:
+    tables = ("chunks", "chunk_terms", "chunk_embeddings")
+    return [await pool.fetchval(f"SELECT count(*) FROM {table}") for table in tables]
+
+
+async def status_of(pool: asyncpg.Pool, file: rag.StoreFile) -> rag.StoreFile:
+    return await rag.get_store_file(pool, ACME, file.vector_store_id, file.id)
+
+
+async def test_a_failure_is_told_by_name_and_the_others_load(
+    pool: asyncpg.Pool, store: str, embedder: InMemoryEmbedder
+) -> None:
+    files = await fill(
+        pool,
+        embedder,
+        store,
+        {
+            "good.pdf": pdf_of(["annual leave"]),
+            "locked.pdf": pdf_of(["secret"], encrypted=True),
+            "broken.pdf": b"%PDF-1.4 nonsense",
+            "empty.txt": b"",
+            "word.docx": b"PK\x03\x04\0\0\0",
+            "also good.md": "sick leave",
+        },
+    )
+    errors = {name: file.last_error and file.last_error.code for name, file in files.items()}
+    assert errors == {
+        "good.pdf": None,
+        "locked.pdf": "invalid_file",
+        "broken.pdf": "invalid_file",
+        "empty.txt": "invalid_file",
+        "word.docx": "unsupported_file",
+        "also good.md": None,
+    }
+    assert [file.status for file in files.values()].count("completed") == 2
+    assert "password" in files["locked.pdf"].last_error.message
+    assert await rows(pool) == [2, 2, 2]
+
+
+async def test_a_worker_that_ends_in_the_middle_loses_and_doubles_nothing(
+    pool: asyncpg.Pool, attached: rag.StoreFile, embedder: InMemoryEmbedder
+) -> None:
+    gated = GatedEmbedder()
+    async with job_worker(pool, gated):
+        await gated.reached.wait()
+    assert (await status_of(pool, attached)).status == "in_progress"
+    assert await rows(pool) == [0, 0, 0]
+    async with job_worker(pool, embedder):
+        await until_done(pool, attached.vector_store_id)
+    assert await rows(pool) == [1, 1, 1]
+
+
+async def test_postgresql_hanging_up_in_the_middle(
+    pool: asyncpg.Pool, empty_database: str, attached: rag.StoreFile
+) -> None:
+    gated = GatedEmbedder()
+    owner = await asyncpg.connect(empty_database)
+    async with job_worker(pool, gated):
+        await gated.reached.wait()
+        await owner.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND application_name = 'naru'"
+        )
+        gated.gate.set()
+        async with asyncio.timeout(30):
+            while await owner.fetchval("SELECT status FROM store_files") == "in_progress":
+                await asyncio.sleep(0.02)
+    await owner.close()
+    assert (await status_of(pool, attached)).status == "completed"
+    assert await rows(pool) == [1, 1, 1]
+
+
+async def test_a_fault_while_writing_leaves_nothing(
+    pool: asyncpg.Pool,
+    attached: rag.StoreFile,
+    embedder: InMemoryEmbedder,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    seen = []
+
+    async def fail(connection: asyncpg.Connection, *_: str) -> None:
+        seen.append(await connection.fetchval("SELECT count(*) FROM chunks"))
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(ingest, "count_document", fail)
+    async with job_worker(pool, embedder):
+        await until_done(pool, attached.vector_store_id)
+    assert seen == [1, 1, 1]
+    assert await rows(pool) == [0, 0, 0]
+    failed = await status_of(pool, attached)
+    assert failed.status == "failed"
+    assert failed.last_error == rag.IngestError(
+        "server_error", "reading this file has failed three times"
+    )
+
+
+async def test_a_fault_of_one_does_not_stop_the_others(
+    pool: asyncpg.Pool, attached: rag.StoreFile
+) -> None:
+    embedder = FailingEmbedder(ZeroDivisionError("of the first"))
+    async with job_worker(pool, embedder):
+        await until_done(pool, attached.vector_store_id)
+    assert (await status_of(pool, attached)).status == "completed"
+
+
+async def test_an_absent_embedder_is_waited_for(
+    pool: asyncpg.Pool, attached: rag.StoreFile
+) -> None:
+    embedder = FailingEmbedder(*[rag.EmbedderUnavailable("gone")] * 20)
+    async with job_worker(pool, embedder):
+        await until_done(pool, attached.vector_store_id)
+    assert (await status_of(pool, attached)).status == "completed"
+    assert not embedder.errors
+
+
+@pytest.mark.parametrize("removal", ["file", "store", "store file"])
+async def test_what_is_removed_while_it_is_read_stays_away(
+    pool: asyncpg.Pool, attached: rag.StoreFile, removal: str
+) -> None:
+    gated = GatedEmbedder()
+    store_id = attached.vector_store_id
+    removals = {
+        "file": lambda: rag.delete_file(pool, ACME, attached.id),
+        "store": lambda: rag.delete_store(pool, ACME, store_id),
+        "store file": lambda: rag.remove_file(pool, ACME, store_id, attached.id),
+    }
+    async with job_worker(pool, gated):
+        await gated.reached.wait()
+        await asyncio.wait_for(removals[removal](), 5)
+        gated.gate.set()
+        other = await rag.create_store(pool, ACME, name="other")
+        await rag.add_file(pool, ACME, other.id, (await upload(pool, "b.md", "other")).id)
+        await until_done(pool, other.id)
+    assert await rows(pool) == [1, 1, 1]
+    assert await pool.fetchval("SELECT count(*) FROM store_files") == 1
+    assert await pool.fetchval("SELECT count(*) FROM lexicon WHERE store_id <> $1", other.id) == 0
+
+
+async def test_two_workers_do_not_do_one_job_twice(pool: asyncpg.Pool, store: str) -> None:
+    gated = GatedEmbedder()
+    for n in range(6):
+        file = await upload(pool, f"{n}.md", f"document {n}")
+        await rag.add_file(pool, ACME, store, file.id)
+    async with job_worker(pool, gated), job_worker(pool, gated):
+        await gated.reached.wait()
+        gated.gate.set()
+        await until_done(pool, store)
+    assert sorted(gated.asked) == [f"{n}.md\ndocument {n}" for n in range(6)]
+    assert await rows(pool) == [6, 6, 6]
+
+
+async def test_a_notification_wakes_the_worker(
+    pool: asyncpg.Pool, store: str, embedder: InMemoryEmbedder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ingest, "_POLL_S", 600)
+    async with job_worker(pool, embedder):
+        for name in ("a.md", "b.md"):
+            file = await upload(pool, name, "annual leave")
+            await rag.add_file(pool, ACME, store, file.id)
+            await asyncio.wait_for(until_done(pool, store), 20)
+
+
+async def test_a_document_slower_than_its_time_fails_alone(
+    pool: asyncpg.Pool, attached: rag.StoreFile, embedder: InMemoryEmbedder
+) -> None:
+    hasty = RetrievalSettings(parse_timeout_s=0.01)
+    async with job_worker(pool, embedder, hasty):
+        await until_done(pool, attached.vector_store_id)
+    failed = await status_of(pool, attached)
+    assert failed.last_error
+    assert "longer than 0.01 s" in failed.last_error.message
+
+
+async def test_texts_the_model_does_not_know_are_not_embedded(
+    pool: asyncpg.Pool, store: str, embedder: InMemoryEmbedder
+) -> None:
+    await fill(pool, embedder, store, {"a.md": "annual leave", "b.md": "연차 휴가는 15일이다."})
+    assert embedder.asked == ["a.md\nannual leave"]
+    assert await rows(pool) == [2, 2, 1]
