@@ -61,8 +61,9 @@ class Extractive:
                 param="model",
                 code="no_language_model",
             )
-        quotes = await extract(prompt.retrieval, self._embedder)
-        return quotes.text if quotes else ""
+        found = await extract(prompt.retrieval, self._embedder)
+        quotes = found.quotes if found else ()
+        return " ".join(f"{quote.text} [{quote.passage + 1}]" for quote in quotes)
 
 
 async def _chunks(text: str, usage: Usage | None) -> AsyncGenerator[bytes, None]:
