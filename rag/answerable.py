@@ -12,8 +12,8 @@ from rag.words import has_aside
 # Steepness and middle of a logistic over the evidence, fitted on questions with and without an
 # answer (KorQuAD v1.0 dev with the answering paragraph in the store, or taken out of it).
 _COVERAGE_ONLY = (12.0, 0.5)
-_WITH_SIMILARITY = (8.0, 0.75)
-_SIMILARITY_SHARE = 1.2
+_WITH_SIMILARITY = (5.0, 0.67)
+_SIMILARITY_SHARE = 1.5
 _OTHER_KIND_SHARE = 0.85
 _THRESHOLD = 0.5
 

@@ -10,36 +10,38 @@ _WITHOUT_MEANING = frozenset(
     what when where which who whom whose why how much many long often far soon i me my mine we our
     ours us you your yours he him his she her hers it its they them their theirs this that these
     those there here also too just only even still yet again please tell know say says whether
-    give gives given get gets getting got go goes going make makes let lets want wants like
+    give gives given get gets getting got go goes going make makes made let lets want wants like
     would happen happens happening possible allowed okay ok true exactly actually really entitled
     eligible up out per between during while until since someone anyone everyone anything something
     nothing person people else other others instead within anybody somebody off over under well
-    im ive id youre dont doesnt isnt cant whats hows wheres whens lets""".split()
+    im ive id youre dont doesnt isnt cant whats hows wheres whens lets""".split()  # noqa: SIM905 - prose reads best
 )
 _LIGHT = frozenset(
     """take takes taken taking use uses used using work works working need needs needed apply find
     start starts begin begins end ends ask expect keep bring send provide offer offers receive
     receives cover covers change changes put see show think look looking have come comes become
-    allow allows set sets run runs try call called help supposed mean means able available""".split()
+    allow allows set sets run runs try call called help supposed means able available""".split()  # noqa: SIM905 - the same
 )
 _ENDINGS = frozenset(
     """ s es ed d ing er ers r rs e y ies ied al als ment ments ion ions ation ations ly or ors ive
-    ance ence ant ent able""".split()
+    ance ence ant ent able""".split()  # noqa: SIM905 - the same
 ) | {""}
 _NUMBERS = {
     word: str(number)
-    for number, words in enumerate(
-        ("one first once", "two second twice", "three third", "four fourth", "five fifth",)
-        + ("six sixth", "seven seventh", "eight eighth", "nine ninth", "ten tenth"),
+    for number, names in enumerate(
+        [
+            *("one first once", "two second twice", "three third", "four fourth", "five fifth"),
+            *("six sixth", "seven seventh", "eight eighth", "nine ninth", "ten tenth"),
+        ],
         start=1,
     )
-    for word in words.split()
-}  # fmt: skip
+    for word in names.split()
+}
 
 
 def weight(word: str) -> float:
     """Return a casefolded word's weight: 0 for a function word, 1 for most others."""
-    if word in _WITHOUT_MEANING or len(word) < 2 and not word.isdigit():
+    if word in _WITHOUT_MEANING or (len(word) < 2 and not word.isdigit()):
         return 0.0
     return LIGHT_SHARE if word in _LIGHT else 1.0
 
@@ -60,5 +62,8 @@ def same_word(one: str, other: str) -> bool:
         if a != b:
             break
         common += 1
-    long_enough = common >= 3 and 2 * common >= max(len(one), len(other))
-    return long_enough and one[common:] in _ENDINGS and other[common:] in _ENDINGS
+    if common < 3 or 2 * common < max(len(one), len(other)):
+        return False
+    # `submitting`, `submit`: a doubled consonant belongs to the ending.
+    endings = (word[common:].removeprefix(one[common - 1]) for word in (one, other))
+    return all(ending in _ENDINGS for ending in endings)

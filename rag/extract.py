@@ -17,10 +17,12 @@ _EMBEDDED_SENTENCES = 20
 _SIMILARITY_SHARE = 1.0
 _EXPECTED_BONUS = 0.12
 _RANK_BONUS = 0.03
+_FIRST_BONUS = 0.03  # the first sentence under a heading states the rule, others its details
 _NEW_SHARE = 0.3
+_LEAST_SHARE = 0.7
 # Fitted on questions with and without an answer in an English handbook.
-_COVERAGE_SHARE = 0.35
-_LEAST_NEARNESS = 0.71
+_COVERAGE_SHARE = 0.25
+_LEAST_NEARNESS = 0.66
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +85,7 @@ def _by_words(retrieval: Retrieval, evidence: list[Evidence]) -> list[_Candidate
             item,
             item.coverage
             + _EXPECTED_BONUS * bool(expected and expected.search(item.text))
+            + _FIRST_BONUS * (item.sentence.place == 0)
             + _RANK_BONUS * retrieval.passages[item.passage].score / highest,
         )
         for item in evidence
@@ -119,17 +122,16 @@ def _near(best: _Candidate) -> bool:
     return _COVERAGE_SHARE * best.evidence.coverage + best.similarity >= _LEAST_NEARNESS
 
 
-def _choose(
-    terms: Sequence[Term], candidates: list[_Candidate], max_quotes: int
-) -> list[Evidence]:
+def _choose(terms: Sequence[Term], candidates: list[_Candidate], max_quotes: int) -> list[Evidence]:
     """Take the best sentence, and others only for what the question asks beyond it."""
-    total = sum(term.weight for term in terms) or 1.0
+    asked = [0.0 if term.aside else term.weight for term in terms]
     chosen: list[Evidence] = []
     covered = [0.0] * len(terms)
+    best = candidates[0].score
     for candidate in candidates:
         held = candidate.evidence.held
-        gain = sum(t.weight * max(0.0, h - c) for t, h, c in zip(terms, held, covered, strict=True))
-        if chosen and (gain < _NEW_SHARE * total or candidate.score < candidates[0].score / 2):
+        gain = sum(w * max(0.0, h - c) for w, h, c in zip(asked, held, covered, strict=True))
+        if chosen and (gain < _NEW_SHARE * sum(asked) or candidate.score < _LEAST_SHARE * best):
             continue
         chosen.append(candidate.evidence)
         covered = [max(h, c) for h, c in zip(held, covered, strict=True)]

@@ -22,7 +22,7 @@ _LEANING = (
 _GENERAL = (
     "대해|대한|관해|관한|관련|경우|정도|동안|때문|따라|따르|통해|위해|의해|있|없|같은|같이|않|아니|싶|"
     "가능|모두|전부|보통|혹은|또는|다시|가장|제일|최대|최소|기준|정확|대략|반드시|얼마나|"
-    "그대로|어떠|필요|괜찮|허용|자주|그러|빨리|일찍|늦게|많이|조금"
+    "그대로|이상|이하|이내|어떠|필요|괜찮|허용|자주|그러|빨리|일찍|늦게|많이|조금"
 )
 _LIGHT_VERB = (
     r"하(나|면|는|고|려|여|며|기|지|게|던|신|시|죠|니)|해(요|야|서|도|주|줘|줄|줍|줬)|한다|한가|할까|"
@@ -53,9 +53,12 @@ PARTICLE = re.compile(
 
 
 # Of two syllables and with one of these last, a word is a syllable and an ending.
-_SYLLABLE = re.compile(r".([는를에은]|인가|인가요|예요|이에요|이야|인지)$")
+_SYLLABLE = re.compile(
+    r".(?:[는를에은]|인가요?|예요|이에요|이야|인지|으로|에서|까지|부터|에게|에는|(?<![화서측표정국장단반지])면)$"
+)
 
 
+_IF_NOUN = re.compile(r"(?<=[가-힣]{2})(?:이면|이라면)$")
 _CAN_OR_WHEN = re.compile(r"(수|때|줄|뿐|만큼|동안)[가-힣]*$")
 _MUST = re.compile(r"(하|해|할|합|한|되|돼|될|된)[가-힣]*$")
 _FINAL_L = 8  # the place of ㄹ among the final consonants
@@ -74,7 +77,7 @@ def stem(word: str, following: str = "") -> tuple[str, float] | None:
     bare, share = word, 1.0
     if action := _ACTION.search(bare):
         bare, share = bare[: action.start()], ACTION_SHARE
-    elif verb := _VERB.search(bare):
+    elif not _IF_NOUN.search(bare) and (verb := _VERB.search(bare)):
         bare, share = _uncontracted(bare[: verb.start()]), VERB_SHARE
     elif _is_verb_before(word, following):
         bare, share = _without_final(bare.removesuffix("야")), VERB_SHARE

@@ -18,28 +18,39 @@ _CLOSED = re.compile(r"[.!?:;。！？…][\"'”’)\]]*\s*$|[다요함음임]\
 _BLOCK_START = re.compile(r"\s*(?:[-*•·▪○●■□※|#>]|\d{1,3}[.)]\s|[①-⑳])")
 _FULL_LINE = 0.75  # of the widest line: a shorter one was ended on purpose
 _HEADING_CHARS = 40
+_VALUE = re.compile(r"[\d|:=]")  # `Annual leave: 15 days` is a statement
 
 
 @dataclass(frozen=True, slots=True)
 class Sentence:
-    """A span of a passage's content, and the headings that stand above it there."""
+    """A span of a passage's content.
+
+    Attributes:
+        start: Offset of its first character.
+        end: Offset behind its last.
+        heading: The nearest heading above it in the passage; empty without.
+        place: How many sentences stand between it and that heading.
+    """
 
     start: int
     end: int
     heading: str
+    place: int
 
 
 def sentences(content: str) -> list[Sentence]:
     """Return the quotable sentences in reading order; list items and table rows count as such."""
     found: list[Sentence] = []
-    heading = ""
+    heading, place = "", 0
     blocks = list(_blocks(content))
     for index, (start, end) in enumerate(blocks):
         block = content[start:end]
-        if _is_heading(block, last=index == len(blocks) - 1):
-            heading = block.strip("# \n")
-        else:
-            found += [Sentence(s, e, heading) for s, e in _cut(content, start, end)]
+        if _is_heading(block, index, len(blocks)):
+            heading, place = block.strip("# \n"), 0
+            continue
+        for span in _cut(content, start, end):
+            found.append(Sentence(*span, heading, place))
+            place += 1
     return found
 
 
@@ -63,18 +74,21 @@ def _goes_on(content: str, line: tuple[int, int], following: tuple[int, int], wi
     text, following_text = content[start:end], content[following[0] : following[1]]
     if text.lstrip().startswith(("#", "|")) or heading_level(text):
         return False
-    return not _CLOSED.search(text) and not _BLOCK_START.match(following_text)
+    if following_text.lstrip()[0].islower():
+        return not _BLOCK_START.match(following_text)
+    return not (_CLOSED.search(text) or _BLOCK_START.match(following_text))
 
 
-def _is_heading(block: str, *, last: bool) -> bool:
+def _is_heading(block: str, index: int, count: int) -> bool:
     """Tell a heading from a list item or a short statement."""
     line = block.strip()
     if line.isdigit() or line.startswith("#") or heading_level(line):
         return True
-    if last or len(line) > _HEADING_CHARS or _BLOCK_START.match(line):
+    if index == count - 1 or len(line) > _HEADING_CHARS or _BLOCK_START.match(line):
         return False
-    is_question = line.endswith(("?", "？"))
-    return is_question or not (_CLOSED.search(line) or re.search(r"[\d|:=]", line))
+    if line.endswith(("?", "？")):
+        return True
+    return not _CLOSED.search(line) and (index == 0 or not _VALUE.search(line))
 
 
 def _cut(content: str, start: int, end: int) -> Iterator[tuple[int, int]]:

@@ -1,5 +1,6 @@
 """A question's words with their weights, and how far a text holds them."""
 
+import math
 import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -18,6 +19,7 @@ _ASIDE = re.compile(r"\(([^()]*)\)")
 ASIDE_SHARE = 0.3
 """Weight of words in parentheses beside the rest: a gloss, or what a follow-up leans on."""
 _INSIDE_COMPOUND = 0.9
+_PART_EXPONENT = 1.5  # half of a word says less than half of what it means
 _IDF_FLOOR = 0.7  # in a store of a few chunks every known word would count next to nothing
 
 
@@ -28,10 +30,12 @@ class Term:
     Attributes:
         stem: Without ending, casefolded.
         weight: Its inverse document frequency times what its kind of word counts.
+        aside: Whether it stands in parentheses only.
     """
 
     stem: str
     weight: float
+    aside: bool = False
 
 
 def words(text: str) -> list[str]:
@@ -63,12 +67,16 @@ def has_aside(question: str) -> bool:
 
 def question_terms(question: str, idf: Mapping[str, float]) -> tuple[Term, ...]:
     """Return what a question asks about; `idf` as in `rag.types.Retrieval.term_weights`."""
-    asides = " ".join(_ASIDE.findall(question))
-    shares = content_stems(_ASIDE.sub(" ", question))
-    for stem, share in content_stems(asides).items():
-        shares.setdefault(stem, share * ASIDE_SHARE)
     highest = max(idf.values(), default=1.0)
-    return tuple(Term(s, share * _idf(s, idf, highest)) for s, share in shares.items())
+    own = content_stems(_ASIDE.sub(" ", question))
+    asides = content_stems(" ".join(_ASIDE.findall(question)))
+    terms = [Term(s, share * _idf(s, idf, highest)) for s, share in own.items()]
+    terms += [
+        Term(s, ASIDE_SHARE * share * _idf(s, idf, highest), aside=True)
+        for s, share in asides.items()
+        if s not in own
+    ]
+    return tuple(terms)
 
 
 def _stem(word: str, following: str) -> tuple[str, float] | None:
@@ -119,11 +127,11 @@ class Text:
         for cut in range(len(stem) - 1, 1, -1):
             if part := self._place(stem[:cut]):
                 rest = self._holds_hangul(stem[cut:]) if len(stem) - cut >= 2 else 0.0
-                return (part * cut + rest * (len(stem) - cut)) / len(stem)
+                return math.pow((part * cut + rest * (len(stem) - cut)) / len(stem), _PART_EXPONENT)
         # The head of a Korean compound stands last: `공휴일` is a `휴일`.
         for cut in range(1, len(stem) - 1):
             if part := self._place(stem[cut:]):
-                return part * (len(stem) - cut) / len(stem)
+                return math.pow(part * (len(stem) - cut) / len(stem), _PART_EXPONENT)
         return 0.0
 
     def _place(self, stem: str) -> float:
