@@ -64,6 +64,11 @@ def same_word(one: str, other: str) -> bool:
         common += 1
     if common < 3 or 2 * common < max(len(one), len(other)):
         return False
-    # `submitting`, `submit`: a doubled consonant belongs to the ending.
-    endings = (word[common:].removeprefix(one[common - 1]) for word in (one, other))
-    return all(ending in _ENDINGS for ending in endings)
+    return all(_is_ending(word[common:], one[common - 1]) for word in (one, other))
+
+
+def _is_ending(rest: str, before: str) -> bool:
+    if rest in {"d", "r", "rs"}:  # `used`, but not `card`
+        return before == "e"
+    # `submitting`: a doubled consonant belongs to the ending.
+    return rest.removeprefix(before) in _ENDINGS

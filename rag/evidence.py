@@ -8,6 +8,7 @@ from rag.words import Term, Text, coverage, question_terms
 
 _HEADING_SHARE = 0.8
 _PASSAGE_SHARE = 0.45
+_PASSAGES = 20  # more would hold the event loop up
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,11 +31,11 @@ class Evidence:
 
 
 def weigh(retrieval: Retrieval) -> tuple[tuple[Term, ...], list[Evidence]]:
-    """Return the question's terms and every quotable sentence, in order of passages."""
+    """Return the question's terms and the best passages' quotable sentences, in their order."""
     terms = question_terms(retrieval.question, retrieval.term_weights)
     found = [
         evidence
-        for index, passage in enumerate(retrieval.passages)
+        for index, passage in enumerate(retrieval.passages[:_PASSAGES])
         for evidence in _weigh_passage(index, passage, terms)
     ]
     return terms, found

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from rag.answerable import judge
 from rag.embed import Embedder
@@ -15,11 +15,11 @@ from rag.words import Term, has_aside
 _EMBED_TIMEOUT_S = 10.0
 _EMBEDDED_SENTENCES = 20
 _SIMILARITY_SHARE = 1.0
-_EXPECTED_BONUS = 0.12
+_FITS_BONUS = 0.12
 _RANK_BONUS = 0.03
 _FIRST_BONUS = 0.03  # the first sentence under a heading states the rule, others its details
 _NEW_SHARE = 0.3
-_LEAST_SHARE = 0.7
+_LEAST_SHARE = {True: 0.5, False: 0.7}  # of the best score, by whether it fits
 # Fitted on questions with and without an answer in an English handbook.
 _COVERAGE_SHARE = 0.25
 _LEAST_NEARNESS = 0.66
@@ -51,8 +51,11 @@ class Extract:
 
 @dataclass(frozen=True, slots=True)
 class _Candidate:
+    """A sentence to quote; `fits`: it has what such a question asks for, a date or an amount."""
+
     evidence: Evidence
     score: float
+    fits: bool
     similarity: float | None = None
 
 
@@ -80,16 +83,13 @@ def _by_words(retrieval: Retrieval, evidence: list[Evidence]) -> list[_Candidate
     """Return all sentences, best first; equal ones in order of passages."""
     expected = expected_answer(retrieval.question)
     highest = max(passage.score for passage in retrieval.passages) or 1.0
-    candidates = [
-        _Candidate(
-            item,
-            item.coverage
-            + _EXPECTED_BONUS * bool(expected and expected.search(item.text))
-            + _FIRST_BONUS * (item.sentence.place == 0)
-            + _RANK_BONUS * retrieval.passages[item.passage].score / highest,
-        )
-        for item in evidence
-    ]
+    candidates = []
+    for item in evidence:
+        fits = bool(expected and expected.search(item.text))
+        rank = retrieval.passages[item.passage].score / highest
+        score = item.coverage + _FITS_BONUS * fits + _RANK_BONUS * rank
+        score += _FIRST_BONUS * (item.sentence.place == 0)
+        candidates.append(_Candidate(item, score, fits))
     return sorted(candidates, key=lambda candidate: -candidate.score)
 
 
@@ -108,7 +108,7 @@ async def _by_meaning(
     for candidate, vector in zip(candidates, vectors, strict=True):
         cosine = sum(a * b for a, b in zip(asked, vector, strict=True))
         score = candidate.score + _SIMILARITY_SHARE * cosine
-        compared.append(_Candidate(candidate.evidence, score, cosine))
+        compared.append(replace(candidate, score=score, similarity=cosine))
     return sorted(compared, key=lambda candidate: -candidate.score)
 
 
@@ -131,7 +131,8 @@ def _choose(terms: Sequence[Term], candidates: list[_Candidate], max_quotes: int
     for candidate in candidates:
         held = candidate.evidence.held
         gain = sum(w * max(0.0, h - c) for w, h, c in zip(asked, held, covered, strict=True))
-        if chosen and (gain < _NEW_SHARE * sum(asked) or candidate.score < _LEAST_SHARE * best):
+        least = _LEAST_SHARE[candidate.fits] * best
+        if chosen and (gain < _NEW_SHARE * sum(asked) or candidate.score < least):
             continue
         chosen.append(candidate.evidence)
         covered = [max(h, c) for h, c in zip(held, covered, strict=True)]

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import zip_longest
 
 from rag.chunk import heading_level
 
@@ -59,7 +60,7 @@ def _blocks(content: str) -> Iterator[tuple[int, int]]:
     lines = [match.span() for match in _LINE.finditer(content)]
     widest = max((end - start for start, end in lines), default=0)
     block_start = None
-    for (start, end), following in zip(lines, [*lines[1:], None], strict=True):
+    for (start, end), following in zip_longest(lines, lines[1:]):
         block_start = start if block_start is None else block_start
         if following and _goes_on(content, (start, end), following, widest):
             continue

@@ -108,7 +108,8 @@ def _is_elliptic(question: str) -> bool:
 
 def _missing(question: str, before: str) -> list[str]:
     """Return the words of the earlier question that this one lacks and does not replace."""
-    topic = _KO_TOPIC.match(before)
+    # What a rewritten question has in parentheses is topic already.
+    topic = None if before.endswith(")") else _KO_TOPIC.match(before)
     own, earlier = list(content_stems(question)), list(content_stems(topic[0] if topic else before))
     gone = {*own, *_replaced(own, earlier)}
     kept = [stem for stem in earlier if stem not in gone and not _same_unit(stem, own)]

@@ -1,0 +1,66 @@
+"""When to say that the documents do not hold the answer."""
+
+import pytest
+from passages import retrieval_of
+
+from rag import judge
+
+LEAVE = "연차 휴가는 연간 15일입니다. 연차 휴가는 3일 전까지 신청합니다."
+PAY = "급여는 매월 25일에 지급합니다. 인터넷 요금은 매달 2만 원을 지원합니다."
+
+
+@pytest.mark.parametrize(
+    "question",
+    [
+        "연차 휴가는 며칠인가요?",
+        "연차휴가가 며칠이에요",
+        "연차는 며칠 전에 신청해야 하나요?",
+        "급여는 언제 지급되나요?",
+        "인터넷 요금 지원되나요?",
+    ],
+)
+def test_a_question_whose_words_stand_together_is_answerable(question: str) -> None:
+    verdict = judge(retrieval_of(question, LEAVE, PAY))
+    assert verdict.answerable
+    assert verdict.confidence > 0.5
+
+
+@pytest.mark.parametrize(
+    "question",
+    [
+        "주차장 요금은 얼마인가요?",
+        "프랑스의 수도는 어디인가요?",
+        "스톡옵션은 언제 지급되나요?",
+        "What is the capital of France?",
+        "며칠인가요?",
+        "",
+    ],
+)
+def test_a_question_about_something_else_is_not(question: str) -> None:
+    verdict = judge(retrieval_of(question, LEAVE, PAY))
+    assert not verdict.answerable
+    assert verdict.confidence < 0.5
+
+
+def test_nothing_found_is_not_answerable() -> None:
+    verdict = judge(retrieval_of("연차 휴가는 며칠인가요?"))
+    assert (verdict.answerable, verdict.confidence) == (False, 0.0)
+
+
+def test_meaning_makes_up_for_missing_words_where_the_model_voted() -> None:
+    content = "Employees receive 15 days of annual leave per year."
+    near = judge(retrieval_of("How much vacation do I have?", content, similarities=[0.6]))
+    far = judge(retrieval_of("How much parking is there?", content, similarities=[0.1]))
+    assert near.answerable
+    assert not far.answerable
+
+
+def test_words_in_parentheses_do_not_carry_a_question() -> None:
+    assert judge(retrieval_of("그럼 휴가는요? (연차 며칠)", LEAVE)).answerable
+    assert not judge(retrieval_of("그럼 주차는요? (연차 휴가 며칠)", LEAVE)).answerable
+
+
+def test_the_reason_holds_nobodys_words() -> None:
+    verdict = judge(retrieval_of("연차 휴가는 며칠인가요?", LEAVE, similarities=[0.4]))
+    assert "연차" not in verdict.reason
+    assert "cosine 0.40" in verdict.reason
