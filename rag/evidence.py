@@ -21,6 +21,7 @@ class Evidence:
         text: Verbatim.
         held: Per term of the question, how far the sentence itself holds it, 0 to 1.
         coverage: Weighted share of the terms held, those of its surroundings at a discount.
+        echo: Share of the question's words it has unchanged, little ones included.
     """
 
     passage: int
@@ -28,6 +29,7 @@ class Evidence:
     text: str
     held: tuple[float, ...]
     coverage: float
+    echo: float
 
 
 def weigh(retrieval: Retrieval) -> tuple[tuple[Term, ...], list[Evidence]]:
@@ -36,29 +38,30 @@ def weigh(retrieval: Retrieval) -> tuple[tuple[Term, ...], list[Evidence]]:
     found = [
         evidence
         for index, passage in enumerate(retrieval.passages[:_PASSAGES])
-        for evidence in _weigh_passage(index, passage, terms)
+        for evidence in _weigh_passage(index, passage, retrieval.question, terms)
     ]
     return terms, found
 
 
-def _weigh_passage(index: int, passage: Passage, terms: tuple[Term, ...]) -> list[Evidence]:
-    whole = _held(f"{passage.heading}\n{passage.content}", terms)
-    above = _held(passage.heading, terms)
+def _weigh_passage(
+    index: int, passage: Passage, question: str, terms: tuple[Term, ...]
+) -> list[Evidence]:
+    whole = _held(Text(f"{passage.heading}\n{passage.content}"), terms)
+    above = _held(Text(passage.heading), terms)
     found = []
     for sentence in sentences(passage.content):
         text = passage.content[sentence.start : sentence.end]
-        held = _held(text, terms)
-        near = _held(sentence.heading, terms)
+        looked_into = Text(text)
+        held = _held(looked_into, terms)
+        near = _held(Text(sentence.heading), terms)
         lent = [
             max(h, _HEADING_SHARE * max(n, a), _PASSAGE_SHARE * w)
             for h, n, a, w in zip(held, near, above, whole, strict=True)
         ]
-        found.append(Evidence(index, sentence, text, held, coverage(terms, lent)))
+        echo = looked_into.echoes(question)
+        found.append(Evidence(index, sentence, text, held, coverage(terms, lent), echo))
     return found
 
 
-def _held(text: str, terms: tuple[Term, ...]) -> tuple[float, ...]:
-    if not text:
-        return (0.0,) * len(terms)
-    looked_into = Text(text)
-    return tuple(looked_into.holds(term.stem) for term in terms)
+def _held(text: Text, terms: tuple[Term, ...]) -> tuple[float, ...]:
+    return tuple(text.holds(term.stem) for term in terms)

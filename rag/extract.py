@@ -17,6 +17,7 @@ _EMBEDDED_SENTENCES = 20
 _SIMILARITY_SHARE = 1.0
 _FITS_BONUS = 0.12
 _RANK_BONUS = 0.03
+_ECHO_BONUS = 0.08
 _FIRST_BONUS = 0.03  # the first sentence under a heading states the rule, others its details
 _NEW_SHARE = 0.3
 _LEAST_SHARE = {True: 0.5, False: 0.7}  # of the best score, by whether it fits
@@ -88,7 +89,7 @@ def _by_words(retrieval: Retrieval, evidence: list[Evidence]) -> list[_Candidate
         fits = bool(expected and expected.search(item.text))
         rank = retrieval.passages[item.passage].score / highest
         score = item.coverage + _FITS_BONUS * fits + _RANK_BONUS * rank
-        score += _FIRST_BONUS * (item.sentence.place == 0)
+        score += _FIRST_BONUS * (item.sentence.place == 0) + _ECHO_BONUS * item.echo
         candidates.append(_Candidate(item, score, fits))
     return sorted(candidates, key=lambda candidate: -candidate.score)
 

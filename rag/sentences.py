@@ -11,12 +11,13 @@ _LINE = re.compile(r"[^\n]*\S[^\n]*")
 _END = re.compile(r"(?<=[.!?。！？…])[\"'”’)\]]*(?:\s+|$)|(?<=[。！？])")
 _ABBREVIATION = re.compile(
     r"(?:^|[\s(])(?:e\.g|i\.e|mr|mrs|ms|dr|prof|no|vs|cf|fig|approx|inc|ltd|co|st|[a-z])\.$|"
-    r"(?:^|\s)\d{1,4}\.$",
+    r"^\s*\d{1,3}\.$|\d{4}\.(?: ?\d{1,2}\.){2}$",  # a list's number, a Korean date
     re.IGNORECASE,
 )
 _CLOCK = re.compile(r"[ap]\.m\.$", re.IGNORECASE)
 _CLOSED = re.compile(r"[.!?:;。！？…][\"'”’)\]]*\s*$|[다요함음임]\s*$")
 _BLOCK_START = re.compile(r"\s*(?:[-*•·▪○●■□※|#>]|\d{1,3}[.)]\s|[①-⑳])")
+_LIST_MARK = re.compile(r"\s*(?:[-*•·▪○●]\s+(?=\S))?")
 _FULL_LINE = 0.75  # of the widest line: a shorter one was ended on purpose
 _HEADING_CHARS = 40
 _VALUE = re.compile(r"[\d|:=]")  # `Annual leave: 15 days` is a statement
@@ -97,9 +98,7 @@ def _cut(content: str, start: int, end: int) -> Iterator[tuple[int, int]]:
     for edge in _END.finditer(content, start, end):
         text = content[begin : edge.end()].rstrip()
         following = content[edge.end() : edge.end() + 1]
-        if _ABBREVIATION.search(text) and not _CLOCK.search(text):
-            continue
-        if following.islower() or (_CLOCK.search(text) and not following.isupper()):
+        if _is_inside(text, following):
             continue
         if text.strip():
             yield _trim(content, begin, edge.end())
@@ -108,6 +107,16 @@ def _cut(content: str, start: int, end: int) -> Iterator[tuple[int, int]]:
         yield _trim(content, begin, end)
 
 
+def _is_inside(text: str, following: str) -> bool:
+    """Tell whether the full stop at the end of `text` does not end the sentence."""
+    if _CLOCK.search(text):
+        return not following.isupper()
+    is_date = following.isdigit() and text[-2:-1].isdigit()
+    return following.islower() or is_date or bool(_ABBREVIATION.search(text))
+
+
 def _trim(content: str, start: int, end: int) -> tuple[int, int]:
-    span = content[start:end]
-    return start + len(span) - len(span.lstrip()), start + len(span.rstrip())
+    """Leave out white space at both ends, and a list's mark."""
+    span = content[start:end].rstrip()
+    mark = _LIST_MARK.match(span)
+    return start + (mark.end() if mark else 0), start + len(span)

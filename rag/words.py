@@ -120,6 +120,11 @@ class Text:
             return float(any(_same(stem, word) for word in self._heads.get(stem[:2], ())))
         return self._holds_hangul(stem)
 
+    def echoes(self, question: str) -> float:
+        """Return the share of the question's words that are here exactly as they stand there."""
+        asked = set(words(question))
+        return len(asked.intersection(self._words)) / len(asked) if asked else 0.0
+
     def _holds_hangul(self, stem: str) -> float:
         """Look for a stem whole, across spaces (`연차휴가`), else for its parts."""
         if whole := self._place(stem):
