@@ -71,14 +71,14 @@ def _blocks(content: str) -> Iterator[tuple[int, int]]:
 
 def _goes_on(content: str, line: tuple[int, int], following: tuple[int, int], widest: int) -> bool:
     start, end = line
-    if following[0] - end > 1 or end - start < _FULL_LINE * widest:
-        return False
     text, following_text = content[start:end], content[following[0] : following[1]]
+    if following[0] - end > 1 or _BLOCK_START.match(following_text):
+        return False
     if text.lstrip().startswith(("#", "|")) or heading_level(text):
         return False
     if following_text.lstrip()[0].islower():
-        return not _BLOCK_START.match(following_text)
-    return not (_CLOSED.search(text) or _BLOCK_START.match(following_text))
+        return True
+    return end - start >= _FULL_LINE * widest and not _CLOSED.search(text)
 
 
 def _is_heading(block: str, index: int, count: int) -> bool:
