@@ -77,9 +77,8 @@ class EmbeddingSettings(_Section):
 
 
 class RetrievalSettings(_Section):
-    """How documents are cut and searched."""
+    """How documents are read and cut."""
 
-    top_k: int = Field(default=5, ge=1, le=50)
     chunk_chars: int = Field(default=800, ge=100, le=8000)
     parse_timeout_s: float = Field(default=120.0, gt=0)
     """Longest time one document may take to parse."""

@@ -3,7 +3,7 @@
 from rag.answerable import Verdict, judge
 from rag.embed import Embedder, open_embedder
 from rag.errors import EmbedderUnavailable, NotFound, RagError, UnreadableDocument
-from rag.extract import Extract, Quote, extract
+from rag.extract import Quote, extract
 from rag.files import StoredFile, create_file, delete_file, get_file, list_files, read_file
 from rag.ingest import run_jobs
 from rag.search import search
@@ -27,7 +27,6 @@ __all__ = [
     "Chunk",
     "Embedder",
     "EmbedderUnavailable",
-    "Extract",
     "FileCounts",
     "IngestError",
     "NotFound",

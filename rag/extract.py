@@ -37,20 +37,6 @@ class Quote:
 
 
 @dataclass(frozen=True, slots=True)
-class Extract:
-    """An answer made of quotes.
-
-    Attributes:
-        text: The quotes in reading order, each with ` [n]`; n numbers the cited passages from 1
-            in order of first use.
-        quotes: In the same order.
-    """
-
-    text: str
-    quotes: tuple[Quote, ...]
-
-
-@dataclass(frozen=True, slots=True)
 class _Candidate:
     """A sentence to quote; `fits`: it has what such a question asks for, a date or an amount."""
 
@@ -62,22 +48,22 @@ class _Candidate:
 
 async def extract(
     retrieval: Retrieval, embedder: Embedder, *, max_quotes: int = 3
-) -> Extract | None:
-    """Quote what answers the question, mostly one sentence; None when nothing does.
+) -> tuple[Quote, ...]:
+    """Return what answers the question, mostly one sentence, in reading order; () if nothing does.
 
     Stricter than `judge`, since no model reads the passages: where the embedding has a vote, the
     best sentence itself must be near the question. Without an answer from the embedder within
     10 s the words decide alone.
     """
     if not judge(retrieval).answerable:
-        return None
+        return ()
     terms, evidence = weigh(retrieval)
     candidates = _by_words(retrieval, evidence)
     if retrieval.dense_weight and embedder.knows(retrieval.question):
         candidates = await _by_meaning(retrieval.question, embedder, candidates)
         if not _near(candidates[0]) and not has_aside(retrieval.question):
-            return None
-    return _compose(_choose(terms, candidates, max_quotes))
+            return ()
+    return _quotes(_choose(terms, candidates, max_quotes))
 
 
 def _by_words(retrieval: Retrieval, evidence: list[Evidence]) -> list[_Candidate]:
@@ -142,9 +128,7 @@ def _choose(terms: Sequence[Term], candidates: list[_Candidate], max_quotes: int
     return chosen
 
 
-def _compose(chosen: list[Evidence]) -> Extract:
+def _quotes(chosen: list[Evidence]) -> tuple[Quote, ...]:
     first_use = list(dict.fromkeys(item.passage for item in chosen))
     chosen = sorted(chosen, key=lambda e: (first_use.index(e.passage), e.sentence.start))
-    quotes = [Quote(e.passage, e.sentence.start, e.sentence.end, e.text) for e in chosen]
-    parts = [f"{' '.join(q.text.split())} [{first_use.index(q.passage) + 1}]" for q in quotes]
-    return Extract(" ".join(parts), tuple(quotes))
+    return tuple(Quote(e.passage, e.sentence.start, e.sentence.end, e.text) for e in chosen)

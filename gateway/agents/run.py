@@ -21,8 +21,7 @@ from gateway.openai.chat import Usage
 from gateway.openai.references import Reference
 from gateway.openai.tokens import estimate_tokens
 from gateway.sessions.store import Sessions, Turn, new_message_id
-from rag import Embedder, Passage, Retrieval, search
-from rag.answerable import judge
+from rag import Embedder, Passage, Retrieval, judge, search
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,8 +19,7 @@ from gateway.openai.chat import (
     Usage,
 )
 from gateway.openai.tokens import estimate_tokens
-from rag import Embedder
-from rag.extract import extract
+from rag import Embedder, extract
 
 NAME = "extractive"
 
@@ -61,8 +60,7 @@ class Extractive:
                 param="model",
                 code="no_language_model",
             )
-        found = await extract(prompt.retrieval, self._embedder)
-        quotes = found.quotes if found else ()
+        quotes = await extract(prompt.retrieval, self._embedder)
         return " ".join(f"{quote.text} [{quote.passage + 1}]" for quote in quotes)
 
 

@@ -37,14 +37,13 @@ class Handbook:
         found = await rag.search(
             self.pool, self.embedder, scope_of(), [self.store], question, k=PASSAGES
         )
-        answer = await rag.extract(found, self.embedder)
-        if answer is None:
-            return "", set()
-        for quote in answer.quotes:
+        quotes = await rag.extract(found, self.embedder)
+        for quote in quotes:
             content = found.passages[quote.passage].content
             assert content[quote.start : quote.end] == quote.text
-        cited = [found.passages[quote.passage] for quote in answer.quotes]
-        return answer.text, {(passage.source, passage.page) for passage in cited}
+        cited = [found.passages[quote.passage] for quote in quotes]
+        text = " ".join(quote.text for quote in quotes)
+        return text, {(passage.source, passage.page) for passage in cited}
 
     async def misses(self, questions: list[tuple[str, str, str, int | None]]) -> list[str]:
         missed = []
