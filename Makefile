@@ -6,6 +6,9 @@ PYTHON ?= $(shell for python in python3 python3.12 python3.11 python3.13 python3
 	done; echo python3)
 BIN := .venv/bin
 
+# Nothing is compiled ahead: what the first start writes halves the time of the next ones.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help run test lint format clean
 
