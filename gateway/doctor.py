@@ -64,7 +64,9 @@ def _data_dir(path: Path) -> Finding:
     existing = next(folder for folder in (path, *path.parents) if os.access(folder, os.F_OK))
     if not (existing.is_dir() and os.access(existing, os.W_OK)):
         return Finding("data folder", f"{path} can't be written: set NARU__DATA_DIR", ok=False)
-    return Finding("data folder", str(path) + ("" if path == existing else " (made at first start)"))
+    return Finding(
+        "data folder", str(path) + ("" if path == existing else " (made at first start)")
+    )
 
 
 async def _postgres(settings: Settings) -> Finding:
