@@ -72,6 +72,11 @@ class NaruProcess:
         self.process.wait(60)
         wait_until_gone(started)
 
+    def kill(self) -> None:
+        """SIGKILL, which nothing can be done about."""
+        self.process.kill()
+        self.process.wait(30)
+
     @property
     def output(self) -> str:
         return self.log.read_text()

@@ -1,7 +1,6 @@
 """What a new user does after `make run`: a token, questions to the agent, the openai SDK."""
 
 import json
-import signal
 import time
 import urllib.parse
 from pathlib import Path
@@ -173,10 +172,16 @@ def test_a_second_start_finds_its_data_and_keeps_its_credentials(tmp_path: Path)
         assert (after.client_secret, after.api_key) == (before.client_secret, before.api_key)
         answer = ask(after, after.api_key, "연차 휴가는 며칠인가요?", "again")
         assert "15일" in json.dumps(answer, ensure_ascii=False)
-        family = second.family()
-        second.process.send_signal(signal.SIGKILL)
-        wait_until_gone(family)
 
 
 def test_urls_have_no_trailing_slash(credentials: Credentials) -> None:
     assert urllib.parse.urlsplit(credentials.url).path == ""
+
+
+def test_kill_9_leaves_no_process_behind(tmp_path: Path) -> None:
+    naru = NaruProcess(tmp_path / ".naru", "--demo")
+    naru.wait_until_ready()
+    family = naru.family()
+    assert any("rag.embedding_worker" in process.cmdline() for process in family)
+    naru.kill()
+    wait_until_gone(family)

@@ -93,7 +93,7 @@ def test_after_kill_9_no_child_stays_and_the_next_start_finds_the_data(tmp_path:
     killed.wait_until_ready()
     family = killed.family()
     assert len(family) > 8
-    killed.process.kill()
+    killed.kill()
     with NaruProcess(tmp_path / "data", environ=_NO_MODEL) as again:
         again.wait_until_ready()
         wait_until_gone(family, 0)
@@ -110,6 +110,6 @@ def test_it_stops_with_its_parent(tmp_path: Path) -> None:
     )
     naru.wait_until_ready()
     family = naru.family()
-    naru.process.kill()
+    naru.kill()
     wait_until_gone(family)
     assert not embedded.runtime_path(naru.data_dir).exists()
