@@ -66,13 +66,12 @@ async def provision(settings: Settings, database_url: str) -> Credentials:
     async with await open_pool(database_url, size=4) as pool:
         box = SecretBox.load(settings.auth, data_dir)
         found = await _known(pool, box, data_dir)
-        if found is None:
-            found = await _create(pool, box, settings)
-        credentials, scope = found
+        credentials, scope = found or await _create(pool, box, settings)
         credentials = replace(credentials, url=settings.server.url)
         credentials.write(data_dir)
         demo = _Demo(pool, scope, credentials.store)
-        await _ensure_agent(demo)
+        if not found or not await _has_agent(demo):
+            await _save_agent(demo)
         await _ingest_handbook(demo, data_dir)
     return credentials
 
@@ -111,15 +110,20 @@ async def _create(
     return credentials, scope
 
 
-async def _ensure_agent(demo: _Demo) -> None:
-    """Make the agent unless there is one: it may have been changed on purpose."""
+async def _has_agent(demo: _Demo) -> bool:
+    """Tell whether there is an agent to leave as it is: it may have been changed on purpose."""
     try:
         await find_agent(demo.db, demo.scope, AGENT)
     except AgentNotFound:
-        definition = AgentDefinition(
-            name=AGENT, instructions=_INSTRUCTIONS, model="default", vector_stores=(demo.store,)
-        )
-        await save_agent(demo.db, demo.scope.tenant, definition)
+        return False
+    return True
+
+
+async def _save_agent(demo: _Demo) -> None:
+    definition = AgentDefinition(
+        name=AGENT, instructions=_INSTRUCTIONS, model="default", vector_stores=(demo.store,)
+    )
+    await save_agent(demo.db, demo.scope.tenant, definition)
 
 
 async def _ingest_handbook(demo: _Demo, data_dir: Path) -> None:
@@ -133,7 +137,9 @@ async def _ingest_handbook(demo: _Demo, data_dir: Path) -> None:
     for path in sorted(HANDBOOK.iterdir()):
         if path.suffix in _SUFFIXES:
             now[path.name] = await _put(demo, path, before.get(path.name))
-    state.write_bytes(msgspec.json.encode(now))
+    draft = state.with_suffix(".new")
+    draft.write_bytes(msgspec.json.encode(now))
+    draft.replace(state)
     await _wait_until_read(demo, {read.file_id: name for name, read in now.items()})
 
 

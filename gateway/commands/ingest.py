@@ -1,6 +1,7 @@
 """`naru ingest`: documents into a vector store of the running service, over its own API."""
 
 import asyncio
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -82,9 +83,7 @@ async def _ingest_all(service: _Service, files: Sequence[Path]) -> list[tuple[Pa
                 failures.append((path, str(error)))
             progress.advance(bar)
 
-        async with asyncio.TaskGroup() as group:
-            for path in files:
-                group.create_task(one(path))
+        await asyncio.gather(*(one(path) for path in files))
     return sorted(failures)
 
 
@@ -98,11 +97,13 @@ async def _ingest(service: _Service, path: Path) -> None:
     folder = f"/v1/vector_stores/{service.store}/files"
     async with service.session.post(folder, json={"file_id": file_id}) as response:
         state = await _answer(response)
-    async with asyncio.timeout(_READ_LIMIT_S):
-        while state["status"] == "in_progress":
-            await asyncio.sleep(_POLL_S)
-            async with service.session.get(f"{folder}/{file_id}") as response:
-                state = await _answer(response)
+    deadline = time.monotonic() + _READ_LIMIT_S
+    while state["status"] == "in_progress":
+        if time.monotonic() > deadline:
+            raise Refused(f"it is not read after {_READ_LIMIT_S:g} s; the service goes on with it")
+        await asyncio.sleep(_POLL_S)
+        async with service.session.get(f"{folder}/{file_id}") as response:
+            state = await _answer(response)
     if state["status"] != "completed":
         raise Refused((state["last_error"] or {}).get("message") or state["status"])
 
@@ -125,7 +126,7 @@ async def _upload(service: _Service, path: Path) -> str:
 async def _answer(response: aiohttp.ClientResponse) -> dict[str, Any]:
     answer = await response.json(content_type=None)
     if response.status == 401:
-        raise ConfigError("the service refuses these credentials: see .naru/demo.env")
+        raise ConfigError(f"the service refuses the credentials: {answer['error']['message']}")
     if response.status != 200:
         raise Refused(f"{answer['error']['message']} (HTTP {response.status})")
     return dict(answer)

@@ -101,6 +101,8 @@ class _Refusing(http.server.BaseHTTPRequestHandler):
         if self.path == "/v1/files":
             self.rfile.read(int(self.headers.get("content-length") or 0))
             body, status = b'{"error": {"message": "longer than 10 bytes"}}', 413
+            if self.headers["authorization"] == "Bearer sk-naru-wrong":
+                body, status = b'{"error": {"message": "unknown key"}}', 401
         self.send_response(status)
         self.send_header("content-length", str(len(body)))
         self.end_headers()
@@ -132,6 +134,22 @@ def test_each_document_that_failed_is_named_with_its_reason(tmp_path: Path, refu
     assert "missing.md: No such file or directory" in result.stderr
     assert "Traceback" not in result.stderr
     assert result.stdout == "0 of 2 document(s) added to vs_1\n"
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"), [(None, "refuses the credentials: unknown key"), ("", "does not answer")]
+)
+def test_what_stops_every_document_is_one_line(
+    tmp_path: Path, refusing: str, url: str | None, expected: str
+) -> None:
+    (tmp_path / "a.md").write_text("# a")
+    (tmp_path / "b.md").write_text("# b")
+    place = refusing if url is None else f"http://127.0.0.1:{free_port()}"
+    environ = {"NARU_URL": place, "NARU_API_KEY": "sk-naru-wrong", "NARU_STORE": "vs_1"}
+    result = naru(tmp_path, "ingest", ".", **environ)
+    assert result.returncode == 2
+    assert expected in result.stderr.splitlines()[-1]
+    assert "Traceback" not in result.stderr
 
 
 def test_a_folder_without_documents_is_told(tmp_path: Path) -> None:

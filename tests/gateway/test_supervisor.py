@@ -1,5 +1,6 @@
 """The supervisor with its real children, but for the embedding model."""
 
+import os
 import signal
 import sys
 from collections.abc import Iterator
@@ -37,7 +38,7 @@ def test_it_says_what_was_started_and_what_is_missing(naru: NaruProcess) -> None
 def test_every_child_has_a_session_of_its_own(naru: NaruProcess) -> None:
     tethers = [p for p in naru.process.children() if "config.tether" in p.cmdline()]
     assert len(tethers) == 5
-    sessions = {Path(f"/proc/{p.pid}/stat").read_text().split()[5] for p in naru.family()}
+    sessions = {os.getsid(process.pid) for process in naru.family()}
     assert len(sessions) >= 11
 
 
@@ -75,6 +76,18 @@ def test_a_signal_stops_everything_in_order(tmp_path: Path, number: int) -> None
     wait_until_gone(family, 0)
     assert not embedded.runtime_path(naru.data_dir).exists()
     assert not (naru.data_dir / "postgres" / "postmaster.pid").exists()
+    assert "Traceback" not in naru.output
+
+
+def test_a_signal_that_comes_twice_at_once_is_one(tmp_path: Path) -> None:
+    """As when a process group is signalled, and make hands its own on."""
+    naru = NaruProcess(tmp_path / "data", environ=_NO_MODEL)
+    naru.wait_until_ready()
+    naru.process.send_signal(signal.SIGTERM)
+    naru.wait_for_output("stopping")
+    naru.process.send_signal(signal.SIGTERM)
+    assert naru.process.wait(30) == 0, naru.output
+    assert "ended with status" not in naru.output
     assert "Traceback" not in naru.output
 
 
