@@ -4,6 +4,7 @@ import re
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 from litestar import Litestar, Request
@@ -24,12 +25,12 @@ _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 _ESCAPED_NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 
 
-def create_app(settings: Settings) -> Litestar:
-    """Return the application; its stores are opened when it starts."""
+def create_app(settings: Settings, embedding_socket: Path) -> Litestar:
+    """Return the application; its stores, and the embedding worker, are opened when it starts."""
 
     @asynccontextmanager
     async def lifespan(app: Litestar) -> AsyncIterator[None]:
-        async with open_services(settings) as services:
+        async with open_services(settings, embedding_socket) as services:
             app.state.services = services
             yield
 

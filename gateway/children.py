@@ -60,7 +60,8 @@ class Child:
 
     def hurry(self) -> None:
         """Cut short the grace time of a child that is being stopped."""
-        if self._process is not None and self.running:
+        stopping = self._keeper is not None and self._keeper.cancelling()
+        if self._process is not None and self.running and stopping:
             self._process.terminate()
 
     async def _keep_running(self) -> None:

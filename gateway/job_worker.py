@@ -7,6 +7,7 @@ import sys
 from config.errors import ConfigError
 from config.load import embedding_socket, load_settings
 from config.postgres import open_pool
+from gateway.observe.logs import configure_logging
 from rag.embed import open_embedder
 from rag.ingest import run_jobs
 
@@ -38,6 +39,7 @@ async def work() -> None:
 
 def main() -> int:
     """Work until told to stop; return the exit status."""
+    configure_logging()
     try:
         asyncio.run(work())
     except ConfigError as error:

@@ -1,6 +1,5 @@
 """What a web worker opens at start and closes, in reverse, at its end."""
 
-import os
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -18,9 +17,6 @@ from gateway.agents.run import Agents
 from gateway.generation.models import Models
 from gateway.sessions.store import Sessions
 from rag import Embedder, open_embedder
-
-EMBEDDING_SOCKET = "NARU_EMBEDDING_SOCKET"
-"""Environment variable: where the embedding worker listens."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +41,11 @@ Provided = NamedDependency[Services]
 
 
 @asynccontextmanager
-async def open_services(settings: Settings) -> AsyncIterator[Services]:
-    """Open the stores and the clients of the other processes."""
+async def open_services(settings: Settings, embedding_socket: Path) -> AsyncIterator[Services]:
+    """Open the stores and the clients of the other processes.
+
+    `embedding_socket` is where the embedding worker listens.
+    """
     if settings.database.url is None or settings.redis.url is None:
         raise RuntimeError("a web worker is started by `naru serve`, which names the stores")
     async with AsyncExitStack() as stack:
@@ -60,7 +59,7 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
         stack.push_async_callback(cache.aclose)
         box = SecretBox.load(settings.auth, settings.data_dir)
         keys = await SigningKeys.load(pool, box)
-        embedder = open_embedder(settings.embedding, Path(os.environ.get(EMBEDDING_SOCKET, "")))
+        embedder = open_embedder(settings.embedding, embedding_socket)
         stack.push_async_callback(embedder.close)
         http = await stack.enter_async_context(
             aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0), auto_decompress=True)

@@ -4,6 +4,7 @@ Start: stores, migrations, embedding worker, job worker, demo data, web workers.
 """
 
 import asyncio
+import math
 import os
 import shutil
 import signal
@@ -30,6 +31,8 @@ PACKAGES = ("auth", "rag", "gateway")
 
 _PREVIOUS_INSTANCE_S = 30.0
 _PARENT_POLL_S = 0.5
+# A signal to the process group reaches us twice: make passes its own on.
+_SAME_SIGNAL_S = 1.0
 _DRAIN_MARGIN_S = 5.0
 _READY_S = 180.0
 _EMBEDDING_STARTS = 3
@@ -64,15 +67,18 @@ async def serve(settings: Settings, launch: Launch) -> int:
     """
     supervisor = Supervisor(settings, launch)
     running = asyncio.create_task(supervisor.run())
+    loop = asyncio.get_running_loop()
+    hurry_from = math.inf
 
     def stop() -> None:
-        if running.cancelling():
-            supervisor.hurry()
-        else:
+        nonlocal hurry_from
+        if not running.cancelling():
             say("naru: stopping (once more to hurry)")
             running.cancel()
+            hurry_from = loop.time() + _SAME_SIGNAL_S
+        elif loop.time() > hurry_from:
+            supervisor.hurry()
 
-    loop = asyncio.get_running_loop()
     signals = [signal.SIGINT, signal.SIGTERM]
     if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as nohup(1) leaves it
         signals.append(signal.SIGHUP)

@@ -5,13 +5,13 @@
 
 import argparse
 import gc
-import logging
 import socket
 
 import uvicorn
 
-from config.load import load_settings
+from config.load import embedding_socket, load_settings
 from gateway.app import create_app
+from gateway.observe.logs import configure_logging
 
 
 def main() -> None:
@@ -19,9 +19,9 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--fd", type=int, required=True)
     listening = socket.socket(fileno=parser.parse_args().fd)
-    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
+    configure_logging()
     settings = load_settings()
-    app = create_app(settings)
+    app = create_app(settings, embedding_socket())
     # Decision 2: what lives as long as the process is kept out of collections.
     gc.freeze()
     gc.set_threshold(50_000, 20, 100)

@@ -1,7 +1,6 @@
 """The web application on a real socket, over real stores and the real embedding worker."""
 
 import asyncio
-import os
 import socket
 import subprocess
 import sys
@@ -21,7 +20,6 @@ from config.postgres import migrate, open_pool
 from config.settings import RetrievalSettings, Settings
 from gateway.agents.registry import AgentDefinition, save_agent
 from gateway.app import create_app
-from gateway.lifespan import EMBEDDING_SOCKET
 from rag import add_file, create_file, create_store, get_store_file, open_embedder, run_jobs
 
 HANDBOOK = """# 휴가
@@ -60,7 +58,7 @@ def with_patience(child: subprocess.Popen[bytes]) -> None:
         return
 
 
-async def _read_handbook(pool: asyncpg.Pool, settings: Settings) -> str:
+async def _read_handbook(pool: asyncpg.Pool, settings: Settings, socket_path: Path) -> str:
     """Store and index `HANDBOOK`; return the vector store's id."""
 
     async def parts() -> AsyncIterator[bytes]:
@@ -72,7 +70,7 @@ async def _read_handbook(pool: asyncpg.Pool, settings: Settings) -> str:
         pool, owner, filename="handbook.md", purpose="assistants", parts=parts()
     )
     await add_file(pool, owner, store.id, file.id)
-    embedder = open_embedder(settings.embedding, Path(os.environ[EMBEDDING_SOCKET]))
+    embedder = open_embedder(settings.embedding, socket_path)
     stop = asyncio.Event()
     job = asyncio.create_task(run_jobs(pool, embedder, RetrievalSettings(), stop))
     async with asyncio.timeout(60):
@@ -101,7 +99,6 @@ async def service(
     upstream: Upstream,
 ) -> AsyncIterator[Service]:
     """Serve tenant `acme` (clients `app`, `colleague`, `reader`) and `rival` (`stranger`)."""
-    os.environ[EMBEDDING_SOCKET] = str(embedding_socket)
     listening = socket.socket()
     listening.bind(("127.0.0.1", 0))
     port = listening.getsockname()[1]
@@ -137,7 +134,7 @@ async def service(
             for name in ("app", "colleague", "stranger")
         }
         reader = await create_key(pool, box, "app", scopes=["inference"])
-        store = await _read_handbook(pool, settings)
+        store = await _read_handbook(pool, settings, embedding_socket)
         for name, model in (
             ("hr", "default"),
             ("patient", "falls-back"),
@@ -146,7 +143,9 @@ async def service(
         ):
             await save_agent(pool, "acme", AgentDefinition(name, "Be brief.", model, (store,)))
     server = uvicorn.Server(
-        uvicorn.Config(create_app(settings), http="httptools", ws="none", log_level="warning")
+        uvicorn.Config(
+            create_app(settings, embedding_socket), http="httptools", ws="none", log_level="warning"
+        )
     )
     serving = asyncio.create_task(server.serve(sockets=[listening]))
     while not server.started:
