@@ -1,24 +1,16 @@
 """What a model is given."""
 
+from dataclasses import replace
+
+from passages import retrieval_of
+
 from gateway.agents.prompt import build_messages, not_found, trim
 from rag import Passage
 
 
-def _passage(content: str, page: int | None = 12) -> Passage:
-    return Passage(
-        chunk_id="file-1#0",
-        document_id="file-1",
-        store_id="vs_1",
-        source='a"b.pdf',
-        page=page,
-        start=0,
-        end=len(content),
-        content=content,
-        heading="",
-        score=1.0,
-        lexical=1.0,
-        similarity=None,
-    )
+def _passage(content: str) -> Passage:
+    (passage,) = retrieval_of("", content).passages
+    return replace(passage, source='a"b.pdf', page=12)
 
 
 def test_stable_parts_come_first_and_the_question_last() -> None:

@@ -1,42 +1,20 @@
 """Quotes as a target: numbered by passage, streamed whole, refused without passages."""
 
 import pytest
+from passages import retrieval_of
 
 from gateway.errors import InvalidRequest
 from gateway.generation.extractive import Extractive
 from gateway.generation.target import Prompt, view_chunk, view_completion
-from rag import Passage, Retrieval
-from rag.lexical import tokens
 from rag.testing import InMemoryEmbedder
 
 QUESTION = "병가는 며칠인가요?"
 TEXTS = ("연차 휴가는 연간 15일이다.", "병가는 연간 10일까지 쓸 수 있다.")
-
-
-def _prompt() -> Prompt:
-    passages = tuple(
-        Passage(
-            chunk_id=f"file-1#{n}",
-            document_id="file-1",
-            store_id="vs_1",
-            source="a.md",
-            page=None,
-            start=0,
-            end=len(text),
-            content=text,
-            heading="",
-            score=1.0 - n / 2,
-            lexical=1.0,
-            similarity=None,
-        )
-        for n, text in enumerate(TEXTS)
-    )
-    weights = dict.fromkeys(tokens(QUESTION), 1.0)
-    return Prompt({}, include_usage=True, retrieval=Retrieval(QUESTION, passages, weights, 0.0))
+PROMPT = Prompt({}, include_usage=True, retrieval=retrieval_of(QUESTION, *TEXTS))
 
 
 async def test_a_quote_names_the_place_of_its_passage() -> None:
-    completion = await Extractive(InMemoryEmbedder()).complete(_prompt())
+    completion = await Extractive(InMemoryEmbedder()).complete(PROMPT)
     view = view_completion(completion.body)
     assert view.choices[0].message.content == f"{TEXTS[1]} [2]"
     assert view.usage is not None
@@ -44,7 +22,7 @@ async def test_a_quote_names_the_place_of_its_passage() -> None:
 
 
 async def test_a_stream_holds_the_same_text_and_ends_with_usage() -> None:
-    stream = await Extractive(InMemoryEmbedder()).stream(_prompt())
+    stream = await Extractive(InMemoryEmbedder()).stream(PROMPT)
     chunks = [view_chunk(payload) async for payload in stream.payloads]
     assert "".join(chunk.content for chunk in chunks) == f"{TEXTS[1]} [2]"
     assert [chunk.choices[0].finish_reason for chunk in chunks[:-1]][-1] == "stop"
