@@ -69,6 +69,11 @@ class AgentChatRequest(msgspec.Struct, forbid_unknown_fields=True):
     stop: str | list[str] | None = None
     presence_penalty: Annotated[float, Meta(ge=-2, le=2)] | None = None
     frequency_penalty: Annotated[float, Meta(ge=-2, le=2)] | None = None
+    reasoning_effort: str | None = None
+    service_tier: str | None = None
+    prompt_cache_key: str | None = None
+    safety_identifier: str | None = None
+    logprobs: Literal[False] | None = None
     n: Literal[1] | None = None
     response_format: TextFormat | None = None
     user: str | None = None
@@ -79,7 +84,8 @@ class AgentChatRequest(msgspec.Struct, forbid_unknown_fields=True):
         """Return the fields that a model behind the agent is given."""
         names = (
             *("temperature", "top_p", "max_tokens", "max_completion_tokens", "seed", "stop"),
-            *("presence_penalty", "frequency_penalty"),
+            *("presence_penalty", "frequency_penalty", "reasoning_effort", "service_tier"),
+            *("prompt_cache_key", "safety_identifier"),
         )
         values = {name: getattr(self, name) for name in names}
         return {name: value for name, value in values.items() if value is not None}

@@ -85,6 +85,19 @@ async def test_an_agent_on_a_hosted_model(http: httpx.AsyncClient, upstream: Ups
     assert roles == ["system", "user", "assistant", "user"]
 
 
+async def test_an_agents_model_is_given_the_sampling_fields(
+    http: httpx.AsyncClient, upstream: Upstream
+) -> None:
+    upstream.answer = lambda _: json_answer(COMPLETION)
+    sampling = {"temperature": 0.1, "max_tokens": 9, "seed": 3, "service_tier": "auto"}
+    ours = {"model": "clever", "store": True, "metadata": {"a": "b"}, "user": "u", "n": 1}
+    messages = [{"role": "user", "content": "병가는 며칠인가요?"}]
+    await http.post(PATH, json={**ours, **sampling, "messages": messages})
+    asked = upstream.asked[-1]
+    assert {name: asked[name] for name in sampling} == sampling
+    assert set(asked) == {*sampling, "messages", "model"}
+
+
 async def test_a_streaming_agent_renumbers_split_markers(
     http: httpx.AsyncClient, upstream: Upstream
 ) -> None:
