@@ -1,6 +1,7 @@
 """What a new user does after `make run`: a token, questions to the agent, the openai SDK."""
 
 import json
+import shutil
 import time
 import urllib.parse
 from pathlib import Path
@@ -10,6 +11,7 @@ import openai
 import pytest
 from naru_process import NaruProcess, wait_until_gone
 
+from config import embedded
 from gateway.credentials import Credentials
 
 
@@ -185,3 +187,4 @@ def test_kill_9_leaves_no_process_behind(tmp_path: Path) -> None:
     assert any("rag.embedding_worker" in process.cmdline() for process in family)
     naru.kill()
     wait_until_gone(family)
+    shutil.rmtree(embedded.runtime_path(naru.data_dir))
