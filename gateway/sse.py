@@ -15,12 +15,13 @@ import msgspec
 from litestar import Response
 from litestar.types import ASGIApp, Receive, Scope, Send
 
-from gateway.errors import describe
+from gateway.errors import Unavailable, describe
 
 _LINE_END = re.compile(rb"\r\n|\n|\r")
 _MAX_LINE_BYTES = 16_000_000
 KEEP_ALIVE_S = 15.0
 _DONE = b"data: [DONE]\n\n"
+_SHUTDOWN = Unavailable("the server is shutting down: send it again", code="server_shutdown")
 _HEADERS = [
     (b"content-type", b"text/event-stream; charset=utf-8"),
     (b"cache-control", b"no-cache"),
@@ -89,6 +90,7 @@ class EventStream(Response[Any]):
         self._encoded = [(k.encode(), v.encode("latin-1")) for k, v in (headers or {}).items()]
         self._on_error = on_error
         self._last_sent = 0.0
+        self._open = False
 
     def to_asgi_response(self, *_: object, **__: object) -> ASGIApp:  # type: ignore[override]
         """Return the answer as the framework sends it: it is its own ASGI application."""
@@ -101,6 +103,11 @@ class EventStream(Response[Any]):
         others = {asyncio.create_task(_left(receive)), asyncio.create_task(self._keep_alive(send))}
         try:
             await asyncio.wait({sending, *others}, return_when=asyncio.FIRST_COMPLETED)
+        except asyncio.CancelledError:
+            # The server ends, and its grace time is over.
+            await _end(sending)
+            await self._close(send, self._failure(_SHUTDOWN))
+            raise
         finally:
             for task in (*others, sending):
                 await _end(task)
@@ -108,15 +115,24 @@ class EventStream(Response[Any]):
     async def _send(self, send: Send) -> None:
         headers = _HEADERS + self._encoded
         await send({"type": "http.response.start", "status": 200, "headers": headers})
+        self._open = True
         try:
             async for frame in self._frames:
                 await self._body(send, frame)
             last = _DONE
         except Exception as error:  # noqa: BLE001 - the status is sent: the error goes in-band
-            last = self._on_error(msgspec.json.encode(describe(error).body))
+            last = self._failure(error)
         finally:
             await self._frames.aclose()
-        await self._body(send, last, more=False)
+        await self._close(send, last)
+
+    def _failure(self, error: Exception) -> bytes:
+        return self._on_error(msgspec.json.encode(describe(error).body))
+
+    async def _close(self, send: Send, last: bytes) -> None:
+        if self._open:
+            self._open = False
+            await self._body(send, last, more=False)
 
     async def _body(self, send: Send, body: bytes, *, more: bool = True) -> None:
         self._last_sent = time.monotonic()

@@ -67,6 +67,8 @@ class NaruProcess:
         return self
 
     def __exit__(self, *_: object) -> None:
+        if self.process.poll() is not None:
+            return
         started = self.family()
         self.process.send_signal(signal.SIGTERM)
         self.process.wait(60)

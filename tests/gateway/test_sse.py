@@ -102,6 +102,26 @@ async def test_the_generator_is_closed_when_the_client_leaves() -> None:
     assert closed.is_set()
 
 
+async def test_a_stream_that_the_server_ends_says_so() -> None:
+    client, closed = _Client(), asyncio.Event()
+
+    async def frames() -> AsyncGenerator[bytes, None]:
+        try:
+            yield sse.data(b"{}")
+            serving.cancel()
+            await asyncio.Event().wait()
+        finally:
+            closed.set()
+
+    serving = asyncio.create_task(client.run(sse.EventStream(frames())))
+    with pytest.raises(asyncio.CancelledError):
+        await serving
+    assert closed.is_set()
+    assert b'"code":"server_shutdown"' in client.sent[-1]["body"]
+    assert client.sent[-1]["more_body"] is False
+    assert not any(b"[DONE]" in message.get("body", b"") for message in client.sent)
+
+
 async def test_silence_is_filled_with_comments(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sse, "KEEP_ALIVE_S", 0.01)
     client = _Client()
