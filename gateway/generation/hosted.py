@@ -11,6 +11,7 @@ import msgspec
 from config.settings import ProviderSettings
 from gateway.errors import (
     GatewayError,
+    NotFound,
     Overloaded,
     UpstreamError,
     UpstreamInterrupted,
@@ -117,6 +118,9 @@ class Hosted:
         if response.status in _CALLERS_FAULT:
             message = fault.message or f"{self.name} refused the request"
             return UpstreamRefused(response.status, message, param=fault.param, code=code)
+        if response.status == 404:
+            message = fault.message or f"{self.name} does not exist"
+            return NotFound(message, param="model", code="model_not_found")
         if response.status == 429:
             kept = ("retry-after", "retry-after-ms")
             headers = {name: response.headers[name] for name in kept if name in response.headers}

@@ -10,6 +10,8 @@ from upstream_support import COMPLETION, DONE, HI, ROLE, STOP, Upstream, json_an
 
 from config.settings import ProviderSettings
 from gateway.errors import (
+    GatewayError,
+    NotFound,
     Overloaded,
     UpstreamError,
     UpstreamInterrupted,
@@ -67,7 +69,7 @@ async def test_a_stream_is_relayed_without_its_done(
     [
         (400, UpstreamRefused, "bad_value"),
         (401, UpstreamError, "upstream_status_401"),
-        (404, UpstreamError, "upstream_status_404"),
+        (404, NotFound, "model_not_found"),
         (429, Overloaded, "upstream_rate_limit"),
         (500, UpstreamError, "upstream_status_500"),
         (302, UpstreamError, "upstream_status_302"),
@@ -77,7 +79,7 @@ async def test_statuses(
     http: aiohttp.ClientSession,
     upstream: Upstream,
     status: int,
-    kind: type[UpstreamError],
+    kind: type[GatewayError],
     code: str,
 ) -> None:
     body = b'{"error":{"message":"temperature is bad","param":"temperature","code":"bad_value"}}'

@@ -47,7 +47,9 @@ async def test_a_broken_stream_ends_in_band(http: httpx.AsyncClient, upstream: U
     assert "[DONE]" not in answer.text
 
 
-@pytest.mark.parametrize(("status", "expected"), [(400, 400), (401, 502), (429, 429), (503, 502)])
+@pytest.mark.parametrize(
+    ("status", "expected"), [(400, 400), (401, 502), (404, 404), (429, 429), (503, 502)]
+)
 async def test_an_upstreams_refusal(
     http: httpx.AsyncClient, upstream: Upstream, status: int, expected: int
 ) -> None:
