@@ -2,7 +2,6 @@
 
 from auth.clients import (
     Client,
-    Database,
     NewClient,
     NewKey,
     create_client,
@@ -35,7 +34,6 @@ __all__ = [
     "AuthorizationServer",
     "Client",
     "ClientExists",
-    "Database",
     "InsufficientScope",
     "InvalidName",
     "InvalidToken",

@@ -11,9 +11,10 @@ from urllib.parse import unquote_plus
 
 from authlib.oauth2.rfc6749.errors import InvalidClientError, InvalidRequestError
 
-from auth.clients import Client, Database, find_authenticated
+from auth.clients import Client, find_authenticated
 from auth.form import Form
 from auth.secrets import SecretBox
+from config.postgres import Database
 
 METHODS = ("client_secret_basic", "client_secret_post")
 

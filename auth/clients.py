@@ -9,20 +9,15 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 
 import asyncpg
-from asyncpg.pool import PoolConnectionProxy
 
 from auth import errors
 from auth.secrets import SecretBox
-from config.postgres import load_queries
-from config.scope import SCOPES, TenantScope
-
-Database = asyncpg.Pool | asyncpg.Connection | PoolConnectionProxy
-"""Where a query can run: alone on a pool, or inside its caller's transaction."""
+from config.postgres import Database, load_queries
+from config.scope import DEFAULT_SCOPES, SCOPES, TenantScope
 
 KEY_PREFIX = "sk-naru-"
 QUERY_TIMEOUT_S = 5.0
 
-_DEFAULT_SCOPES = tuple(scope for scope in SCOPES if scope != "admin")
 # No character that HTTP Basic, a URL or a form would have to encode.
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _KEY = re.compile(KEY_PREFIX + r"[A-Za-z0-9_-]{43}")
@@ -94,7 +89,7 @@ async def create_client(
     tenant: str,
     *,
     name: str,
-    scopes: Collection[str] = _DEFAULT_SCOPES,
+    scopes: Collection[str] = DEFAULT_SCOPES,
     client_id: str | None = None,
 ) -> NewClient:
     """Make a client of `tenant`; token requests that name no scope get all of `scopes`.

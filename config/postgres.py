@@ -4,17 +4,21 @@ import hashlib
 import importlib.resources
 import re
 from collections.abc import Iterable, Mapping
-from typing import Protocol, TypeAlias
+from typing import Protocol
 
 import asyncpg
+from asyncpg.pool import PoolConnectionProxy
 
 from config.errors import ConfigError
 
 APP_ROLE = "naru_app"
 """The service works under this role; `DATABASE_URL`'s user owns the tables."""
 
-Database: TypeAlias = "asyncpg.Pool | asyncpg.Connection"
-"""What a repository function works on: a pool, or one connection inside a transaction."""
+Connection = asyncpg.Connection | PoolConnectionProxy
+"""One connection, opened alone or lent by a pool."""
+
+Database = asyncpg.Pool | Connection
+"""Where a query can run: alone on a pool, or inside its caller's transaction."""
 
 _MIGRATION_LOCK = 0x6E617275  # "naru"
 _NAME = re.compile(r"^-- name: (\w+)$", re.MULTILINE)

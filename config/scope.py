@@ -5,6 +5,9 @@ from dataclasses import dataclass
 SCOPES = ("inference", "agents", "agents:write", "knowledge", "knowledge:write", "admin")
 """Every scope a token can carry, in the order the metadata advertises them."""
 
+DEFAULT_SCOPES = tuple(scope for scope in SCOPES if scope != "admin")
+"""What a client or key gets when nothing else is said."""
+
 
 @dataclass(frozen=True, slots=True)
 class TenantScope:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import asyncpg
 
-from config.postgres import load_queries
+from config.postgres import Connection, load_queries
 from config.scope import TenantScope
 from config.settings import RetrievalSettings
 from rag.chunk import indexed_text
@@ -22,7 +22,7 @@ from rag.embed import Embedder, Vector
 from rag.errors import EmbedderUnavailable, NotFound, UnreadableDocument
 from rag.files import read_file
 from rag.lexical import document_vector
-from rag.lexicon import Connection, count_document, lock_store
+from rag.lexicon import count_document, lock_store
 from rag.parse.apart import read_document
 from rag.types import Chunk
 

@@ -10,11 +10,9 @@ from dataclasses import dataclass
 
 import asyncpg
 
-from config.postgres import load_queries
+from config.postgres import Connection, load_queries
 
 _SQL = load_queries("rag", "lexicon.sql")
-
-Connection = asyncpg.Connection | asyncpg.pool.PoolConnectionProxy
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,12 +2,12 @@
 
 import socket
 
-from config.scope import SCOPES, TenantScope
+from config.scope import DEFAULT_SCOPES, TenantScope
 
 
 def scope_of(tenant: str = "acme", client: str = "client-1", *scopes: str) -> TenantScope:
     """A caller, as `auth` would make it."""
-    return TenantScope(tenant=tenant, client=client, scopes=frozenset(scopes or SCOPES[:-1]))
+    return TenantScope(tenant=tenant, client=client, scopes=frozenset(scopes or DEFAULT_SCOPES))
 
 
 def free_port() -> int:

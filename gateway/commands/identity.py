@@ -9,10 +9,8 @@ import auth
 from config import embedded
 from config.errors import ConfigError
 from config.postgres import open_pool
-from config.scope import SCOPES
+from config.scope import DEFAULT_SCOPES
 from config.settings import Settings
-
-_BY_DEFAULT = tuple(scope for scope in SCOPES if scope != "admin")
 
 
 async def create_client(
@@ -22,7 +20,9 @@ async def create_client(
     async with _database(settings) as pool:
         box = auth.SecretBox.load(settings.auth, settings.data_dir)
         await auth.create_tenant(pool, tenant, tenant)
-        return await auth.create_client(pool, box, tenant, name=name, scopes=scopes or _BY_DEFAULT)
+        return await auth.create_client(
+            pool, box, tenant, name=name, scopes=scopes or DEFAULT_SCOPES
+        )
 
 
 async def list_clients(settings: Settings, tenant: str) -> list[auth.Client]:
