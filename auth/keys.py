@@ -6,13 +6,12 @@ from typing import Self
 
 import asyncpg
 import msgspec
-from asyncpg.pool import PoolConnectionProxy
 from joserfc import jws
 from joserfc.jwk import ECKey, Key, OKPKey, RSAKey, import_key
 
 from auth.secrets import SecretBox
 from config.errors import ConfigError
-from config.postgres import load_queries
+from config.postgres import Connection, load_queries
 
 _LOCK = 0x6E617275_6B657973  # "narukeys"
 _TIMEOUT_S = 10.0
@@ -72,7 +71,7 @@ class SigningKeys:
         return self._by_kid.get(kid)
 
 
-async def _create(con: PoolConnectionProxy, box: SecretBox, algorithm: str) -> SigningKey:
+async def _create(con: Connection, box: SecretBox, algorithm: str) -> SigningKey:
     # An RSA key takes up to a second to find.
     jwk = await asyncio.to_thread(_generate, algorithm)
     kid = jwk.thumbprint()

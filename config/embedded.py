@@ -171,14 +171,12 @@ def _init_postgres(data: Path, user: str | None) -> None:
         *(str(postgres_bin() / "initdb"), "-D", str(fresh), "-U", _OWNER, "--auth=trust"),
         *("-E", "UTF8", "--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--no-locale"),
     ]
-    result = _run(argv, user)
-    if result.returncode:
-        last = (result.stderr.strip() or "no message").splitlines()[-1]
-        raise ConfigError(f"PostgreSQL can't make its folder {data}: {last}")
-    single = [
-        *(str(postgres_bin() / "postgres"), "--single", "-D", str(fresh), "postgres"),
-    ]
-    _run(single, user, f'CREATE DATABASE "{_DATABASE}"\n')
+    single = [str(postgres_bin() / "postgres"), "--single", "-D", str(fresh), "postgres"]
+    for step, stdin in ((argv, None), (single, f'CREATE DATABASE "{_DATABASE}"\n')):
+        result = _run(step, user, stdin)
+        if result.returncode:
+            last = (result.stderr.strip() or "no message").splitlines()[-1]
+            raise ConfigError(f"PostgreSQL can't make its folder {data}: {last}")
     fresh.rename(data)
 
 

@@ -20,6 +20,15 @@ Connection = asyncpg.Connection | PoolConnectionProxy
 Database = asyncpg.Pool | Connection
 """Where a query can run: alone on a pool, or inside its caller's transaction."""
 
+UNREACHABLE = (
+    asyncpg.PostgresConnectionError,
+    asyncpg.OperatorInterventionError,
+    asyncpg.TooManyConnectionsError,
+    asyncpg.InterfaceError,
+    OSError,  # TimeoutError with it
+)
+"""What a query raises while the server is away, restarting or full: waiting helps."""
+
 _MIGRATION_LOCK = 0x6E617275  # "naru"
 _NAME = re.compile(r"^-- name: (\w+)$", re.MULTILINE)
 

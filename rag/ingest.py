@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import asyncpg
 
-from config.postgres import Connection, load_queries
+from config.postgres import UNREACHABLE, Connection, load_queries
 from config.scope import TenantScope
 from config.settings import RetrievalSettings
 from rag.chunk import indexed_text
@@ -36,13 +36,6 @@ _POLL_S = 5.0
 _PAUSE_S = 1.0  # after PostgreSQL or the embedder failed
 _EMBED_BATCH = 64
 _WRITE_TIMEOUT_S = 600.0
-
-_LOST = (
-    asyncpg.PostgresConnectionError,
-    asyncpg.OperatorInterventionError,
-    asyncpg.InterfaceError,
-    OSError,  # TimeoutError with it
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +89,7 @@ async def _listen(pool: asyncpg.Pool, wake: asyncio.Event, stop: asyncio.Event) 
         wake.set()
 
     while not stop.is_set():
-        with contextlib.suppress(*_LOST):
+        with contextlib.suppress(*UNREACHABLE):
             async with pool.acquire(timeout=10) as connection:
                 await connection.add_listener(_CHANNEL, on_notify)
                 try:
@@ -124,7 +117,7 @@ async def _work(
         except EmbedderUnavailable as error:
             _log.warning("reading documents waits for the embedding model: %s", error)
             await _until_back(embedder)
-        except _LOST as error:
+        except UNREACHABLE as error:
             _log.warning("reading documents waits for PostgreSQL: %s", type(error).__name__)
             await asyncio.sleep(_PAUSE_S)
         except Exception as error:  # noqa: BLE001 - its attempts are counted: it fails in the end
@@ -141,7 +134,7 @@ async def _until_back(embedder: Embedder) -> None:
     while True:
         await asyncio.sleep(_PAUSE_S)
         with contextlib.suppress(EmbedderUnavailable):
-            await embedder.embed(["ready?", "ready?"])  # two: one alone may be answered from memory
+            await embedder.check()
             return
 
 

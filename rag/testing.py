@@ -52,6 +52,10 @@ class InMemoryEmbedder:
         self.asked += texts
         return [self._vector(text) for text in texts]
 
+    async def check(self) -> None:
+        """Ask as anybody would: there is no memory to pass."""
+        await self.embed(["ready?"])
+
     async def close(self) -> None:
         """Nothing is open."""
 

@@ -47,7 +47,7 @@ async def find_agent(db: Database, scope: TenantScope, name: str) -> Agent:
     Raises:
         NotFound: There is none of that name in the caller's tenant.
     """
-    row = None if "\0" in name else await db.fetchrow(_SQL["find_agent"], scope.tenant, name)
+    row = await db.fetchrow(_SQL["find_agent"], scope.tenant, name)
     if row is None:
         raise NotFound(
             f"no agent `{name[:64]}` here: `GET /v1/agents` lists them", code="agent_not_found"

@@ -31,13 +31,15 @@ class Question:
     Attributes:
         text: The user's message.
         session_id: The conversation it belongs to, or None to keep none.
-        given: Earlier messages that the caller sent along.
+        given: Earlier messages that the caller sent along, without instructions.
+        instructions: What the caller adds to the agent's own.
         sampling: OpenAI sampling fields for the model.
     """
 
     text: str
     session_id: str | None = None
     given: Sequence[ChatMessage] = ()
+    instructions: Sequence[str] = ()
     sampling: dict[str, Any] = field(default_factory=dict)
 
 
@@ -63,7 +65,6 @@ class LiveAnswer:
 
     retrieval: Retrieval
     target: str
-    attempts: int
     parts: AsyncGenerator["str | AgentAnswer", None]
 
 
@@ -113,12 +114,12 @@ class Agents:
         """Begin to answer; errors before the first content are raised here."""
         prepared = await self._prepare(scope, agent, question)
         draft = _Draft(prepared)
-        payloads, attempts = None, 0
+        payloads = None
         if prepared.prompt:
             stream = await self._target(agent).stream(prepared.prompt)
-            draft.target, attempts, payloads = stream.target, stream.attempts, stream.payloads
+            draft.target, payloads = stream.target, stream.payloads
         parts = self._parts(scope, draft, payloads)
-        return LiveAnswer(prepared.retrieval, draft.target, attempts, parts)
+        return LiveAnswer(prepared.retrieval, draft.target, parts)
 
     async def _parts(
         self,
@@ -158,7 +159,8 @@ class Agents:
         )
         if not judge(retrieval).answerable:
             return _Prepared(agent, question, retrieval, None)
-        messages = build_messages(agent.instructions, retrieval.passages, history, question.text)
+        instructions = "\n\n".join([agent.instructions, *question.instructions])
+        messages = build_messages(instructions, retrieval.passages, history, question.text)
         fields = {"messages": messages, **question.sampling}
         prompt = Prompt(fields, include_usage=True, retrieval=retrieval)
         return _Prepared(agent, question, retrieval, prompt)

@@ -27,6 +27,8 @@ from gateway.openai.chat import (
 from gateway.sessions.store import check_session_id
 from gateway.sse import EventStream, data
 
+_ORDERING = ("system", "developer")
+
 
 async def complete_as_agent(
     agent: AgentDefinition,
@@ -68,10 +70,13 @@ def _question(asked: AgentChatRequest, limit: int, session_id: str | None) -> Qu
     *given, last = asked.messages
     if last.role != "user":
         raise InvalidRequest("messages: the last one must be the user's", param="messages")
+    orders = [message.text for message in given if message.role in _ORDERING]
+    said = [message for message in given if message.role not in _ORDERING]
     return Question(
         text=check_message(last.text, limit, "messages"),
         session_id=None if session_id is None else check_session_id(session_id),
-        given=[{"role": message.role, "content": message.text} for message in given],
+        given=[{"role": message.role, "content": message.text} for message in said],
+        instructions=orders,
         sampling=asked.sampling(),
     )
 

@@ -9,7 +9,7 @@ from litestar.datastructures import UploadFile
 from litestar.params import FromPath, FromQuery, MultipartBody
 from litestar.response import Stream
 
-from gateway.guards import Caller, needs
+from gateway.guards import RAW_BODY, Caller, needs
 from gateway.lifespan import Provided
 from gateway.openai.knowledge import Deleted, FileObject, ListPage
 from gateway.routes.pages import Limit, Order, page, timestamp
@@ -30,7 +30,7 @@ Form = MultipartBody[Upload]
 
 @post(
     "/",
-    opt=needs("knowledge:write") | {"multipart": True},
+    opt=needs("knowledge:write") | RAW_BODY,
     status_code=200,
     operation_id="create_file",
 )

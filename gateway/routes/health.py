@@ -37,7 +37,7 @@ async def ready(services: Provided) -> Response[Ready]:
     probes = {
         "database": services.pool.fetchval("SELECT 1"),
         "redis": services.redis.ping(),
-        "embedding": services.embedder.embed(["ready?"]),
+        "embedding": services.embedder.check(),
     }
     results = await asyncio.gather(
         *(asyncio.wait_for(probe, _PROBE_S) for probe in probes.values()), return_exceptions=True

@@ -8,7 +8,7 @@ from litestar.openapi.spec import OpenAPIMediaType, Operation, RequestBody, Sche
 from litestar.openapi.spec.enums import OpenAPIType
 
 import auth
-from gateway.guards import PUBLIC
+from gateway.guards import PUBLIC, RAW_BODY
 from gateway.lifespan import Provided
 
 _CACHED = {"cache-control": "public, max-age=300"}
@@ -33,7 +33,7 @@ class TokenOperation(Operation):
 
 @post(
     "/oauth/token",
-    opt=PUBLIC,
+    opt=PUBLIC | RAW_BODY,
     status_code=200,
     tags=["oauth"],
     operation_id="token",

@@ -2,17 +2,18 @@
 
 from collections.abc import Callable, Sequence
 from datetime import datetime
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, TypeVar
 
 from litestar.params import FromQuery, QueryParameter
 
 from gateway.openai.knowledge import ListPage
+from rag import files
 
 _Row = TypeVar("_Row")
 _Item = TypeVar("_Item")
 
 Limit = Annotated[int, QueryParameter(ge=1, le=100)]
-Order = FromQuery[Literal["asc", "desc"]]
+Order = FromQuery[files.Order]
 
 
 def page(rows: Sequence[_Row], limit: int, item: Callable[[_Row], _Item]) -> ListPage[_Item]:

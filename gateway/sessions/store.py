@@ -134,10 +134,8 @@ class Sessions:
         return [_message(row) for row in rows]
 
     async def _row(self, statement: str, scope: TenantScope, session_id: str) -> asyncpg.Record:
-        row = None
-        if "\0" not in session_id:
-            owner = (scope.tenant, scope.client, session_id)
-            row = await self._pool.fetchrow(_SQL[statement], *owner)
+        owner = (scope.tenant, scope.client, session_id)
+        row = await self._pool.fetchrow(_SQL[statement], *owner)
         if row is None:
             raise NotFound("no such session of yours", code="session_not_found")
         return row

@@ -86,6 +86,21 @@ def test_a_half_made_postgres_folder_is_made_again(
     assert not (tmp_path / "postgres.new" / "half").exists()
 
 
+def test_a_database_that_can_not_be_made_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, script in (("initdb", "exit 0"), ("postgres", "echo no space left >&2; exit 1")):
+        program = tmp_path / name
+        program.write_text(f"#!/bin/sh\n{script}\n")
+        program.chmod(0o755)
+    monkeypatch.setattr(embedded, "postgres_bin", lambda: tmp_path)
+    data_dir = tmp_path / "data"
+    data_dir.mkdir()
+    with pytest.raises(ConfigError, match="no space left"):
+        embedded.postgres_command(data_dir, tmp_path)
+    assert not (data_dir / "postgres").exists()
+
+
 def test_the_redis_server_on_the_path_comes_first(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -157,6 +157,15 @@ def test_the_sdk_sees_openais_errors(sdk: openai.OpenAI, credentials: Credential
         stranger.models.list()
 
 
+def test_a_dead_embedding_worker_is_told_and_comes_back(naru: NaruProcess) -> None:
+    naru.wait_for_answer("/health/ready", 200, {"status": "ready", "degraded": []})
+    (worker,) = naru.children("rag.embedding_worker")
+    worker.kill()
+    down = {"status": "degraded", "degraded": ["embedding"]}
+    naru.wait_for_answer("/health/ready", 200, down)
+    naru.wait_for_answer("/health/ready", 200, {"status": "ready", "degraded": []})
+
+
 def test_a_second_start_finds_its_data_and_keeps_its_credentials(tmp_path: Path) -> None:
     folder = tmp_path / ".naru"
     with NaruProcess(folder, "--demo") as first:

@@ -76,6 +76,15 @@ async def test_a_question_is_remembered(embedder: Embedder, tmp_path: Path) -> N
     assert calls == [["question"]]
 
 
+async def test_a_check_is_never_answered_from_memory(embedder: Embedder, tmp_path: Path) -> None:
+    async with worker(tmp_path / "s"):
+        await embedder.check()
+        await embedder.check()
+    assert len(calls) == 2
+    with pytest.raises(EmbedderUnavailable):
+        await embedder.check()
+
+
 async def test_it_connects_again(embedder: Embedder, tmp_path: Path) -> None:
     for question in ("one", "second"):
         async with worker(tmp_path / "s"):

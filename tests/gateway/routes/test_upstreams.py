@@ -100,6 +100,23 @@ async def test_an_agents_model_is_given_the_sampling_fields(
     assert set(asked) == {*sampling, "messages", "model"}
 
 
+async def test_a_callers_system_message_reaches_the_agents_model(
+    http: httpx.AsyncClient, upstream: Upstream
+) -> None:
+    upstream.answer = lambda _: json_answer(COMPLETION)
+    messages = [
+        {"role": "system", "content": "Answer like a pirate."},
+        {"role": "user", "content": "연차 휴가는 며칠인가요?"},
+        {"role": "assistant", "content": "15일."},
+        {"role": "developer", "content": "Use one sentence."},
+        {"role": "user", "content": "병가는 며칠인가요?"},
+    ]
+    await http.post(PATH, json={"model": "clever", "messages": messages})
+    system, *others = upstream.asked[-1]["messages"]
+    assert system["content"].startswith("Be brief.\n\nAnswer like a pirate.\n\nUse one sentence.")
+    assert [message["role"] for message in others] == ["user", "assistant", "user"]
+
+
 async def test_a_streaming_agent_renumbers_split_markers(
     http: httpx.AsyncClient, upstream: Upstream
 ) -> None:
