@@ -2,6 +2,7 @@
 
 import math
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rag.evidence import Evidence, weigh
@@ -35,10 +36,15 @@ class Verdict:
 
 def judge(retrieval: Retrieval) -> Verdict:
     """Weigh the question's words, and its embedding where that voted, against the passages."""
-    _, evidence = weigh(retrieval)
+    return judge_evidence(retrieval, weigh(retrieval)[1])
+
+
+def judge_evidence(retrieval: Retrieval, evidence: Sequence[Evidence]) -> Verdict:
+    """Judge a retrieval whose evidence was weighed already."""
     if not evidence:
         return Verdict(answerable=False, confidence=0.0, reason="no passage was found")
-    covered = max(_plausible(e, expected_answer(retrieval.question)) for e in evidence)
+    expected = expected_answer(retrieval.question)
+    covered = max(_plausible(e, expected) for e in evidence)
     similarity = _similarity(retrieval)
     reason = f"{covered:.0%} of the question's weight stands in one place"
     if similarity is None or has_aside(retrieval.question):

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from rag.answerable import judge
+from rag.answerable import judge_evidence
 from rag.embed import Embedder
 from rag.errors import EmbedderUnavailable
 from rag.evidence import Evidence, weigh
@@ -55,9 +55,9 @@ async def extract(
     best sentence itself must be near the question. Without an answer from the embedder within
     10 s the words decide alone.
     """
-    if not judge(retrieval).answerable:
-        return ()
     terms, evidence = weigh(retrieval)
+    if not judge_evidence(retrieval, evidence).answerable:
+        return ()
     candidates = _by_words(retrieval, evidence)
     if retrieval.dense_weight and embedder.knows(retrieval.question):
         candidates = await _by_meaning(retrieval.question, embedder, candidates)
