@@ -15,7 +15,7 @@ from config.postgres import Connection, load_queries
 
 _LOCK = 0x6E617275_6B657973  # "narukeys"
 _TIMEOUT_S = 10.0
-_SQL = load_queries("auth", "queries.sql")
+_SQL = load_queries("auth", "keys.sql")
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,16 +3,22 @@
 import hashlib
 import importlib.resources
 import re
-from collections.abc import Iterable, Mapping
-from typing import Protocol
+from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Literal, Protocol
 
 import asyncpg
 from asyncpg.pool import PoolConnectionProxy
 
 from config.errors import ConfigError
 
-APP_ROLE = "naru_app"
-"""The service works under this role; `DATABASE_URL`'s user owns the tables."""
+Role = Literal["naru_app", "naru_auth", "naru_jobs"]
+"""Whom a pool works as; `DATABASE_URL`'s user owns the tables and lends these.
+
+`naru_app` sees the rows of one tenant at a time (`tenant_transaction`) and nothing of identity;
+`naru_auth` sees identity and nothing else; `naru_jobs` is `naru_app` that also sees which files of
+any tenant wait to be read.
+"""
 
 Connection = asyncpg.Connection | PoolConnectionProxy
 """One connection, opened alone or lent by a pool."""
@@ -30,17 +36,24 @@ UNREACHABLE = (
 """What a query raises while the server is away, restarting or full: waiting helps."""
 
 _MIGRATION_LOCK = 0x6E617275  # "naru"
+_ACQUIRE_S = 10
 _NAME = re.compile(r"^-- name: (\w+)$", re.MULTILINE)
 
-_ROLE = f"""
-DO $$ BEGIN
-    IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = '{APP_ROLE}') THEN
-        CREATE ROLE {APP_ROLE} NOLOGIN;
-    END IF;
-EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL;
+# Other databases of the server may make the same roles at the same moment.
+_SETUP = """
+DO $$ DECLARE name text; BEGIN
+    FOREACH name IN ARRAY ARRAY['naru_app', 'naru_auth', 'naru_jobs'] LOOP
+        BEGIN
+            IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = name) THEN
+                EXECUTE format('CREATE ROLE %I NOLOGIN', name);
+            END IF;
+        EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL;
+        END;
+    END LOOP;
 END $$;
-GRANT {APP_ROLE} TO CURRENT_USER;
-GRANT USAGE ON SCHEMA public TO {APP_ROLE};
+GRANT naru_app TO naru_jobs;
+GRANT naru_app, naru_auth, naru_jobs TO CURRENT_USER;
+GRANT USAGE ON SCHEMA public TO naru_app, naru_auth, naru_jobs;
 CREATE TABLE IF NOT EXISTS schema_migrations (
     package    text NOT NULL,
     number     integer NOT NULL,
@@ -68,9 +81,10 @@ async def open_pool(
     url: str,
     *,
     size: int,
+    role: Role = "naru_app",
     init: ConnectionSetup | None = None,
 ) -> asyncpg.Pool:
-    """Return a pool whose connections work as `APP_ROLE`; `init` sets up each new connection."""
+    """Return a pool whose connections work as `role`; `init` sets up each new connection."""
     return await asyncpg.create_pool(
         url,
         min_size=1,
@@ -78,8 +92,29 @@ async def open_pool(
         init=init,
         timeout=10,
         command_timeout=60,
-        server_settings={"role": APP_ROLE, "application_name": "naru"},
+        server_settings={"role": role, "application_name": "naru"},
     )
+
+
+@asynccontextmanager
+async def tenant_transaction(db: Database, tenant: str) -> AsyncIterator[Connection]:
+    """Open a transaction that sees the rows of `tenant` alone (row-level security).
+
+    On a pool it takes a connection for as long; inside a transaction it is a savepoint, and the
+    tenant stays set until the outer one ends.
+
+    Raises:
+        TimeoutError: No connection of the pool was free for 10 seconds.
+    """
+    async with AsyncExitStack() as stack:
+        con = (
+            await stack.enter_async_context(db.acquire(timeout=_ACQUIRE_S))
+            if isinstance(db, asyncpg.Pool)
+            else db
+        )
+        await stack.enter_async_context(con.transaction())
+        await con.execute("SELECT set_config('naru.tenant', $1, true)", tenant)
+        yield con
 
 
 async def migrate(url: str, packages: Iterable[str]) -> list[str]:
@@ -96,7 +131,7 @@ async def migrate(url: str, packages: Iterable[str]) -> list[str]:
     try:
         async with connection.transaction():
             await connection.execute("SELECT pg_advisory_xact_lock($1)", _MIGRATION_LOCK)
-            await connection.execute(_ROLE)
+            await connection.execute(_SETUP)
             for package in packages:
                 applied += await _migrate_package(connection, package)
     finally:

@@ -1,12 +1,30 @@
 """Who is asking. Stands here so that `rag` can demand it without knowing `auth`."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Literal, Self
 
 SCOPES = ("inference", "agents", "agents:write", "knowledge", "knowledge:write", "admin")
 """Every scope a token can carry, in the order the metadata advertises them."""
 
 DEFAULT_SCOPES = tuple(scope for scope in SCOPES if scope != "admin")
 """What a client or key gets when nothing else is said."""
+
+Role = Literal["viewer", "editor", "admin", "operator"]
+"""What a client may do beyond reading, each with what the ones before it may: a viewer changes
+nothing, an editor agents and knowledge, an admin its tenant's clients and keys, an operator every
+tenant and the signing keys. Scopes say which of it a token carries."""
+
+
+@dataclass(frozen=True, slots=True)
+class Allowed:
+    """Which objects of its tenant a caller may use, by name or id; None stands for all."""
+
+    agents: frozenset[str] | None = None
+    models: frozenset[str] | None = None
+    vector_stores: frozenset[str] | None = None
+
+
+EVERYTHING = Allowed()
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,9 +36,19 @@ class TenantScope:
         client: OAuth client id; sessions belong to tenant and client. A key acts as its client.
         scopes: What the caller was granted, out of `SCOPES`.
         key: Id of the API key used, or None when a token was.
+        end_user: For whom the client says it acts; sessions are its alone. Empty: for nobody.
+        role: What the client is within its tenant.
+        allowed: Which objects it may use.
     """
 
     tenant: str
     client: str
     scopes: frozenset[str]
     key: str | None = None
+    end_user: str = ""
+    role: Role = "viewer"
+    allowed: Allowed = EVERYTHING
+
+    def as_agent(self, vector_stores: frozenset[str]) -> Self:
+        """Return what an agent may do for this caller: use its own model and vector stores."""
+        return replace(self, allowed=Allowed(self.allowed.agents, None, vector_stores))

@@ -1,13 +1,26 @@
 """The settings' types and defaults. `config.load` reads them; nothing reads them at import."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal, Self
 
-from pydantic import AnyHttpUrl, BaseModel, ConfigDict, Field, SecretStr, StringConstraints
+from pydantic import (
+    AnyHttpUrl,
+    AnyUrl,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    StringConstraints,
+    model_validator,
+)
 
 AliasName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:-]{0,127}$")]
 ProviderName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,63}$")]
 TargetName = Annotated[str, StringConstraints(pattern=r"^(extractive|[a-z0-9][a-z0-9-]*/\S+)$")]
+
+TenantId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+ScopeName = Literal["inference", "agents", "agents:write", "knowledge", "knowledge:write", "admin"]
+ForeignAlgorithm = Literal["RS256", "RS384", "RS512", "PS256", "ES256", "ES384", "ES512", "EdDSA"]
 
 
 class _Section(BaseModel):
@@ -53,10 +66,47 @@ class RedisSettings(_Section):
     """Also REDIS_URL."""
 
 
+class IssuerSettings(_Section):
+    """A foreign OIDC issuer whose access tokens are accepted (Keycloak, Entra ID …)."""
+
+    issuer: AnyHttpUrl
+    """Exactly the `iss` of its tokens; its discovery document is looked up beneath it."""
+    audience: str = Field(min_length=1)
+    """Must be among a token's `aud`."""
+    algorithms: tuple[ForeignAlgorithm, ...] = ("RS256", "ES256")
+    tenant: TenantId | None = None
+    """The tenant of every token of this issuer; else `tenant_claim` names it."""
+    tenant_claim: str | None = None
+    """A claim whose value is looked up in `tenants`."""
+    tenants: dict[str, TenantId] = {}
+    """Value of `tenant_claim` -> tenant. A value that is not here is refused."""
+    scope_claim: str = "scope"
+    """A claim of words, as one string or as a list: `scope`, `scp`, `roles`, `groups` …"""
+    scopes: dict[str, tuple[ScopeName, ...]] = {}
+    """Word of `scope_claim` -> scopes. Words that are not here grant nothing."""
+
+    @model_validator(mode="after")
+    def _one_way_to_a_tenant(self) -> Self:
+        if (self.tenant is None) == (self.tenant_claim is None):
+            raise ValueError("set either tenant, or tenant_claim and tenants")
+        return self
+
+
 class AuthSettings(_Section):
-    """The tokens Naru issues."""
+    """The tokens Naru issues, and whose it accepts beside them."""
 
     token_ttl_s: int = Field(default=900, ge=1, le=3600)
+    algorithm: Literal["ES256", "EdDSA", "RS256"] = "ES256"
+    """What new tokens are signed with."""
+    key_max_age_days: int = Field(default=90, ge=1)
+    """A signing key of this age is followed by a new one."""
+    key_lead_s: int = Field(default=600, ge=0)
+    """How long a new signing key is published before it signs."""
+    audiences: tuple[AnyUrl, ...] = ()
+    """Further resources (RFC 8707) that tokens may be asked for, beside Naru itself."""
+    dpop_nonce: bool = True
+    """Whether DPoP proofs must carry a nonce of ours (RFC 9449 section 8)."""
+    issuers: tuple[IssuerSettings, ...] = ()
     secret_key: SecretStr | None = None
     """Encrypts signing keys at rest and keys the hashes of secrets; at least 32 characters."""
     secret_key_file: Path | None = None

@@ -56,6 +56,15 @@ class _Demo:
     store: str
 
 
+@dataclass(frozen=True, slots=True)
+class _Places:
+    """The database as the service sees it, and as identity does."""
+
+    db: asyncpg.Pool
+    identity: asyncpg.Pool
+    box: SecretBox
+
+
 async def provision(settings: Settings, database_url: str) -> Credentials:
     """Bring the demo up to date and write `demo.env`; return when the handbook can be searched.
 
@@ -63,30 +72,32 @@ async def provision(settings: Settings, database_url: str) -> Credentials:
         ConfigError: The handbook is missing or is not read in time.
     """
     data_dir = settings.data_dir.resolve()
-    async with await open_pool(database_url, size=4) as pool:
-        box = SecretBox.load(settings.auth, data_dir)
-        found = await _known(pool, box, data_dir)
-        credentials, scope = found or await _create(pool, box, settings)
+    box = SecretBox.load(settings.auth, data_dir)
+    async with (
+        await open_pool(database_url, size=4) as db,
+        await open_pool(database_url, size=1, role="naru_auth") as identity,
+    ):
+        places = _Places(db, identity, box)
+        found = await _known(places, data_dir)
+        credentials, scope = found or await _create(places, settings)
         credentials = replace(credentials, url=settings.server.url)
         credentials.write(data_dir)
-        demo = _Demo(pool, scope, credentials.store)
+        demo = _Demo(db, scope, credentials.store)
         if not found or not await _has_agent(demo):
             await _save_agent(demo)
         await _ingest_handbook(demo, data_dir)
     return credentials
 
 
-async def _known(
-    pool: asyncpg.Pool, box: SecretBox, data_dir: Path
-) -> tuple[Credentials, TenantScope] | None:
+async def _known(places: _Places, data_dir: Path) -> tuple[Credentials, TenantScope] | None:
     """Return the last run's credentials when they are still good."""
     credentials = Credentials.read(data_dir)
     if credentials is None:
         return None
-    scope = await find_key(pool, box, credentials.api_key)
+    scope = await find_key(places.identity, places.box, credentials.api_key)
     try:
         if scope is not None:
-            await get_store(pool, scope, credentials.store)
+            await get_store(places.db, scope, credentials.store)
             return credentials, scope
     except NotFound:
         pass
@@ -94,16 +105,15 @@ async def _known(
     return None
 
 
-async def _create(
-    pool: asyncpg.Pool, box: SecretBox, settings: Settings
-) -> tuple[Credentials, TenantScope]:
-    await create_tenant(pool, _TENANT, "Demo")
-    client = await create_client(pool, box, _TENANT, name="demo")
-    key = await create_key(pool, box, client.client_id)
-    scope = await find_key(pool, box, key.key)
+async def _create(places: _Places, settings: Settings) -> tuple[Credentials, TenantScope]:
+    identity, box = places.identity, places.box
+    await create_tenant(identity, _TENANT, "Demo")
+    client = await create_client(identity, box, _TENANT, name="demo")
+    key = await create_key(identity, box, client.client_id)
+    scope = await find_key(identity, box, key.key)
     if scope is None:
         raise RuntimeError("a key that was just made is not found")
-    store = await create_store(pool, scope, name="Handbook")
+    store = await create_store(places.db, scope, name="Handbook")
     credentials = Credentials(
         settings.server.url, client.client_id, client.client_secret, key.key, AGENT, store.id
     )

@@ -18,14 +18,22 @@ from gateway.generation.models import Models
 from gateway.sessions.store import Sessions
 from rag import Embedder, open_embedder
 
+_IDENTITY_CONNECTIONS = 4
+
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """Everything a route may call."""
+    """Everything a route may call.
+
+    Attributes:
+        pool: Works as `naru_app`: one tenant's rows at a time.
+        identity: Works as `naru_auth`: tenants, clients, keys; nothing else.
+    """
 
     issuer: str
     limits: ServerSettings
     pool: asyncpg.Pool
+    identity: asyncpg.Pool
     redis: "redis.asyncio.Redis"
     keys: SigningKeys
     authorization: AuthorizationServer
@@ -53,12 +61,15 @@ async def open_services(settings: Settings, embedding_socket: Path) -> AsyncIter
         pool = await stack.enter_async_context(
             await open_pool(url, size=settings.database.pool_size)
         )
+        identity = await stack.enter_async_context(
+            await open_pool(url, size=_IDENTITY_CONNECTIONS, role="naru_auth")
+        )
         cache = redis.asyncio.from_url(
             settings.redis.url.get_secret_value(), socket_timeout=1.0, socket_connect_timeout=1.0
         )
         stack.push_async_callback(cache.aclose)
         box = SecretBox.load(settings.auth, settings.data_dir)
-        keys = await SigningKeys.load(pool, box)
+        keys = await SigningKeys.load(identity, box)
         embedder = open_embedder(settings.embedding, embedding_socket)
         stack.push_async_callback(embedder.close)
         http = await stack.enter_async_context(
@@ -71,12 +82,13 @@ async def open_services(settings: Settings, embedding_socket: Path) -> AsyncIter
             issuer=issuer,
             limits=settings.server,
             pool=pool,
+            identity=identity,
             redis=cache,
             keys=keys,
             authorization=AuthorizationServer(
-                pool, box, keys, issuer=issuer, audience=issuer, ttl_s=settings.auth.token_ttl_s
+                identity, box, keys, issuer=issuer, audience=issuer, ttl_s=settings.auth.token_ttl_s
             ),
-            verifier=Verifier(pool, box, keys, issuer=issuer, audience=issuer),
+            verifier=Verifier(identity, box, keys, issuer=issuer, audience=issuer),
             embedder=embedder,
             models=models,
             sessions=sessions,

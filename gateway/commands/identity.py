@@ -51,7 +51,7 @@ async def _database(settings: Settings) -> AsyncIterator[asyncpg.Pool]:
     url = settings.database.url
     place = url.get_secret_value() if url else embedded.postgres_url(runtime)
     try:
-        async with await open_pool(place, size=1) as pool:
+        async with await open_pool(place, size=1, role="naru_auth") as pool:
             yield pool
     except auth.RegistrationError as error:
         raise ConfigError(str(error)) from None

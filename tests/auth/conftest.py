@@ -35,9 +35,11 @@ async def database(postgres_server: str) -> str:
 async def pool(database: str) -> AsyncIterator[asyncpg.Pool]:
     """The app's pool on empty tables."""
     owner = await asyncpg.connect(database)
-    await owner.execute("TRUNCATE tenants, clients, api_keys, signing_keys")
+    await owner.execute(
+        "TRUNCATE tenants, clients, client_secrets, api_keys, signing_keys, revocations, used_once"
+    )
     await owner.close()
-    async with await open_pool(database, size=4) as opened:
+    async with await open_pool(database, size=4, role="naru_auth") as opened:
         yield opened
 
 

@@ -49,7 +49,7 @@ async def test_base64_is_read_strictly(ask: Ask, client: auth.NewClient) -> None
 async def test_a_plus_in_basic_is_a_space(
     ask: Ask, client: auth.NewClient, pool: asyncpg.Pool, box: auth.SecretBox
 ) -> None:
-    await pool.execute("UPDATE clients SET secret_hash = $1", box.digest("a b:+"))
+    await pool.execute("UPDATE client_secrets SET hash = $1", box.digest("a b:+"))
     assert (await ask(basic="demo:a+b:%2B")).status == 200
     assert (await ask(basic="demo:a%2Bb:%2B")).status == 401
 

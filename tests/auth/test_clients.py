@@ -11,7 +11,9 @@ Pool = asyncpg.Pool
 
 async def stored_text(pool: Pool) -> str:
     """Everything the database holds about clients and keys, as text."""
-    rows = await pool.fetch("SELECT c::text FROM clients c UNION SELECT k::text FROM api_keys k")
+    tables = ("clients", "client_secrets", "api_keys")
+    query = " UNION ".join(f"SELECT {table}::text FROM {table}" for table in tables)
+    rows = await pool.fetch(query)
     return "\n".join(row[0] for row in rows)
 
 

@@ -88,16 +88,17 @@ async def test_keys_load_on_a_pool_that_decodes_jsonb(
             "jsonb", schema="pg_catalog", encoder=json.dumps, decoder=json.loads
         )
 
-    async with await open_pool(database, size=1, init=init) as decoding:
+    async with await open_pool(database, size=1, role="naru_auth", init=init) as decoding:
         await SigningKeys.load(decoding, box)
         assert await decoding.fetchval("SELECT public_jwk FROM signing_keys") is not None
     assert await pool.fetchval("SELECT public_jwk->>'kty' FROM signing_keys") == "EC"
 
 
-async def test_the_apps_role_can_neither_change_nor_remove_a_key(
-    pool: Pool, box: SecretBox
+async def test_the_apps_role_sees_nothing_of_identity(
+    pool: Pool, database: str, box: SecretBox
 ) -> None:
     await SigningKeys.load(pool, box)
-    for statement in ("DELETE FROM signing_keys", "UPDATE signing_keys SET algorithm = 'none'"):
-        with pytest.raises(asyncpg.InsufficientPrivilegeError):
-            await pool.execute(statement)
+    async with await open_pool(database, size=1) as app:
+        for table in ("tenants", "clients", "client_secrets", "api_keys", "signing_keys"):
+            with pytest.raises(asyncpg.InsufficientPrivilegeError):
+                await app.fetch(f"SELECT * FROM {table}")

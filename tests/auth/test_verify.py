@@ -56,7 +56,9 @@ async def test_a_token_says_who_is_asking(verifier: auth.Verifier, token: str, s
 
 async def test_a_key_acts_as_its_client(verifier: auth.Verifier, key: auth.NewKey) -> None:
     scope = await verifier.verify(f"Bearer {key.key}")
-    assert scope == TenantScope("acme", "demo", frozenset({"inference", "agents"}), key.key_id)
+    assert scope == TenantScope(
+        "acme", "demo", frozenset({"inference", "agents"}), key.key_id, role="editor"
+    )
 
 
 async def test_a_key_can_be_narrower_than_its_client(

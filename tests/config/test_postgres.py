@@ -17,7 +17,7 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder.mkdir(parents=True)
     (folder.parent / "__init__.py").write_text("")
     (folder / "0001_things.sql").write_text(
-        f"CREATE TABLE things (name text); GRANT SELECT ON things TO {postgres.APP_ROLE};"
+        "CREATE TABLE things (name text); GRANT SELECT ON things TO naru_app;"
     )
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(sys.modules, "migrated", raising=False)
@@ -49,7 +49,21 @@ async def test_a_changed_migration_is_refused(empty_database: str, package: Path
 async def test_the_pool_works_under_the_app_role(empty_database: str, package: Path) -> None:
     await postgres.migrate(empty_database, ["migrated"])
     async with await postgres.open_pool(empty_database, size=2) as pool:
-        assert await pool.fetchval("SELECT current_user::text") == postgres.APP_ROLE
+        assert await pool.fetchval("SELECT current_user::text") == "naru_app"
         assert await pool.fetch("SELECT * FROM things") == []
         with pytest.raises(asyncpg.InsufficientPrivilegeError):
             await pool.execute("DROP TABLE things")
+
+
+async def test_a_transaction_sees_the_tenant_it_names_and_leaves_nothing_behind(
+    empty_database: str, package: Path
+) -> None:
+    await postgres.migrate(empty_database, ["migrated"])
+    setting = "SELECT current_setting('naru.tenant', true)"
+    async with await postgres.open_pool(empty_database, size=1) as pool:
+        async with postgres.tenant_transaction(pool, "acme") as con:
+            assert await con.fetchval(setting) == "acme"
+            async with postgres.tenant_transaction(con, "acme") as inner:
+                assert await inner.fetchval(setting) == "acme"
+        async with pool.acquire() as con:
+            assert not await con.fetchval(setting)

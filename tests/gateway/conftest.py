@@ -122,18 +122,21 @@ async def service(
         }
     )
     await migrate(database, ["auth", "rag", "gateway"])
-    async with await open_pool(database, size=4) as pool:
+    async with (
+        await open_pool(database, size=4) as pool,
+        await open_pool(database, size=2, role="naru_auth") as identity,
+    ):
         box = SecretBox.load(settings.auth, data_dir)
-        await create_tenant(pool, "acme", "Acme")
-        await create_tenant(pool, "rival", "Rival")
-        client = await create_client(pool, box, "acme", name="app", client_id="app")
-        await create_client(pool, box, "acme", name="colleague", client_id="colleague")
-        await create_client(pool, box, "rival", name="stranger", client_id="stranger")
+        await create_tenant(identity, "acme", "Acme")
+        await create_tenant(identity, "rival", "Rival")
+        client = await create_client(identity, box, "acme", name="app", client_id="app")
+        await create_client(identity, box, "acme", name="colleague", client_id="colleague")
+        await create_client(identity, box, "rival", name="stranger", client_id="stranger")
         keys = {
-            name: (await create_key(pool, box, name)).key
+            name: (await create_key(identity, box, name)).key
             for name in ("app", "colleague", "stranger")
         }
-        reader = await create_key(pool, box, "app", scopes=["inference"])
+        reader = await create_key(identity, box, "app", scopes=["inference"])
         store = await _read_handbook(pool, settings, embedding_socket)
         for name, model in (
             ("hr", "default"),

@@ -56,9 +56,10 @@ def handbook(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-async def caller(pool: asyncpg.Pool, settings: Settings, credentials: Credentials) -> TenantScope:
+async def caller(database: str, settings: Settings, credentials: Credentials) -> TenantScope:
     box = SecretBox.load(settings.auth, settings.data_dir)
-    scope = await find_key(pool, box, credentials.api_key)
+    async with await open_pool(database, size=1, role="naru_auth") as identity:
+        scope = await find_key(identity, box, credentials.api_key)
     assert scope is not None
     return scope
 
@@ -75,7 +76,7 @@ async def test_the_first_start_makes_everything(
 ) -> None:
     made = await demo.provision(settings, database)
     assert Credentials.read(settings.data_dir) == made
-    scope = await caller(pool, settings, made)
+    scope = await caller(database, settings, made)
     assert (scope.tenant, scope.client) == ("demo", made.client_id)
     assert scope.scopes == {"inference", "agents", "agents:write", "knowledge", "knowledge:write"}
     assert set(await names(pool, scope, made.store)) == {"leave.md", "hours.txt"}
@@ -88,7 +89,7 @@ async def test_the_second_start_changes_nothing(
     database: str, pool: asyncpg.Pool, settings: Settings, handbook: Path
 ) -> None:
     first = await demo.provision(settings, database)
-    scope = await caller(pool, settings, first)
+    scope = await caller(database, settings, first)
     files = await names(pool, scope, first.store)
     mine = AgentDefinition("hr-assistant", "Be brief.", "default", (first.store,))
     await save_agent(pool, "demo", mine)
@@ -101,7 +102,7 @@ async def test_only_a_changed_document_is_read_again(
     database: str, pool: asyncpg.Pool, settings: Settings, handbook: Path
 ) -> None:
     made = await demo.provision(settings, database)
-    scope = await caller(pool, settings, made)
+    scope = await caller(database, settings, made)
     before = await names(pool, scope, made.store)
     (handbook / "leave.md").write_text("# Leave\n\nSixteen days.\n")
     (handbook / "new.html").write_text("<h1>New</h1><p>Page.</p>")
@@ -146,7 +147,7 @@ async def test_credentials_of_another_database_are_made_anew_and_said(
     second = await demo.provision(settings, database)
     assert second.client_id != first.client_id
     assert "demo.env does not fit this database" in capsys.readouterr().err
-    scope = await caller(pool, settings, second)
+    scope = await caller(database, settings, second)
     agent = await find_agent(pool, scope, "hr-assistant")
     assert agent.definition.vector_stores == (second.store,)
     assert set(await names(pool, scope, second.store)) == {"leave.md", "hours.txt"}
@@ -162,7 +163,7 @@ async def test_an_unreadable_document_is_named_and_the_others_stay(
     (handbook / "broken.pdf").write_bytes(b"%PDF-1.7 and no more")
     made = await demo.provision(settings, database)
     assert "could not read broken.pdf: " in capsys.readouterr().err
-    scope = await caller(pool, settings, made)
+    scope = await caller(database, settings, made)
     files = await list_store_files(pool, scope, made.store)
     assert sorted(file.status for file in files) == ["completed", "completed", "failed"]
 
