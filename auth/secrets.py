@@ -29,6 +29,7 @@ class SecretBox:
     def __init__(self, secret: str) -> None:
         self._cipher = AESGCM(_derive(secret, b"naru seal"))
         self._hash_key = _derive(secret, b"naru digest")
+        self._nonce_key = _derive(secret, b"naru nonce")
 
     @classmethod
     def load(cls, settings: AuthSettings, data_dir: Path) -> Self:
@@ -78,6 +79,10 @@ class SecretBox:
         Enough without stretching, because every secret hashed here holds 256 random bits.
         """
         return hmac.digest(self._hash_key, secret.encode(), hashlib.sha256)
+
+    def nonce(self, period: int) -> bytes:
+        """Return what nobody without the secret can say in advance of a period of time."""
+        return hmac.digest(self._nonce_key, period.to_bytes(8, "big"), hashlib.sha256)
 
 
 def _derive(secret: str, purpose: bytes) -> bytes:
