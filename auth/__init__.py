@@ -23,13 +23,21 @@ from auth.errors import (
     UnknownScope,
     UnknownTenant,
 )
-from auth.keys import SigningKeys
+from auth.keys import (
+    KeyInfo,
+    SigningKeys,
+    list_signing_keys,
+    remove_signing_key,
+    rotate_signing_key,
+)
 from auth.metadata import metadata, resource_metadata
+from auth.revocations import Announcer
 from auth.secrets import SecretBox
 from auth.server import AuthorizationServer, OAuthAnswer
 from auth.verify import Verifier, require
 
 __all__ = [
+    "Announcer",
     "AuthError",
     "AuthorizationServer",
     "Client",
@@ -37,6 +45,7 @@ __all__ = [
     "InsufficientScope",
     "InvalidName",
     "InvalidToken",
+    "KeyInfo",
     "MissingCredentials",
     "NewClient",
     "NewKey",
@@ -54,7 +63,10 @@ __all__ = [
     "find_client",
     "find_key",
     "list_clients",
+    "list_signing_keys",
     "metadata",
+    "remove_signing_key",
     "require",
     "resource_metadata",
+    "rotate_signing_key",
 ]

@@ -15,12 +15,11 @@ from auth import token
 from auth.client_auth import authenticate
 from auth.clients import Client
 from auth.form import Form, parse_form
-from auth.keys import SigningKeys
+from auth.keys import MAX_TTL_S, SigningKeys
 from auth.secrets import SecretBox
 from config.scope import SCOPES
 
 GRANT = "client_credentials"
-MAX_TTL_S = 3600
 
 _NO_STORE = {"Cache-Control": "no-store", "Pragma": "no-cache"}  # RFC 6749 section 5.1
 _BASIC_CHALLENGE = {"WWW-Authenticate": 'Basic realm="naru", charset="UTF-8"'}

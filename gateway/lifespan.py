@@ -69,7 +69,7 @@ async def open_services(settings: Settings, embedding_socket: Path) -> AsyncIter
         )
         stack.push_async_callback(cache.aclose)
         box = SecretBox.load(settings.auth, settings.data_dir)
-        keys = await SigningKeys.load(identity, box)
+        keys = await SigningKeys.load(identity, box, settings.auth)
         embedder = open_embedder(settings.embedding, embedding_socket)
         stack.push_async_callback(embedder.close)
         http = await stack.enter_async_context(

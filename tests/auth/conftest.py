@@ -10,6 +10,7 @@ import pytest
 
 import auth
 from config.postgres import migrate, open_pool
+from config.settings import AuthSettings
 
 ISSUER = "https://naru.example"
 Ask = Callable[..., Coroutine[Any, Any, auth.OAuthAnswer]]
@@ -45,7 +46,7 @@ async def pool(database: str) -> AsyncIterator[asyncpg.Pool]:
 
 @pytest.fixture
 async def keys(pool: asyncpg.Pool, box: auth.SecretBox) -> auth.SigningKeys:
-    return await auth.SigningKeys.load(pool, box)
+    return await auth.SigningKeys.load(pool, box, AuthSettings())
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 import auth
+from config.settings import AuthSettings
 
 Ask = Callable[..., Awaitable[auth.OAuthAnswer]]
 NO_STORE = {"Cache-Control": "no-store", "Pragma": "no-cache"}
@@ -135,7 +136,7 @@ async def test_a_token_survives_a_restart(
     ask: Ask, pool: asyncpg.Pool, box: auth.SecretBox
 ) -> None:
     token = (await ask()).body["access_token"]
-    keys = await auth.SigningKeys.load(pool, box)
+    keys = await auth.SigningKeys.load(pool, box, AuthSettings())
     issuer = "https://naru.example"
     restarted = auth.Verifier(pool, box, keys, issuer=issuer, audience=issuer)
     assert (await restarted.verify(f"Bearer {token}")).client == "demo"

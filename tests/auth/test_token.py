@@ -31,7 +31,13 @@ CLAIMS = {
     "tenant": "acme",
 }
 KEY = SigningKey("k1", "ES256", ECKey.generate_key("P-256", {"use": "sig", "alg": "ES256"}))
-KEYS = SigningKeys([KEY])
+
+
+async def nothing_new(known: object) -> list[SigningKey]:
+    return [KEY]
+
+
+KEYS = SigningKeys([KEY], nothing_new)
 HEADER = {"alg": "ES256", "kid": "k1", "typ": "at+jwt"}
 
 
