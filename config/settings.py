@@ -2,11 +2,14 @@
 
 from pathlib import Path
 from typing import Annotated, Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import (
+    AfterValidator,
     AnyHttpUrl,
     AnyUrl,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     SecretStr,
@@ -18,9 +21,35 @@ AliasName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:
 ProviderName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,63}$")]
 TargetName = Annotated[str, StringConstraints(pattern=r"^(extractive|[a-z0-9][a-z0-9-]*/\S+)$")]
 
-TenantId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+ClientId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 ScopeName = Literal["inference", "agents", "agents:write", "knowledge", "knowledge:write", "admin"]
 ForeignAlgorithm = Literal["RS256", "RS384", "RS512", "PS256", "ES256", "ES384", "ES512", "EdDSA"]
+_LOOPBACK = {"localhost", "127.0.0.1", "::1"}
+
+
+def secure_url(url: str) -> str:
+    """Return a URL that nobody on the way can tamper with: https, or http to this machine.
+
+    Raises:
+        ValueError: It is another one.
+    """
+    parts = urlsplit(url)
+    if parts.hostname and (
+        parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in _LOOPBACK)
+    ):
+        return url
+    raise ValueError("an https URL is needed (http only for this machine itself)")
+
+
+# Not AnyHttpUrl, which adds a slash: `iss` is compared character by character.
+IssuerUrl = Annotated[
+    str, StringConstraints(pattern=r"^https?://[^\s?#@]+$"), AfterValidator(secure_url)
+]
+ClaimPath = Annotated[
+    tuple[str, ...],
+    Field(min_length=1),
+    BeforeValidator(lambda value: (value,) if isinstance(value, str) else value),
+]
 
 
 class _Section(BaseModel):
@@ -67,28 +96,39 @@ class RedisSettings(_Section):
 
 
 class IssuerSettings(_Section):
-    """A foreign OIDC issuer whose access tokens are accepted (Keycloak, Entra ID …)."""
+    """A foreign OIDC issuer whose access tokens are accepted (Keycloak, Entra ID …).
 
-    issuer: AnyHttpUrl
+    Whoever it names acts as a client of ours, which decides the tenant and bounds what a token may,
+    and is one end user of that client (`sub`).
+    """
+
+    issuer: IssuerUrl
     """Exactly the `iss` of its tokens; its discovery document is looked up beneath it."""
     audience: str = Field(min_length=1)
     """Must be among a token's `aud`."""
-    algorithms: tuple[ForeignAlgorithm, ...] = ("RS256", "ES256")
-    tenant: TenantId | None = None
-    """The tenant of every token of this issuer; else `tenant_claim` names it."""
-    tenant_claim: str | None = None
-    """A claim whose value is looked up in `tenants`."""
-    tenants: dict[str, TenantId] = {}
-    """Value of `tenant_claim` -> tenant. A value that is not here is refused."""
-    scope_claim: str = "scope"
-    """A claim of words, as one string or as a list: `scope`, `scp`, `roles`, `groups` …"""
-    scopes: dict[str, tuple[ScopeName, ...]] = {}
+    algorithms: tuple[ForeignAlgorithm, ...] = Field(default=("RS256", "ES256"), min_length=1)
+    client: ClientId | None = None
+    """The client of every token of this issuer; else `client_claim` decides."""
+    client_claim: ClaimPath | None = None
+    """A claim whose value is looked up in `clients`, such as a tenant's id."""
+    clients: dict[str, ClientId] = {}
+    """Value of `client_claim` -> client. A value that is not here is refused."""
+    scope_claim: ClaimPath = ("scope",)
+    """A claim of words, as one string or as a list: `scope`, `scp`, `roles` …; a list of names is a
+    path into objects: `[realm_access, roles]`."""
+    scopes: dict[str, tuple[ScopeName, ...]] = Field(min_length=1)
     """Word of `scope_claim` -> scopes. Words that are not here grant nothing."""
 
+    @property
+    def our_clients(self) -> frozenset[str]:
+        """Return every client that tokens of this issuer may act as."""
+        return frozenset(self.clients.values() if self.client is None else {self.client})
+
     @model_validator(mode="after")
-    def _one_way_to_a_tenant(self) -> Self:
-        if (self.tenant is None) == (self.tenant_claim is None):
-            raise ValueError("set either tenant, or tenant_claim and tenants")
+    def _one_way_to_a_client(self) -> Self:
+        mapped = self.client_claim is not None and bool(self.clients)
+        if mapped == (self.client is not None):
+            raise ValueError("set either client, or client_claim and clients")
         return self
 
 
@@ -111,6 +151,16 @@ class AuthSettings(_Section):
     """Encrypts signing keys at rest and keys the hashes of secrets; at least 32 characters."""
     secret_key_file: Path | None = None
     """Where to read it from instead; default `<data_dir>/secret.key`, made at first start."""
+
+    @model_validator(mode="after")
+    def _issuers_apart(self) -> Self:
+        if len({each.issuer for each in self.issuers}) < len(self.issuers):
+            raise ValueError("issuers: one is listed twice")
+        clients = [client for each in self.issuers for client in each.our_clients]
+        if len(set(clients)) < len(clients):
+            # `sub` is unique within one issuer only: two users would share their sessions.
+            raise ValueError("issuers: give each issuer clients of its own")
+        return self
 
 
 class EmbeddingSettings(_Section):
