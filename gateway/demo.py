@@ -133,7 +133,7 @@ async def _save_agent(demo: _Demo) -> None:
     definition = AgentDefinition(
         name=AGENT, instructions=_INSTRUCTIONS, model="default", vector_stores=(demo.store,)
     )
-    await save_agent(demo.db, demo.scope.tenant, definition)
+    await save_agent(demo.db, demo.scope, definition)
 
 
 async def _ingest_handbook(demo: _Demo, data_dir: Path) -> None:

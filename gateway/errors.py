@@ -156,6 +156,10 @@ def _missing(error: rag.NotFound) -> Answer:
     return Answer(404, ErrorObject(str(error), "invalid_request_error", None, "not_found"))
 
 
+def _not_allowed(error: rag.NotAllowed) -> Answer:
+    return Answer(403, ErrorObject(str(error), "permission_error", None, "not_allowed"))
+
+
 def _auth(error: auth.AuthError) -> Answer:
     status = 403 if isinstance(error, auth.InsufficientScope) else 401
     kind = "permission_error" if status == 403 else "authentication_error"
@@ -208,6 +212,7 @@ _TABLE: tuple[
     (GatewayError, _gateway),
     (auth.AuthError, _auth),
     (rag.NotFound, _missing),
+    (rag.NotAllowed, _not_allowed),
     (rag.EmbedderUnavailable, _no_embedding),
     (ValidationException, _validation),
     ((msgspec.ValidationError, msgspec.DecodeError), _decoding),

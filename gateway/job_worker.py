@@ -29,9 +29,8 @@ async def work() -> None:
         loop.add_signal_handler(number, stop.set)
     embedder = open_embedder(settings.embedding, embedding_socket())
     try:
-        async with await open_pool(
-            settings.database.url.get_secret_value(), size=_POOL_SIZE
-        ) as pool:
+        url = settings.database.url.get_secret_value()
+        async with await open_pool(url, size=_POOL_SIZE, role="naru_jobs") as pool:
             await run_jobs(pool, embedder, settings.retrieval, stop)
     finally:
         await embedder.close()

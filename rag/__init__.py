@@ -2,7 +2,7 @@
 
 from rag.answerable import Verdict, judge
 from rag.embed import Embedder, open_embedder
-from rag.errors import EmbedderUnavailable, NotFound, RagError, UnreadableDocument
+from rag.errors import EmbedderUnavailable, NotAllowed, NotFound, RagError, UnreadableDocument
 from rag.extract import Quote, extract
 from rag.files import StoredFile, create_file, delete_file, get_file, list_files, read_file
 from rag.ingest import run_jobs
@@ -29,6 +29,7 @@ __all__ = [
     "EmbedderUnavailable",
     "FileCounts",
     "IngestError",
+    "NotAllowed",
     "NotFound",
     "Page",
     "Passage",

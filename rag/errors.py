@@ -2,6 +2,7 @@
 
 - RagError
     - NotFound: no such file, vector store or file of a store, or another tenant's
+    - NotAllowed: the caller is limited to some vector stores, and this would reach beyond them
     - UnreadableDocument: this document can't be read; the reason is for its owner
     - EmbedderUnavailable: the embedding model gave no answer in time; try again later
 """
@@ -23,6 +24,10 @@ class NotFound(RagError):
         super().__init__(f"no {what} with id {id!r}")
         self.what = what
         self.id = id
+
+
+class NotAllowed(RagError):
+    """What a caller limited to some vector stores may not do; the message says why."""
 
 
 class UnreadableDocument(RagError):

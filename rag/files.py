@@ -10,9 +10,9 @@ from typing import Literal
 
 import asyncpg
 
-from config.postgres import load_queries
+from config.postgres import Connection, load_queries, tenant_transaction
 from config.scope import TenantScope
-from rag.errors import NotFound
+from rag.errors import NotAllowed, NotFound
 from rag.lexicon import forget_document
 
 _SQL = load_queries("rag", "files.sql")
@@ -24,9 +24,10 @@ Order = Literal["asc", "desc"]
 
 @dataclass(frozen=True, slots=True)
 class StoredFile:
-    """An uploaded file without its bytes; `created_at` is in UTC."""
+    """An uploaded file without its bytes; `client` uploaded it, `created_at` is in UTC."""
 
     id: str
+    client: str
     filename: str
     bytes: int
     purpose: str
@@ -47,14 +48,14 @@ async def create_file(
     """
     id_ = f"file-{secrets.token_hex(12)}"
     size = 0
-    async with db.acquire(timeout=10) as connection, connection.transaction():
-        name = clean_name(filename)
-        await connection.execute(_SQL["insert_file"], id_, scope.tenant, name, purpose)
+    async with tenant_transaction(db, scope.tenant) as con:
+        owner = scope.tenant, scope.client
+        await con.execute(_SQL["insert_file"], id_, *owner, clean_name(filename), purpose)
         number = 0
         async for part in _in_parts(parts):
-            await connection.execute(_SQL["insert_part"], id_, number, part)
+            await con.execute(_SQL["insert_part"], id_, number, part)
             size, number = size + len(part), number + 1
-        row = await connection.fetchrow(_SQL["set_bytes"], id_, size)
+        row = await con.fetchrow(_SQL["set_bytes"], id_, size)
     assert row is not None  # noqa: S101 - inserted above
     return StoredFile(**row)
 
@@ -63,9 +64,19 @@ async def get_file(db: asyncpg.Pool, scope: TenantScope, file_id: str) -> Stored
     """Return a file.
 
     Raises:
-        NotFound: The caller's tenant has no such file.
+        NotFound: The caller has no such file.
     """
-    row = await db.fetchrow(_SQL["get_file"], scope.tenant, storable(file_id))
+    async with tenant_transaction(db, scope.tenant) as con:
+        return await find_file(con, scope, file_id)
+
+
+async def find_file(con: Connection, scope: TenantScope, file_id: str) -> StoredFile:
+    """Return a file, inside a transaction of its tenant.
+
+    Raises:
+        NotFound: The caller has no such file.
+    """
+    row = await con.fetchrow(_SQL["get_file"], *_seen_by(scope), storable(file_id))
     if row is None:
         raise NotFound("file", file_id)
     return StoredFile(**row)
@@ -84,10 +95,11 @@ async def list_files(
     Raises:
         NotFound: There is no file `after`.
     """
-    last = await get_file(db, scope, after) if after else None
     query = _SQL["list_newest_first" if order == "desc" else "list_oldest_first"]
-    created_at = last.created_at if last else None
-    rows = await db.fetch(query, scope.tenant, created_at, after, limit)
+    async with tenant_transaction(db, scope.tenant) as con:
+        last = await find_file(con, scope, after) if after else None
+        created_at = last.created_at if last else None
+        rows = await con.fetch(query, *_seen_by(scope), created_at, after, limit)
     return [StoredFile(**row) for row in rows]
 
 
@@ -95,25 +107,30 @@ async def delete_file(db: asyncpg.Pool, scope: TenantScope, file_id: str) -> Non
     """Delete a file, and what was read from it out of every store.
 
     Raises:
-        NotFound: The caller's tenant has no such file.
+        NotFound: The caller has no such file.
+        NotAllowed: It is limited to some vector stores, and another client uploaded the file.
     """
-    async with db.acquire(timeout=10) as connection, connection.transaction():
-        if not await connection.fetchrow(_SQL["get_file"], scope.tenant, storable(file_id)):
-            raise NotFound("file", file_id)
-        for row in await connection.fetch(_SQL["stores_of_file"], file_id):
-            await forget_document(connection, row["store_id"], file_id)
-        await connection.execute(_SQL["delete_file"], scope.tenant, file_id)
+    async with tenant_transaction(db, scope.tenant) as con:
+        file = await find_file(con, scope, file_id)
+        if scope.allowed.vector_stores is not None and file.client != scope.client:
+            raise NotAllowed(
+                "another client uploaded this file, and other vector stores may need it:"
+                " take it out of yours instead"
+            )
+        for row in await con.fetch(_SQL["stores_of_file"], scope.tenant, file_id):
+            await forget_document(con, row["store_id"], file_id)
+        await con.execute(_SQL["delete_file"], scope.tenant, file_id)
 
 
 async def read_file(db: asyncpg.Pool, scope: TenantScope, file_id: str) -> AsyncIterator[bytes]:
     """Yield a file's bytes, 1 MiB at most at once.
 
     Raises:
-        NotFound: The caller's tenant has no such file; raised at the first step.
+        NotFound: The caller has no such file; raised at the first step.
     """
     await get_file(db, scope, file_id)
     number = 0
-    while (part := await db.fetchval(_SQL["get_part"], file_id, number)) is not None:
+    while (part := await _read_part(db, scope, file_id, number)) is not None:
         yield part
         number += 1
 
@@ -133,6 +150,19 @@ def clean_name(filename: str) -> str:
 def storable(text: str) -> str:
     """Return text from outside as PostgreSQL takes it: NUL and lone surrogates are replaced."""
     return text.replace("\0", "\ufffd").encode("utf-8", "replace").decode()
+
+
+async def _read_part(
+    db: asyncpg.Pool, scope: TenantScope, file_id: str, number: int
+) -> bytes | None:
+    # A transaction for each: no connection waits while a part travels.
+    async with tenant_transaction(db, scope.tenant) as con:
+        part: bytes | None = await con.fetchval(_SQL["get_part"], scope.tenant, file_id, number)
+    return part
+
+
+def _seen_by(scope: TenantScope) -> tuple[str, frozenset[str] | None, str]:
+    return scope.tenant, scope.allowed.vector_stores, scope.client
 
 
 async def _in_parts(source: AsyncIterator[bytes]) -> AsyncIterator[bytes]:

@@ -1,31 +1,41 @@
+-- $2 holds the stores the caller is limited to: then it sees what is in them, and what its client
+-- uploaded. NULL stands for no limit.
+
 -- name: insert_file
-INSERT INTO files (id, tenant, filename, purpose, bytes) VALUES ($1, $2, $3, $4, 0)
+INSERT INTO files (id, tenant, client, filename, purpose, bytes) VALUES ($1, $2, $3, $4, $5, 0)
 
 -- name: insert_part
 INSERT INTO file_parts (file_id, part, content) VALUES ($1, $2, $3)
 
 -- name: set_bytes
 UPDATE files SET bytes = $2 WHERE id = $1
-RETURNING id, filename, bytes, purpose, created_at
+RETURNING id, client, filename, bytes, purpose, created_at
 
 -- name: get_file
-SELECT id, filename, bytes, purpose, created_at FROM files WHERE tenant = $1 AND id = $2
+SELECT id, client, filename, bytes, purpose, created_at FROM files f
+WHERE tenant = $1 AND ($2::text[] IS NULL OR client = $3 OR EXISTS (
+        SELECT FROM store_files s WHERE s.store_id = ANY ($2) AND s.file_id = f.id))
+  AND id = $4
 
 -- name: list_newest_first
-SELECT id, filename, bytes, purpose, created_at FROM files
-WHERE tenant = $1 AND ($2::timestamptz IS NULL OR (created_at, id) < ($2, $3))
-ORDER BY created_at DESC, id DESC LIMIT $4
+SELECT id, client, filename, bytes, purpose, created_at FROM files f
+WHERE tenant = $1 AND ($2::text[] IS NULL OR client = $3 OR EXISTS (
+        SELECT FROM store_files s WHERE s.store_id = ANY ($2) AND s.file_id = f.id))
+  AND ($4::timestamptz IS NULL OR (created_at, id) < ($4, $5))
+ORDER BY created_at DESC, id DESC LIMIT $6
 
 -- name: list_oldest_first
-SELECT id, filename, bytes, purpose, created_at FROM files
-WHERE tenant = $1 AND ($2::timestamptz IS NULL OR (created_at, id) > ($2, $3))
-ORDER BY created_at, id LIMIT $4
+SELECT id, client, filename, bytes, purpose, created_at FROM files f
+WHERE tenant = $1 AND ($2::text[] IS NULL OR client = $3 OR EXISTS (
+        SELECT FROM store_files s WHERE s.store_id = ANY ($2) AND s.file_id = f.id))
+  AND ($4::timestamptz IS NULL OR (created_at, id) > ($4, $5))
+ORDER BY created_at, id LIMIT $6
 
 -- name: stores_of_file
-SELECT store_id FROM store_files WHERE file_id = $1 ORDER BY store_id
+SELECT store_id FROM store_files WHERE tenant = $1 AND file_id = $2 ORDER BY store_id
 
 -- name: delete_file
 DELETE FROM files WHERE tenant = $1 AND id = $2
 
 -- name: get_part
-SELECT content FROM file_parts WHERE file_id = $1 AND part = $2
+SELECT content FROM file_parts WHERE tenant = $1 AND file_id = $2 AND part = $3

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import asyncpg
 
-from config.postgres import UNREACHABLE, Connection, load_queries
+from config.postgres import UNREACHABLE, Connection, load_queries, tenant_transaction
 from config.scope import TenantScope
 from config.settings import RetrievalSettings
 from rag.chunk import indexed_text
@@ -62,7 +62,7 @@ async def run_jobs(
     """Read files in progress, two at once, until `stop` is set; jobs under way are then dropped.
 
     A dropped or crashed job is taken up again by the next worker. Needs four of the pool's
-    connections.
+    connections, which work as `naru_jobs`.
     """
     wake = asyncio.Event()
     async with asyncio.TaskGroup() as group:
@@ -159,9 +159,10 @@ async def _next_job(pool: asyncpg.Pool, embedder: Embedder, settings: RetrievalS
 
 async def _claim(session: Connection) -> _Job | None:
     for row in await session.fetch(_SQL["next_jobs"]):
-        ids = row["store_id"], row["file_id"]
+        tenant, *ids = row["tenant"], row["store_id"], row["file_id"]
         if await session.fetchval(_SQL["try_lock"], *ids):
-            started = await session.fetchrow(_SQL["start"], *ids)
+            async with tenant_transaction(session, tenant) as con:
+                started = await con.fetchrow(_SQL["start"], tenant, *ids)
             if started:
                 return _Job(**started)
     return None
@@ -198,13 +199,13 @@ async def _write(session: Connection, job: _Job, rows: Sequence[_Row], space: st
     """Make the document searchable at once, or not at all when it was removed meanwhile."""
     ids = job.store_id, job.file_id
     size = sum(len(row.chunk.content.encode()) for row in rows)
-    async with session.transaction():
-        await lock_store(session, job.store_id)
-        if not await session.fetchval(_SQL["complete"], *ids, len(rows), size, space):
+    async with tenant_transaction(session, job.tenant) as con:
+        await lock_store(con, job.store_id)
+        if not await con.fetchval(_SQL["complete"], *ids, len(rows), size, space):
             return
         values = [(*ids, *_columns(row)) for row in rows]
-        await session.executemany(_SQL["insert_chunk"], values, timeout=_WRITE_TIMEOUT_S)
-        await count_document(session, *ids)
+        await con.executemany(_SQL["insert_chunk"], values, timeout=_WRITE_TIMEOUT_S)
+        await count_document(con, *ids)
 
 
 def _columns(row: _Row) -> tuple[object, ...]:
@@ -216,4 +217,5 @@ def _columns(row: _Row) -> tuple[object, ...]:
 
 
 async def _fail(session: Connection, job: _Job, code: str, reason: str) -> None:
-    await session.execute(_SQL["fail"], job.store_id, job.file_id, code, reason)
+    async with tenant_transaction(session, job.tenant) as con:
+        await con.execute(_SQL["fail"], job.store_id, job.file_id, code, reason)

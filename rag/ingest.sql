@@ -1,15 +1,17 @@
 -- name: next_jobs
-SELECT store_id, file_id FROM store_files
+-- Of every tenant; the one statement that is not run for one of them.
+SELECT tenant, store_id, file_id FROM store_files
 WHERE status = 'in_progress' ORDER BY attempts, created_at LIMIT 20
 
 -- name: try_lock
-SELECT pg_try_advisory_lock(hashtextextended($1 || ' ' || $2, 0))
+SELECT pg_try_advisory_lock(hashtext($1), hashtext($2))
 
 -- name: start
 UPDATE store_files f SET attempts = attempts + 1
 FROM files
-WHERE f.store_id = $1 AND f.file_id = $2 AND f.status = 'in_progress' AND files.id = f.file_id
-RETURNING f.store_id, f.file_id, f.attempts, files.tenant, files.filename
+WHERE f.tenant = $1 AND f.store_id = $2 AND f.file_id = $3 AND f.status = 'in_progress'
+  AND files.id = f.file_id
+RETURNING f.store_id, f.file_id, f.attempts, f.tenant, files.filename
 
 -- name: complete
 UPDATE store_files

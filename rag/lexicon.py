@@ -8,8 +8,6 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import asyncpg
-
 from config.postgres import Connection, load_queries
 
 _SQL = load_queries("rag", "lexicon.sql")
@@ -47,10 +45,10 @@ async def forget_document(connection: Connection, store_id: str, file_id: str) -
 
 
 async def read_statistics(
-    db: asyncpg.Pool, store_ids: Sequence[str], terms: Sequence[int]
+    con: Connection, store_ids: Sequence[str], terms: Sequence[int]
 ) -> Statistics:
     """Return the statistics of these terms over all of the stores."""
-    row = await db.fetchrow(_SQL["statistics"], store_ids, terms)
+    row = await con.fetchrow(_SQL["statistics"], store_ids, terms)
     assert row is not None  # noqa: S101 - two scalar subqueries are one row
     found = json.loads(row["frequencies"] or "{}")
     return Statistics(row["chunks"], {int(term): df for term, df in found.items()})

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 import asyncpg
 
-from config.postgres import load_queries
+from config.postgres import Connection, load_queries, tenant_transaction
 from config.scope import TenantScope
 from rag.embed import Embedder, Vector
 from rag.errors import EmbedderUnavailable, NotFound
@@ -51,16 +51,20 @@ async def search(
     document was read with another model, or when it can't be reached.
 
     Raises:
-        NotFound: The caller's tenant has no such store.
+        NotFound: The caller has no such store.
     """
-    stores = await _own_stores(db_pool, scope, store_ids)
     text = question[:_MAX_QUESTION_CHARS]
     words = dict.fromkeys(tokens(text))
-    statistics = await read_statistics(db_pool, stores, [term_id(word) for word in words])
+    # Two transactions: no connection waits for the embedding.
+    async with tenant_transaction(db_pool, scope.tenant) as con:
+        stores = await _own_stores(con, scope, store_ids)
+        statistics = await read_statistics(con, stores, [term_id(word) for word in words])
+        same_space = await con.fetchval(_SQL["same_space"], stores, embedder.space)
     weights = term_weights(words, statistics)
-    embedding = await _embed(db_pool, embedder, stores, text)
+    embedding = await _embed(embedder, text) if same_space else None
     limit = max(_MIN_CANDIDATES, _CANDIDATES_PER_RESULT * k)
-    rows = await db_pool.fetch(_SQL["candidates"], stores, query_vector(weights), embedding, limit)
+    async with tenant_transaction(db_pool, scope.tenant) as con:
+        rows = await con.fetch(_SQL["candidates"], stores, query_vector(weights), embedding, limit)
     found = [_passage(row) for row in rows]
     # No vector of the stores may be of this model: then it had no vote either.
     dense_weight = _DENSE_WEIGHT if any(p.similarity is not None for p in found) else 0.0
@@ -68,11 +72,10 @@ async def search(
     return Retrieval(question, tuple(best), weights, dense_weight)
 
 
-async def _own_stores(
-    pool: asyncpg.Pool, scope: TenantScope, store_ids: Sequence[str]
-) -> list[str]:
+async def _own_stores(con: Connection, scope: TenantScope, store_ids: Sequence[str]) -> list[str]:
     wanted = {storable(id_): id_ for id_ in store_ids}
-    rows = await pool.fetch(_SQL["own_stores"], scope.tenant, list(wanted))
+    limits = scope.tenant, scope.allowed.vector_stores
+    rows = await con.fetch(_SQL["own_stores"], *limits, list(wanted))
     own = {row["id"] for row in rows}
     for stored, id_ in wanted.items():
         if stored not in own:
@@ -80,13 +83,9 @@ async def _own_stores(
     return sorted(own)
 
 
-async def _embed(
-    pool: asyncpg.Pool, embedder: Embedder, stores: Sequence[str], text: str
-) -> Vector | None:
+async def _embed(embedder: Embedder, text: str) -> Vector | None:
     """Return the question's vector, or None when it may not vote."""
     if not text.strip() or not embedder.knows(text):
-        return None
-    if not await pool.fetchval(_SQL["same_space"], stores, embedder.space):
         return None
     try:
         async with asyncio.timeout(_EMBED_TIMEOUT_S):

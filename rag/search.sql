@@ -1,5 +1,7 @@
 -- name: own_stores
-SELECT id FROM vector_stores WHERE tenant = $1 AND id = ANY ($2)
+-- $2 holds the stores the caller is limited to; NULL stands for no limit.
+SELECT id FROM vector_stores
+WHERE tenant = $1 AND ($2::text[] IS NULL OR id = ANY ($2)) AND id = ANY ($3)
 
 -- name: same_space
 SELECT coalesce(bool_and(vector_space = $2), false)

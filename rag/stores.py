@@ -9,10 +9,10 @@ from typing import Literal
 
 import asyncpg
 
-from config.postgres import load_queries
+from config.postgres import Connection, load_queries, tenant_transaction
 from config.scope import TenantScope
-from rag.errors import NotFound
-from rag.files import Order, get_file, storable
+from rag.errors import NotAllowed, NotFound
+from rag.files import Order, find_file, storable
 from rag.lexicon import forget_document
 
 _SQL = load_queries("rag", "stores.sql")
@@ -74,24 +74,32 @@ async def create_store(
     name: str = "",
     metadata: Mapping[str, str] | None = None,
 ) -> VectorStore:
-    """Make an empty store."""
+    """Make an empty store.
+
+    Raises:
+        NotAllowed: The caller is limited to some stores.
+    """
+    if scope.allowed.vector_stores is not None:
+        raise NotAllowed(
+            "this client is limited to some vector stores and can't make others:"
+            " have one made by a client that is not, and allowed to this one"
+        )
     id_ = f"vs_{secrets.token_hex(12)}"
     pairs = {storable(key): storable(value) for key, value in (metadata or {}).items()}
     values = json.dumps(pairs, ensure_ascii=False)
-    await db.execute(_SQL["insert_store"], id_, scope.tenant, storable(name), values)
-    return await get_store(db, scope, id_)
+    async with tenant_transaction(db, scope.tenant) as con:
+        await con.execute(_SQL["insert_store"], id_, scope.tenant, storable(name), values)
+        return await _find_store(con, scope, id_)
 
 
 async def get_store(db: asyncpg.Pool, scope: TenantScope, store_id: str) -> VectorStore:
     """Return a store.
 
     Raises:
-        NotFound: The caller's tenant has no such store.
+        NotFound: The caller has no such store.
     """
-    row = await db.fetchrow(_SQL["get_stores"], scope.tenant, [storable(store_id)])
-    if row is None:
-        raise NotFound("vector store", store_id)
-    return _store(row)
+    async with tenant_transaction(db, scope.tenant) as con:
+        return await _find_store(con, scope, store_id)
 
 
 async def list_stores(
@@ -107,11 +115,13 @@ async def list_stores(
     Raises:
         NotFound: There is no store `after`.
     """
-    last = await get_store(db, scope, after) if after else None
     query = _SQL["ids_newest_first" if order == "desc" else "ids_oldest_first"]
-    created_at = last.created_at if last else None
-    ids = [row["id"] for row in await db.fetch(query, scope.tenant, created_at, after, limit)]
-    rows = {row["id"]: row for row in await db.fetch(_SQL["get_stores"], scope.tenant, ids)}
+    seen_by = _seen_by(scope)
+    async with tenant_transaction(db, scope.tenant) as con:
+        last = await _find_store(con, scope, after) if after else None
+        created_at = last.created_at if last else None
+        ids = [row["id"] for row in await con.fetch(query, *seen_by, created_at, after, limit)]
+        rows = {row["id"]: row for row in await con.fetch(_SQL["get_stores"], *seen_by, ids)}
     return [_store(rows[id_]) for id_ in ids if id_ in rows]
 
 
@@ -119,9 +129,11 @@ async def delete_store(db: asyncpg.Pool, scope: TenantScope, store_id: str) -> N
     """Delete a store and everything read into it; the files themselves stay.
 
     Raises:
-        NotFound: The caller's tenant has no such store.
+        NotFound: The caller has no such store.
     """
-    if await db.execute(_SQL["delete_store"], scope.tenant, storable(store_id)) == "DELETE 0":
+    async with tenant_transaction(db, scope.tenant) as con:
+        done = await con.execute(_SQL["delete_store"], *_seen_by(scope), storable(store_id))
+    if done == "DELETE 0":
         raise NotFound("vector store", store_id)
 
 
@@ -129,16 +141,17 @@ async def add_file(db: asyncpg.Pool, scope: TenantScope, store_id: str, file_id:
     """Attach a file, to be read by the job worker; again only where that failed.
 
     Raises:
-        NotFound: The caller's tenant has no such store or file.
+        NotFound: The caller has no such store or file.
     """
-    await get_store(db, scope, store_id)
-    await get_file(db, scope, file_id)
     try:
-        await db.execute(_SQL["add_file"], store_id, file_id)
+        async with tenant_transaction(db, scope.tenant) as con:
+            await _find_store(con, scope, store_id)
+            await find_file(con, scope, file_id)
+            await con.execute(_SQL["add_file"], store_id, file_id)
+            await con.execute(_SQL["wake_ingest"])
+            return await _find_store_file(con, scope, store_id, file_id)
     except asyncpg.ForeignKeyViolationError as error:  # deleted since we looked
         raise NotFound("vector store or file", f"{store_id}, {file_id}") from error
-    await db.execute(_SQL["wake_ingest"])
-    return await get_store_file(db, scope, store_id, file_id)
 
 
 async def get_store_file(
@@ -147,13 +160,10 @@ async def get_store_file(
     """Return a file of a store.
 
     Raises:
-        NotFound: The caller's tenant has no such store, or it no such file.
+        NotFound: The caller has no such store, or it no such file.
     """
-    ids = storable(store_id), storable(file_id)
-    row = await db.fetchrow(_SQL["get_store_file"], scope.tenant, *ids)
-    if row is None:
-        raise NotFound("vector store file", file_id)
-    return _store_file(row)
+    async with tenant_transaction(db, scope.tenant) as con:
+        return await _find_store_file(con, scope, store_id, file_id)
 
 
 async def list_store_files(
@@ -170,11 +180,12 @@ async def list_store_files(
     Raises:
         NotFound: There is no such store, or no file `after` in it.
     """
-    await get_store(db, scope, store_id)
-    last = await get_store_file(db, scope, store_id, after) if after else None
     query = _SQL["files_newest_first" if order == "desc" else "files_oldest_first"]
-    created_at = last.created_at if last else None
-    rows = await db.fetch(query, scope.tenant, created_at, after, limit, store_id)
+    async with tenant_transaction(db, scope.tenant) as con:
+        store = await _find_store(con, scope, store_id)
+        last = await _find_store_file(con, scope, store_id, after) if after else None
+        created_at = last.created_at if last else None
+        rows = await con.fetch(query, *_seen_by(scope), store.id, created_at, after, limit)
     return [_store_file(row) for row in rows]
 
 
@@ -182,11 +193,32 @@ async def remove_file(db: asyncpg.Pool, scope: TenantScope, store_id: str, file_
     """Take a file out of a store, also while it is being read; the file itself stays.
 
     Raises:
-        NotFound: The caller's tenant has no such store, or it no such file.
+        NotFound: The caller has no such store, or it no such file.
     """
-    await get_store_file(db, scope, store_id, file_id)
-    async with db.acquire(timeout=10) as connection, connection.transaction():
-        await forget_document(connection, store_id, file_id)
+    async with tenant_transaction(db, scope.tenant) as con:
+        await _find_store_file(con, scope, store_id, file_id)
+        await forget_document(con, store_id, file_id)
+
+
+async def _find_store(con: Connection, scope: TenantScope, store_id: str) -> VectorStore:
+    row = await con.fetchrow(_SQL["get_stores"], *_seen_by(scope), [storable(store_id)])
+    if row is None:
+        raise NotFound("vector store", store_id)
+    return _store(row)
+
+
+async def _find_store_file(
+    con: Connection, scope: TenantScope, store_id: str, file_id: str
+) -> StoreFile:
+    ids = storable(store_id), storable(file_id)
+    row = await con.fetchrow(_SQL["get_store_file"], *_seen_by(scope), *ids)
+    if row is None:
+        raise NotFound("vector store file", file_id)
+    return _store_file(row)
+
+
+def _seen_by(scope: TenantScope) -> tuple[str, frozenset[str] | None]:
+    return scope.tenant, scope.allowed.vector_stores
 
 
 def _store(row: asyncpg.Record) -> VectorStore:

@@ -1,3 +1,5 @@
+-- $2 holds the stores the caller is limited to; NULL stands for no limit.
+
 -- name: insert_store
 INSERT INTO vector_stores (id, tenant, name, metadata) VALUES ($1, $2, $3, $4::text::jsonb)
 
@@ -9,21 +11,24 @@ SELECT s.id, s.name, s.metadata::text AS metadata, s.created_at,
        count(*) FILTER (WHERE f.status = 'failed') AS failed,
        count(*) FILTER (WHERE f.status = 'cancelled') AS cancelled
 FROM vector_stores s LEFT JOIN store_files f ON f.store_id = s.id
-WHERE s.tenant = $1 AND s.id = ANY ($2)
+WHERE s.tenant = $1 AND ($2::text[] IS NULL OR s.id = ANY ($2)) AND s.id = ANY ($3)
 GROUP BY s.id
 
 -- name: ids_newest_first
 SELECT id FROM vector_stores
-WHERE tenant = $1 AND ($2::timestamptz IS NULL OR (created_at, id) < ($2, $3))
-ORDER BY created_at DESC, id DESC LIMIT $4
+WHERE tenant = $1 AND ($2::text[] IS NULL OR id = ANY ($2))
+  AND ($3::timestamptz IS NULL OR (created_at, id) < ($3, $4))
+ORDER BY created_at DESC, id DESC LIMIT $5
 
 -- name: ids_oldest_first
 SELECT id FROM vector_stores
-WHERE tenant = $1 AND ($2::timestamptz IS NULL OR (created_at, id) > ($2, $3))
-ORDER BY created_at, id LIMIT $4
+WHERE tenant = $1 AND ($2::text[] IS NULL OR id = ANY ($2))
+  AND ($3::timestamptz IS NULL OR (created_at, id) > ($3, $4))
+ORDER BY created_at, id LIMIT $5
 
 -- name: delete_store
-DELETE FROM vector_stores WHERE tenant = $1 AND id = $2
+DELETE FROM vector_stores
+WHERE tenant = $1 AND ($2::text[] IS NULL OR id = ANY ($2)) AND id = $3
 
 -- name: add_file
 INSERT INTO store_files (store_id, file_id) VALUES ($1, $2)
@@ -38,20 +43,21 @@ SELECT pg_notify('naru_ingest', '')
 SELECT f.file_id AS id, f.store_id AS vector_store_id, f.status, f.error_code, f.error_message,
        f.usage_bytes, f.created_at
 FROM store_files f JOIN vector_stores s ON s.id = f.store_id
-WHERE s.tenant = $1 AND f.store_id = $2 AND f.file_id = $3
+WHERE s.tenant = $1 AND ($2::text[] IS NULL OR s.id = ANY ($2))
+  AND f.store_id = $3 AND f.file_id = $4
 
 -- name: files_newest_first
 SELECT f.file_id AS id, f.store_id AS vector_store_id, f.status, f.error_code, f.error_message,
        f.usage_bytes, f.created_at
 FROM store_files f JOIN vector_stores s ON s.id = f.store_id
-WHERE s.tenant = $1 AND f.store_id = $5
-  AND ($2::timestamptz IS NULL OR (f.created_at, f.file_id) < ($2, $3))
-ORDER BY f.created_at DESC, f.file_id DESC LIMIT $4
+WHERE s.tenant = $1 AND ($2::text[] IS NULL OR s.id = ANY ($2)) AND f.store_id = $3
+  AND ($4::timestamptz IS NULL OR (f.created_at, f.file_id) < ($4, $5))
+ORDER BY f.created_at DESC, f.file_id DESC LIMIT $6
 
 -- name: files_oldest_first
 SELECT f.file_id AS id, f.store_id AS vector_store_id, f.status, f.error_code, f.error_message,
        f.usage_bytes, f.created_at
 FROM store_files f JOIN vector_stores s ON s.id = f.store_id
-WHERE s.tenant = $1 AND f.store_id = $5
-  AND ($2::timestamptz IS NULL OR (f.created_at, f.file_id) > ($2, $3))
-ORDER BY f.created_at, f.file_id LIMIT $4
+WHERE s.tenant = $1 AND ($2::text[] IS NULL OR s.id = ANY ($2)) AND f.store_id = $3
+  AND ($4::timestamptz IS NULL OR (f.created_at, f.file_id) > ($4, $5))
+ORDER BY f.created_at, f.file_id LIMIT $6

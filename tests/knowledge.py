@@ -8,6 +8,7 @@ import asyncpg
 from support import scope_of
 
 import rag
+from config.postgres import open_pool
 from config.settings import RetrievalSettings
 from rag.embed import Embedder
 
@@ -30,15 +31,16 @@ async def upload(
 async def job_worker(
     pool: asyncpg.Pool, embedder: Embedder, settings: RetrievalSettings | None = None
 ) -> AsyncIterator[None]:
-    """The job worker, running."""
+    """The job worker, running on the database of `pool`."""
     stop = asyncio.Event()
-    run = rag.run_jobs(pool, embedder, settings or RetrievalSettings(), stop)
-    task = asyncio.create_task(run)
-    try:
-        yield
-    finally:
-        stop.set()
-        await asyncio.wait_for(task, 10)
+    async with await open_pool(pool._connect_args[0], size=4, role="naru_jobs") as jobs:
+        run = rag.run_jobs(jobs, embedder, settings or RetrievalSettings(), stop)
+        task = asyncio.create_task(run)
+        try:
+            yield
+        finally:
+            stop.set()
+            await asyncio.wait_for(task, 10)
 
 
 async def until_done(pool: asyncpg.Pool, store_id: str, *, tenant: str = "acme") -> None:

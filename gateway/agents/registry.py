@@ -6,7 +6,7 @@ import asyncpg
 import msgspec
 from msgspec import Meta
 
-from config.postgres import Database, load_queries
+from config.postgres import Database, load_queries, tenant_transaction
 from config.scope import TenantScope
 from gateway.errors import NotFound
 
@@ -30,24 +30,26 @@ class Agent(msgspec.Struct, frozen=True):
     created: int
 
 
-async def save_agent(db: Database, tenant: str, definition: AgentDefinition) -> None:
-    """Create the tenant's agent, or replace the one of that name.
+async def save_agent(db: Database, scope: TenantScope, definition: AgentDefinition) -> None:
+    """Create the agent in the caller's tenant, or replace the one of that name.
 
     Raises:
         msgspec.ValidationError: The definition breaks its own bounds.
     """
     text = msgspec.json.encode(definition)
     msgspec.json.decode(text, type=AgentDefinition)
-    await db.execute(_SQL["save_agent"], tenant, definition.name, text.decode())
+    async with tenant_transaction(db, scope.tenant) as con:
+        await con.execute(_SQL["save_agent"], scope.tenant, definition.name, text.decode())
 
 
 async def find_agent(db: Database, scope: TenantScope, name: str) -> Agent:
     """Return the caller's agent.
 
     Raises:
-        NotFound: There is none of that name in the caller's tenant.
+        NotFound: There is none of that name, or the caller may not use it.
     """
-    row = await db.fetchrow(_SQL["find_agent"], scope.tenant, name)
+    async with tenant_transaction(db, scope.tenant) as con:
+        row = await con.fetchrow(_SQL["find_agent"], scope.tenant, scope.allowed.agents, name)
     if row is None:
         raise NotFound(
             f"no agent `{name[:64]}` here: `GET /v1/agents` lists them", code="agent_not_found"
@@ -56,8 +58,10 @@ async def find_agent(db: Database, scope: TenantScope, name: str) -> Agent:
 
 
 async def list_agents(db: Database, scope: TenantScope) -> list[Agent]:
-    """Return the tenant's agents by name."""
-    return [_agent(row) for row in await db.fetch(_SQL["list_agents"], scope.tenant)]
+    """Return the agents the caller may use, by name."""
+    async with tenant_transaction(db, scope.tenant) as con:
+        rows = await con.fetch(_SQL["list_agents"], scope.tenant, scope.allowed.agents)
+    return [_agent(row) for row in rows]
 
 
 def _agent(row: asyncpg.Record) -> Agent:

@@ -102,7 +102,7 @@ class Agents:
         prepared = await self._prepare(scope, agent, question)
         draft = _Draft(prepared)
         if prepared.prompt:
-            completion = await self._target(agent).complete(prepared.prompt)
+            completion = await self._target(scope, agent).complete(prepared.prompt)
             draft.target = completion.target
             draft.take_completion(completion.body)
         draft.finish()
@@ -116,7 +116,7 @@ class Agents:
         draft = _Draft(prepared)
         payloads = None
         if prepared.prompt:
-            stream = await self._target(agent).stream(prepared.prompt)
+            stream = await self._target(scope, agent).stream(prepared.prompt)
             draft.target, payloads = stream.target, stream.payloads
         parts = self._parts(scope, draft, payloads)
         return LiveAnswer(prepared.retrieval, draft.target, parts)
@@ -152,7 +152,7 @@ class Agents:
         retrieval = await search(
             self._pool,
             self._embedder,
-            scope,
+            _as_agent(scope, agent),
             agent.vector_stores,
             rewrite(question.text, earlier),
             k=agent.top_k,
@@ -171,8 +171,8 @@ class Agents:
             stored = [*await self._sessions.history(scope, question.session_id)]
         return trim([*stored, *question.given], self._settings.history_tokens)
 
-    def _target(self, agent: AgentDefinition) -> Target:
-        target = self._models.find(agent.model)
+    def _target(self, scope: TenantScope, agent: AgentDefinition) -> Target:
+        target = self._models.find(_as_agent(scope, agent), agent.model)
         if target is None:
             raise UpstreamError(
                 f"agent `{agent.name}` names the model `{agent.model}`, which the settings lack",
@@ -259,6 +259,11 @@ class _Draft:
         asked = estimate_tokens(self.prepared.question.text)
         said = estimate_tokens(text)
         return Usage(prompt_tokens=asked, completion_tokens=said, total_tokens=asked + said)
+
+
+def _as_agent(scope: TenantScope, agent: AgentDefinition) -> TenantScope:
+    """Who may ask an agent reaches through it what the agent is made of."""
+    return scope.as_agent(frozenset(agent.vector_stores))
 
 
 def _reference(index: int, passage: Passage) -> Reference:

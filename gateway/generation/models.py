@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import aiohttp
 
+from config.scope import TenantScope
 from config.settings import ProviderSettings
 from gateway.generation import extractive
 from gateway.generation.extractive import Extractive
@@ -39,12 +40,14 @@ class Models:
             for alias, ladder in named.items()
         }
 
-    def names(self) -> list[str]:
-        """Return the aliases, sorted."""
-        return sorted(self._aliases)
+    def names(self, scope: TenantScope) -> list[str]:
+        """Return the aliases the caller may use, sorted."""
+        return sorted(name for name in self._aliases if _may_use(scope, name))
 
-    def find(self, name: str) -> Target | None:
-        """Return the target that `name` means, or None when there is none."""
+    def find(self, scope: TenantScope, name: str) -> Target | None:
+        """Return the target that `name` means, or None when there is none for this caller."""
+        if not _may_use(scope, name):
+            return None
         if alias := self._aliases.get(name):
             return alias
         provider, _, model = name.partition("/")
@@ -57,6 +60,10 @@ class Models:
             return self._extractive
         provider, _, model = name.partition("/")
         return Hosted(self._http, provider, self._providers[provider], model)
+
+
+def _may_use(scope: TenantScope, name: str) -> bool:
+    return scope.allowed.models is None or name in scope.allowed.models
 
 
 def _default_ladder(providers: Mapping[str, ProviderSettings]) -> Sequence[str]:

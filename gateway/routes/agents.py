@@ -32,7 +32,7 @@ from gateway.sse import EventStream, event
 
 @get("/v1/agents", opt=needs("agents"), tags=["agents"], operation_id="list_agents")
 async def list_all(caller: Caller, services: Provided) -> AgentList:
-    """List the tenant's agents."""
+    """List the agents the caller may use."""
     return AgentList([_object(agent) for agent in await list_agents(services.pool, caller)])
 
 

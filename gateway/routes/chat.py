@@ -34,7 +34,7 @@ async def create_chat_completion(
 ) -> Response[ChatCompletion]:
     """Answer an OpenAI chat completion, streamed or not."""
     body = await request.body()
-    target = services.models.find(data.model)
+    target = services.models.find(caller, data.model)
     if target is None:
         return await _ask_agent(body, data.model, caller, services)
     fields = _decode_fields(body)

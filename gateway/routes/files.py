@@ -54,7 +54,7 @@ async def list_all(
     after: FromQuery[str | None] = None,
     order: Order = "desc",
 ) -> ListPage[FileObject]:
-    """List the tenant's files."""
+    """List the files the caller may see: its tenant's, or its own and those of its stores."""
     rows = await files.list_files(services.pool, caller, limit=limit + 1, after=after, order=order)
     return page(rows, limit, _object)
 

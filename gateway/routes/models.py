@@ -25,13 +25,13 @@ async def get_model(model: FromPath[str], caller: Caller, services: Provided) ->
     for known in await _visible(caller, services):
         if known.id == name:
             return known
-    if services.models.find(name):
+    if services.models.find(caller, name):
         return ModelObject(name, 0, name.partition("/")[0])
     raise unknown_model(name)
 
 
 async def _visible(caller: Caller, services: Provided) -> list[ModelObject]:
-    aliases = [ModelObject(name, 0, _OWNER) for name in services.models.names()]
+    aliases = [ModelObject(name, 0, _OWNER) for name in services.models.names(caller)]
     if "agents" not in caller.scopes:
         return aliases
     agents = await list_agents(services.pool, caller)

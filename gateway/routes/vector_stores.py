@@ -33,7 +33,7 @@ async def list_all(
     after: FromQuery[str | None] = None,
     order: Order = "desc",
 ) -> wire.ListPage[wire.VectorStoreObject]:
-    """List the tenant's stores."""
+    """List the stores the caller may use."""
     rows = await stores.list_stores(
         services.pool, caller, limit=limit + 1, after=after, order=order
     )

@@ -1,1 +1,1 @@
-"""Sessions: what was said, per tenant and client."""
+"""Sessions: what was said, per tenant, client and end user."""

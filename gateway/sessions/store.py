@@ -1,4 +1,8 @@
-"""Sessions and their messages in PostgreSQL; nobody but tenant and client reads them."""
+"""Sessions and their messages in PostgreSQL.
+
+They belong to tenant, client and end user: nobody else reads them, and who asks for no end user
+sees those of none.
+"""
 
 import uuid
 from dataclasses import dataclass
@@ -6,7 +10,7 @@ from dataclasses import dataclass
 import asyncpg
 import msgspec
 
-from config.postgres import load_queries
+from config.postgres import Connection, load_queries, tenant_transaction
 from config.scope import TenantScope
 from gateway.errors import InvalidRequest, NotFound
 from gateway.openai.chat import Usage
@@ -84,61 +88,71 @@ class Sessions:
 
     async def history(self, scope: TenantScope, session_id: str) -> list[dict[str, str]]:
         """Return the newest messages as `role` and `content`, oldest first; none if unknown."""
-        owner = (scope.tenant, scope.client, session_id)
-        rows = await self._pool.fetch(_SQL["recent_messages"], *owner, _MAX_HISTORY)
+        async with tenant_transaction(self._pool, scope.tenant) as con:
+            query = _SQL["recent_messages"]
+            rows = await con.fetch(query, *_owner(scope), session_id, _MAX_HISTORY)
         return [dict(row) for row in rows]
 
     async def add_turn(self, scope: TenantScope, session_id: str, turn: Turn) -> None:
         """Store a turn, and its session when it is the first."""
-        owner = (scope.tenant, scope.client, session_id)
+        owner = (*_owner(scope), session_id)
         status = "complete" if turn.complete else "partial"
         citations = msgspec.json.encode(turn.references).decode()
         usage = msgspec.json.encode(turn.usage).decode()
         question = (turn.question, status, turn.agent, None, "[]", None)
         answer = (turn.answer, status, turn.agent, turn.model, citations, usage)
-        async with self._pool.acquire() as db, db.transaction():
-            await db.execute(_SQL["touch_session"], *owner)
-            await db.execute(_SQL["add_message"], new_message_id(), *owner, "user", *question)
-            await db.execute(_SQL["add_message"], turn.message_id, *owner, "assistant", *answer)
+        async with tenant_transaction(self._pool, scope.tenant) as con:
+            await con.execute(_SQL["touch_session"], *owner)
+            await con.execute(_SQL["add_message"], new_message_id(), *owner, "user", *question)
+            await con.execute(_SQL["add_message"], turn.message_id, *owner, "assistant", *answer)
 
     async def newest(self, scope: TenantScope, limit: int) -> list[Session]:
         """Return the caller's sessions, the last used first."""
-        rows = await self._pool.fetch(_SQL["list_sessions"], scope.tenant, scope.client, limit)
+        async with tenant_transaction(self._pool, scope.tenant) as con:
+            rows = await con.fetch(_SQL["list_sessions"], *_owner(scope), limit)
         return [Session(**row) for row in rows]
 
     async def find(self, scope: TenantScope, session_id: str) -> Session:
         """Return one session.
 
         Raises:
-            NotFound: Unknown, or another client's.
+            NotFound: Unknown, or another's.
         """
-        row = await self._row("find_session", scope, session_id)
-        return Session(**row)
+        async with tenant_transaction(self._pool, scope.tenant) as con:
+            return Session(**await _row(con, "find_session", scope, session_id))
 
     async def delete(self, scope: TenantScope, session_id: str) -> None:
         """Delete a session with its messages.
 
         Raises:
-            NotFound: Unknown, or another client's.
+            NotFound: Unknown, or another's.
         """
-        await self._row("delete_session", scope, session_id)
+        async with tenant_transaction(self._pool, scope.tenant) as con:
+            await _row(con, "delete_session", scope, session_id)
 
     async def messages(self, scope: TenantScope, session_id: str) -> list[StoredMessage]:
         """Return a session's messages, oldest first.
 
         Raises:
-            NotFound: Unknown, or another client's.
+            NotFound: Unknown, or another's.
         """
-        await self.find(scope, session_id)
-        rows = await self._pool.fetch(_SQL["list_messages"], scope.tenant, scope.client, session_id)
+        async with tenant_transaction(self._pool, scope.tenant) as con:
+            await _row(con, "find_session", scope, session_id)
+            rows = await con.fetch(_SQL["list_messages"], *_owner(scope), session_id)
         return [_message(row) for row in rows]
 
-    async def _row(self, statement: str, scope: TenantScope, session_id: str) -> asyncpg.Record:
-        owner = (scope.tenant, scope.client, session_id)
-        row = await self._pool.fetchrow(_SQL[statement], *owner)
-        if row is None:
-            raise NotFound("no such session of yours", code="session_not_found")
-        return row
+
+async def _row(
+    con: Connection, statement: str, scope: TenantScope, session_id: str
+) -> asyncpg.Record:
+    row = await con.fetchrow(_SQL[statement], *_owner(scope), session_id)
+    if row is None:
+        raise NotFound("no such session of yours", code="session_not_found")
+    return row
+
+
+def _owner(scope: TenantScope) -> tuple[str, str, str]:
+    return scope.tenant, scope.client, scope.end_user
 
 
 def _message(row: asyncpg.Record) -> StoredMessage:

@@ -123,7 +123,7 @@ async def service(
     )
     await migrate(database, ["auth", "rag", "gateway"])
     async with (
-        await open_pool(database, size=4) as pool,
+        await open_pool(database, size=4, role="naru_jobs") as pool,
         await open_pool(database, size=2, role="naru_auth") as identity,
     ):
         box = SecretBox.load(settings.auth, data_dir)
@@ -144,7 +144,8 @@ async def service(
             ("unlucky", "broken"),
             ("clever", "smart"),
         ):
-            await save_agent(pool, "acme", AgentDefinition(name, "Be brief.", model, (store,)))
+            definition = AgentDefinition(name, "Be brief.", model, (store,))
+            await save_agent(pool, scope_of("acme", "app"), definition)
     server = uvicorn.Server(
         uvicorn.Config(
             create_app(settings, embedding_socket), http="httptools", ws="none", log_level="warning"

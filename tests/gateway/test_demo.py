@@ -26,7 +26,7 @@ async def database(empty_database: str) -> AsyncIterator[str]:
     """A database whose documents are read."""
     await migrate(empty_database, PACKAGES)
     stop = asyncio.Event()
-    async with await open_pool(empty_database, size=4) as pool:
+    async with await open_pool(empty_database, size=4, role="naru_jobs") as pool:
         jobs = asyncio.create_task(run_jobs(pool, InMemoryEmbedder(), Settings().retrieval, stop))
         yield empty_database
         stop.set()
@@ -92,7 +92,7 @@ async def test_the_second_start_changes_nothing(
     scope = await caller(database, settings, first)
     files = await names(pool, scope, first.store)
     mine = AgentDefinition("hr-assistant", "Be brief.", "default", (first.store,))
-    await save_agent(pool, "demo", mine)
+    await save_agent(pool, scope, mine)
     assert await demo.provision(settings, database) == first
     assert await names(pool, scope, first.store) == files
     assert (await find_agent(pool, scope, "hr-assistant")).definition == mine

@@ -19,6 +19,14 @@ async def pool(empty_database: str) -> AsyncIterator[asyncpg.Pool]:
 
 
 @pytest.fixture
+async def owner(pool: asyncpg.Pool, empty_database: str) -> AsyncIterator[asyncpg.Connection]:
+    """Sees every row of every tenant."""
+    opened = await asyncpg.connect(empty_database)
+    yield opened
+    await opened.close()
+
+
+@pytest.fixture
 def embedder() -> InMemoryEmbedder:
     return InMemoryEmbedder()
 

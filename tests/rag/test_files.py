@@ -25,7 +25,9 @@ async def test_bytes_come_back(pool: asyncpg.Pool) -> None:
     assert max(map(len, read)) <= 1 << 20
 
 
-async def test_an_upload_that_breaks_off_leaves_nothing(pool: asyncpg.Pool) -> None:
+async def test_an_upload_that_breaks_off_leaves_nothing(
+    pool: asyncpg.Pool, owner: asyncpg.Connection
+) -> None:
     async def broken() -> AsyncIterator[bytes]:
         yield b"x" * (3 << 20)
         raise ConnectionResetError
@@ -33,7 +35,7 @@ async def test_an_upload_that_breaks_off_leaves_nothing(pool: asyncpg.Pool) -> N
     with pytest.raises(ConnectionResetError):
         await rag.create_file(pool, ACME, filename="a", purpose="assistants", parts=broken())
     assert await rag.list_files(pool, ACME) == []
-    assert await pool.fetchval("SELECT count(*) FROM file_parts") == 0
+    assert await owner.fetchval("SELECT count(*) FROM file_parts") == 0
 
 
 async def test_lists_go_on_behind_a_file(pool: asyncpg.Pool) -> None:
@@ -69,7 +71,7 @@ async def test_another_tenants_file_is_missing(pool: asyncpg.Pool) -> None:
 
 
 async def test_deleting_a_file_deletes_what_was_read_from_it(
-    pool: asyncpg.Pool, store: str, embedder: InMemoryEmbedder
+    pool: asyncpg.Pool, owner: asyncpg.Connection, store: str, embedder: InMemoryEmbedder
 ) -> None:
     files = await fill(pool, embedder, store, {"a.md": "annual leave", "b.md": "sick leave"})
     await rag.delete_file(pool, ACME, files["a.md"].id)
@@ -78,7 +80,7 @@ async def test_deleting_a_file_deletes_what_was_read_from_it(
     assert found.term_weights["annual"] > found.term_weights["leave"]
     assert (await rag.get_store(pool, ACME, store)).counts.total == 1
     for table in ("file_parts", "chunks", "chunk_terms", "chunk_embeddings"):
-        assert await pool.fetchval(f"SELECT count(*) FROM {table}") == 1
+        assert await owner.fetchval(f"SELECT count(*) FROM {table}") == 1
 
 
 @pytest.mark.parametrize(

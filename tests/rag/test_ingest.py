@@ -56,9 +56,9 @@ async def attached(pool: asyncpg.Pool, store: str) -> rag.StoreFile:
     return await rag.add_file(pool, ACME, store, file.id)
 
 
-async def rows(pool: asyncpg.Pool) -> list[int]:
+async def rows(owner: asyncpg.Connection) -> list[int]:
     tables = ("chunks", "chunk_terms", "chunk_embeddings")
-    return [await pool.fetchval(f"SELECT count(*) FROM {table}") for table in tables]
+    return [await owner.fetchval(f"SELECT count(*) FROM {table}") for table in tables]
 
 
 async def status_of(pool: asyncpg.Pool, file: rag.StoreFile) -> rag.StoreFile:
@@ -66,7 +66,7 @@ async def status_of(pool: asyncpg.Pool, file: rag.StoreFile) -> rag.StoreFile:
 
 
 async def test_a_failure_is_told_by_name_and_the_others_load(
-    pool: asyncpg.Pool, store: str, embedder: InMemoryEmbedder
+    pool: asyncpg.Pool, owner: asyncpg.Connection, store: str, embedder: InMemoryEmbedder
 ) -> None:
     files = await fill(
         pool,
@@ -92,27 +92,29 @@ async def test_a_failure_is_told_by_name_and_the_others_load(
     }
     assert [file.status for file in files.values()].count("completed") == 2
     assert "password" in files["locked.pdf"].last_error.message
-    assert await rows(pool) == [2, 2, 2]
+    assert await rows(owner) == [2, 2, 2]
 
 
 async def test_a_worker_that_ends_in_the_middle_loses_and_doubles_nothing(
-    pool: asyncpg.Pool, attached: rag.StoreFile, embedder: InMemoryEmbedder
+    pool: asyncpg.Pool,
+    owner: asyncpg.Connection,
+    attached: rag.StoreFile,
+    embedder: InMemoryEmbedder,
 ) -> None:
     gated = GatedEmbedder()
     async with job_worker(pool, gated):
         await gated.reached.wait()
     assert (await status_of(pool, attached)).status == "in_progress"
-    assert await rows(pool) == [0, 0, 0]
+    assert await rows(owner) == [0, 0, 0]
     async with job_worker(pool, embedder):
         await until_done(pool, attached.vector_store_id)
-    assert await rows(pool) == [1, 1, 1]
+    assert await rows(owner) == [1, 1, 1]
 
 
 async def test_postgresql_hanging_up_in_the_middle(
-    pool: asyncpg.Pool, empty_database: str, attached: rag.StoreFile
+    pool: asyncpg.Pool, owner: asyncpg.Connection, attached: rag.StoreFile
 ) -> None:
     gated = GatedEmbedder()
-    owner = await asyncpg.connect(empty_database)
     async with job_worker(pool, gated):
         await gated.reached.wait()
         await owner.execute(
@@ -123,13 +125,13 @@ async def test_postgresql_hanging_up_in_the_middle(
         async with asyncio.timeout(30):
             while await owner.fetchval("SELECT status FROM store_files") == "in_progress":
                 await asyncio.sleep(0.02)
-    await owner.close()
     assert (await status_of(pool, attached)).status == "completed"
-    assert await rows(pool) == [1, 1, 1]
+    assert await rows(owner) == [1, 1, 1]
 
 
 async def test_a_fault_while_writing_leaves_nothing(
     pool: asyncpg.Pool,
+    owner: asyncpg.Connection,
     attached: rag.StoreFile,
     embedder: InMemoryEmbedder,
     monkeypatch: pytest.MonkeyPatch,
@@ -144,7 +146,7 @@ async def test_a_fault_while_writing_leaves_nothing(
     async with job_worker(pool, embedder):
         await until_done(pool, attached.vector_store_id)
     assert seen == [1, 1, 1]
-    assert await rows(pool) == [0, 0, 0]
+    assert await rows(owner) == [0, 0, 0]
     failed = await status_of(pool, attached)
     assert failed.status == "failed"
     assert failed.last_error == rag.IngestError(
@@ -173,7 +175,7 @@ async def test_an_absent_embedder_is_waited_for(
 
 @pytest.mark.parametrize("removal", ["file", "store", "store file"])
 async def test_what_is_removed_while_it_is_read_stays_away(
-    pool: asyncpg.Pool, attached: rag.StoreFile, removal: str
+    pool: asyncpg.Pool, owner: asyncpg.Connection, attached: rag.StoreFile, removal: str
 ) -> None:
     gated = GatedEmbedder()
     store_id = attached.vector_store_id
@@ -189,12 +191,14 @@ async def test_what_is_removed_while_it_is_read_stays_away(
         other = await rag.create_store(pool, ACME, name="other")
         await rag.add_file(pool, ACME, other.id, (await upload(pool, "b.md", "other")).id)
         await until_done(pool, other.id)
-    assert await rows(pool) == [1, 1, 1]
-    assert await pool.fetchval("SELECT count(*) FROM store_files") == 1
-    assert await pool.fetchval("SELECT count(*) FROM lexicon WHERE store_id <> $1", other.id) == 0
+    assert await rows(owner) == [1, 1, 1]
+    assert await owner.fetchval("SELECT count(*) FROM store_files") == 1
+    assert await owner.fetchval("SELECT count(*) FROM lexicon WHERE store_id <> $1", other.id) == 0
 
 
-async def test_two_workers_do_not_do_one_job_twice(pool: asyncpg.Pool, store: str) -> None:
+async def test_two_workers_do_not_do_one_job_twice(
+    pool: asyncpg.Pool, owner: asyncpg.Connection, store: str
+) -> None:
     gated = GatedEmbedder()
     for n in range(6):
         file = await upload(pool, f"{n}.md", f"document {n}")
@@ -204,7 +208,7 @@ async def test_two_workers_do_not_do_one_job_twice(pool: asyncpg.Pool, store: st
         gated.gate.set()
         await until_done(pool, store)
     assert sorted(gated.asked) == [f"{n}.md\ndocument {n}" for n in range(6)]
-    assert await rows(pool) == [6, 6, 6]
+    assert await rows(owner) == [6, 6, 6]
 
 
 async def test_a_notification_wakes_the_worker(
@@ -230,8 +234,8 @@ async def test_a_document_slower_than_its_time_fails_alone(
 
 
 async def test_texts_the_model_does_not_know_are_not_embedded(
-    pool: asyncpg.Pool, store: str, embedder: InMemoryEmbedder
+    pool: asyncpg.Pool, owner: asyncpg.Connection, store: str, embedder: InMemoryEmbedder
 ) -> None:
     await fill(pool, embedder, store, {"a.md": "annual leave", "b.md": "연차 휴가는 15일이다."})
     assert embedder.asked == ["a.md\nannual leave"]
-    assert await rows(pool) == [2, 2, 1]
+    assert await rows(owner) == [2, 2, 1]

@@ -8,6 +8,7 @@ from knowledge import fill
 from support import scope_of
 
 import rag
+from config.postgres import tenant_transaction
 from rag.lexical import term_id, tokens
 from rag.lexicon import read_statistics
 from rag.testing import InMemoryEmbedder
@@ -28,24 +29,24 @@ def expected(names: list[str]) -> dict[int, int]:
     return dict(counts)
 
 
-async def counted(pool: asyncpg.Pool, store: str) -> dict[int, int]:
-    rows = await pool.fetch("SELECT term, df FROM lexicon WHERE store_id = $1", store)
+async def counted(owner: asyncpg.Connection, store: str) -> dict[int, int]:
+    rows = await owner.fetch("SELECT term, df FROM lexicon WHERE store_id = $1", store)
     return {row["term"]: row["df"] for row in rows}
 
 
 async def test_frequencies_follow_the_documents(
-    pool: asyncpg.Pool, store: str, embedder: InMemoryEmbedder
+    pool: asyncpg.Pool, owner: asyncpg.Connection, store: str, embedder: InMemoryEmbedder
 ) -> None:
     files = await fill(pool, embedder, store, DOCUMENTS)
-    assert await counted(pool, store) == expected(list(DOCUMENTS))
+    assert await counted(owner, store) == expected(list(DOCUMENTS))
     await asyncio.gather(
         rag.delete_file(pool, ACME, files["a.md"].id),
         rag.remove_file(pool, ACME, store, files["c.md"].id),
     )
-    assert await counted(pool, store) == expected(["b.md", "d.md"])
+    assert await counted(owner, store) == expected(["b.md", "d.md"])
     await rag.add_file(pool, ACME, store, files["c.md"].id)
     await fill(pool, embedder, store, {})
-    assert await counted(pool, store) == expected(["b.md", "c.md", "d.md"])
+    assert await counted(owner, store) == expected(["b.md", "c.md", "d.md"])
 
 
 async def test_statistics_span_the_searched_stores(
@@ -55,8 +56,11 @@ async def test_statistics_span_the_searched_stores(
     await fill(pool, embedder, store, {"a.md": "annual leave"})
     await fill(pool, embedder, other, {"b.md": "sick leave"})
     terms = [term_id(word) for word in ("annual", "leave", "unseen")]
-    both = await read_statistics(pool, [store, other], terms)
+    async with tenant_transaction(pool, "acme") as con:
+        both = await read_statistics(con, [store, other], terms)
+        second = await read_statistics(con, [other], terms)
+        none = await read_statistics(con, [], terms)
     assert both.chunks == 2
     assert both.frequencies == {terms[0]: 1, terms[1]: 2}
-    assert (await read_statistics(pool, [other], terms)).frequencies == {terms[1]: 1}
-    assert (await read_statistics(pool, [], terms)).chunks == 0
+    assert second.frequencies == {terms[1]: 1}
+    assert none.chunks == 0

@@ -102,11 +102,11 @@ async def test_vectors_of_another_model_have_no_vote(
 
 
 async def test_without_the_embedder_the_words_decide(
-    pool: asyncpg.Pool, handbook: str, tmp_path: Path
+    pool: asyncpg.Pool, owner: asyncpg.Connection, handbook: str, tmp_path: Path
 ) -> None:
     settings = EmbeddingSettings(model="in-memory")
     gone = rag.open_embedder(settings, tmp_path / "nobody.sock")
-    await pool.execute("UPDATE store_files SET vector_space = $1", gone.space)
+    await owner.execute("UPDATE store_files SET vector_space = $1", gone.space)
     found = await ask(pool, gone, handbook, "annual leave")
     assert (found.passages[0].source, found.dense_weight) == ("leave.md", 0.0)
 

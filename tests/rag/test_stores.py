@@ -53,7 +53,7 @@ async def test_lists_of_files_go_on_behind_a_file(pool: asyncpg.Pool, store: str
 
 
 async def test_attaching_again_changes_nothing_but_a_failure(
-    pool: asyncpg.Pool, store: str, embedder: InMemoryEmbedder
+    pool: asyncpg.Pool, owner: asyncpg.Connection, store: str, embedder: InMemoryEmbedder
 ) -> None:
     files = await fill(pool, embedder, store, {"good.md": "annual leave", "bad.md": ""})
     again = await rag.add_file(pool, ACME, store, files["good.md"].id)
@@ -62,7 +62,7 @@ async def test_attaching_again_changes_nothing_but_a_failure(
     assert (retried.status, retried.last_error) == ("in_progress", None)
     async with job_worker(pool, embedder):
         await until_done(pool, store)
-    assert await pool.fetchval("SELECT count(*) FROM chunks") == 1
+    assert await owner.fetchval("SELECT count(*) FROM chunks") == 1
 
 
 async def test_removing_a_file_keeps_the_file(
@@ -78,12 +78,12 @@ async def test_removing_a_file_keeps_the_file(
 
 
 async def test_deleting_a_store_leaves_no_row(
-    pool: asyncpg.Pool, store: str, embedder: InMemoryEmbedder
+    pool: asyncpg.Pool, owner: asyncpg.Connection, store: str, embedder: InMemoryEmbedder
 ) -> None:
     await fill(pool, embedder, store, {"a.md": "annual leave"})
     await rag.delete_store(pool, ACME, store)
     for table in ("store_files", "chunks", "chunk_terms", "chunk_embeddings", "lexicon"):
-        assert await pool.fetchval(f"SELECT count(*) FROM {table}") == 0
+        assert await owner.fetchval(f"SELECT count(*) FROM {table}") == 0
     assert len(await rag.list_files(pool, ACME)) == 1
 
 
