@@ -5,19 +5,28 @@ Redis only says "look now"; it holds nothing, so that losing it loses nothing bu
 
 import asyncio
 import datetime as dt
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
 
+import asyncpg
 import redis.asyncio
 from redis.exceptions import RedisError
 
+from auth.keys import CLOCKS_S, MAX_TTL_S
 from config.postgres import Database, load_queries
+
+if TYPE_CHECKING:
+    from auth.token import AccessToken
 
 CHANNEL = "naru:revoked"
 """Redis channel on which every process hears that there is something to look at."""
 
 _ANNOUNCE_S = 0.2
 _TIMEOUT_S = 5.0
-# As long as a token of the client could live, and a minute for clocks.
-_LIFE_S = 3660.0
+# As long as a token of the client could live.
+_LIFE_S = float(MAX_TTL_S + CLOCKS_S)
+_CLEARED_AT_ONCE = 50_000
 _SQL = load_queries("auth", "revocations.sql")
 
 
@@ -61,3 +70,77 @@ class Announcer:
                 await self._redis.publish(CHANNEL, b"")
         except (RedisError, OSError):
             return
+
+
+Kind = Literal["token", "client", "key"]
+
+
+@dataclass(frozen=True, slots=True)
+class _Revocation:
+    """One row, and the `mark` from which on it was known here."""
+
+    recorded: str
+    generation: int
+    expires: float
+    mark: int
+
+
+class Revocations:
+    """All that is revoked, as one process knows it.
+
+    What is known holds while the store is away. Its size follows the number of tokens revoked
+    within an hour, for none of them may be forgotten.
+
+    Attributes:
+        mark: Grows with every change; lets a cache ask whether it learned something before.
+    """
+
+    def __init__(self, db: asyncpg.Pool) -> None:
+        self._db = db
+        self._known: dict[tuple[Kind, str], _Revocation] = {}
+        self._horizon = "0"
+        self.mark = 0
+
+    def revoked(self, claims: "AccessToken") -> bool:
+        """Tell whether a token of ours is revoked: itself, or its client's of its generation."""
+        if ("token", claims.jti) in self._known:
+            return True
+        client = self._known.get(("client", claims.client_id))
+        return client is not None and claims.generation < client.generation
+
+    def changed(self, since: int, client: str, key: str | None) -> bool:
+        """Tell whether something about the client or its API key became known after `since`."""
+        known = self._known.get(("client", client)), self._known.get(("key", key or ""))
+        return any(revocation and revocation.mark > since for revocation in known)
+
+    async def refresh(self) -> None:
+        """Learn what was committed since the last look.
+
+        Raises:
+            asyncpg.PostgresError, asyncpg.InterfaceError, OSError: The store failed; what was known
+                still is.
+        """
+        async with asyncio.timeout(_TIMEOUT_S):
+            rows = await self._db.fetch(_SQL["list_since"], self._horizon)
+        for row in rows:
+            if row["kind"] is not None:
+                self._learn(row)
+        self._horizon = rows[0]["horizon"]
+
+    async def clear(self) -> None:
+        """Drop what has expired, here and in the store, and what `first_use` has stored."""
+        now = time.time() - CLOCKS_S
+        self._known = {key: known for key, known in self._known.items() if known.expires > now}
+        async with asyncio.timeout(_TIMEOUT_S):
+            await self._db.execute(_SQL["clear_revocations"])
+            await self._db.execute(_SQL["clear_used"], _CLEARED_AT_ONCE)
+
+    def _learn(self, row: asyncpg.Record) -> None:
+        known = self._known.get((row["kind"], row["subject"]))
+        if known is not None and known.recorded == row["recorded"]:
+            return
+        self.mark += 1
+        expires = row["expires_at"].timestamp()
+        self._known[row["kind"], row["subject"]] = _Revocation(
+            row["recorded"], row["generation"] or 0, expires, self.mark
+        )

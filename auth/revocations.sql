@@ -18,14 +18,21 @@ ON CONFLICT (kind, subject) DO UPDATE SET
     expires_at = excluded.expires_at
 
 -- name: list_since
--- One row at least: it says where the next look begins. What commits later has a higher number.
+-- What was committed since the horizon of the look before, and perhaps a little that is known: a
+-- transaction still open then has a number above it. One row at least, for the next horizon. On a
+-- server whose numbers are lower (a restored one) all is new.
 SELECT pg_snapshot_xmin(pg_current_snapshot())::text AS horizon,
        kind, subject, generation, recorded::text AS recorded, expires_at
 FROM (VALUES (1)) AS always
-LEFT JOIN revocations ON recorded >= $1::text::xid8 AND expires_at > now()
+LEFT JOIN revocations
+    ON recorded >= least($1::text::xid8, pg_snapshot_xmin(pg_current_snapshot()))
+   AND expires_at > now()
 
 -- name: clear_revocations
 DELETE FROM revocations WHERE expires_at < now()
 
 -- name: clear_used
-DELETE FROM used_once WHERE expires_at < now()
+-- Every process does it; none waits for another's rows.
+DELETE FROM used_once WHERE hash IN (
+    SELECT hash FROM used_once WHERE expires_at < now() LIMIT $1 FOR UPDATE SKIP LOCKED
+)
