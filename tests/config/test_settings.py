@@ -1,0 +1,89 @@
+"""Settings whose parts must fit each other."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from config.errors import ConfigError
+from config.load import load_settings
+from config.settings import IssuerSettings
+
+KEYCLOAK = {
+    "issuer": "https://keycloak.example/realms/acme",
+    "audience": "https://naru.example",
+    "client": "acme-portal",
+    "scope_claim": ["realm_access", "roles"],
+    "scopes": {"hr": ["agents"]},
+}
+ENTRA = {
+    "issuer": "https://login.microsoftonline.com/common/v2.0",
+    "audience": "api://naru",
+    "client_claim": "tid",
+    "clients": {"7": "acme-entra"},
+    "scope_claim": "roles",
+    "scopes": {"Agents.Chat": ["agents", "inference"]},
+}
+
+
+def load(tmp_path: Path, *issuers: dict[str, Any]) -> tuple[IssuerSettings, ...]:
+    file = tmp_path / "naru.yaml"
+    file.write_text(json.dumps({"auth": {"issuers": issuers}}))  # JSON is YAML
+    return load_settings(file, {}).auth.issuers
+
+
+def test_issuers_are_read(tmp_path: Path) -> None:
+    keycloak, entra = load(tmp_path, KEYCLOAK, ENTRA)
+    assert keycloak.scope_claim == ("realm_access", "roles")
+    assert entra.scope_claim == ("roles",)
+    assert entra.client_claim == ("tid",)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://acme.example",
+        "https://acme.example/",
+        "https://Acme.example:443/a",
+        "http://[::1]/",
+    ],
+)
+def test_an_issuer_is_kept_character_by_character(tmp_path: Path, url: str) -> None:
+    assert load(tmp_path, KEYCLOAK | {"issuer": url})[0].issuer == url
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"issuer": "http://keycloak.example"}, "https"),
+        ({"issuer": "http://127.0.0.1.example"}, "https"),
+        ({"issuer": "https://keycloak.example?a=b"}, "issuer"),
+        ({"issuer": "https://user@keycloak.example"}, "issuer"),
+        ({"issuer": "keycloak.example"}, "issuer"),
+        ({"client": None}, "set either client"),
+        ({"client_claim": "tid", "clients": {"a": "b"}}, "set either client"),
+        ({"client": None, "client_claim": "tid"}, "set either client"),
+        ({"client": None, "clients": {"a": "b"}}, "set either client"),
+        ({"client": "no such id!"}, "client"),
+        ({"algorithms": ["HS256"]}, "algorithms"),
+        ({"algorithms": ["none"]}, "algorithms"),
+        ({"algorithms": []}, "algorithms"),
+        ({"scopes": {}}, "scopes"),
+        ({"scopes": {"hr": ["everything"]}}, "scopes"),
+        ({"scope_claim": []}, "scope_claim"),
+        ({"audience": ""}, "audience"),
+    ],
+)
+def test_an_issuer_that_can_not_be_meant_stops_the_start(
+    tmp_path: Path, changes: dict[str, Any], why: str
+) -> None:
+    with pytest.raises(ConfigError, match=why):
+        load(tmp_path, KEYCLOAK | changes)
+
+
+def test_two_issuers_share_neither_name_nor_client(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="listed twice"):
+        load(tmp_path, KEYCLOAK, KEYCLOAK | {"client": "other"})
+    with pytest.raises(ConfigError, match="clients of its own"):
+        load(tmp_path, KEYCLOAK, ENTRA | {"clients": {"7": "acme-portal"}})
