@@ -33,7 +33,7 @@ _SQL = load_queries("auth", "revocations.sql")
 async def record_token(db: Database, jti: str, expires: dt.datetime) -> None:
     """Revoke one token, inside the caller's transaction; `expires` is its `exp`."""
     async with asyncio.timeout(_TIMEOUT_S):
-        await db.execute(_SQL["record_token"], jti, expires)
+        await db.execute(_SQL["record_token"], jti, expires + dt.timedelta(seconds=CLOCKS_S))
 
 
 async def record_client(db: Database, client_id: str, generation: int) -> None:
@@ -128,8 +128,8 @@ class Revocations:
         self._horizon = rows[0]["horizon"]
 
     async def clear(self) -> None:
-        """Drop what has expired, here and in the store, and what `first_use` has stored."""
-        now = time.time() - CLOCKS_S
+        """Drop what has expired: here, in the store, and what `auth.once` keeps there."""
+        now = time.time()
         self._known = {key: known for key, known in self._known.items() if known.expires > now}
         async with asyncio.timeout(_TIMEOUT_S):
             await self._db.execute(_SQL["clear_revocations"])

@@ -20,12 +20,13 @@ ON CONFLICT (kind, subject) DO UPDATE SET
 -- name: list_since
 -- What was committed since the horizon of the look before, and perhaps a little that is known: a
 -- transaction still open then has a number above it. One row at least, for the next horizon. On a
--- server whose numbers are lower (a restored one) all is new.
+-- server whose numbers are lower (a restored one) everything is read again.
 SELECT pg_snapshot_xmin(pg_current_snapshot())::text AS horizon,
        kind, subject, generation, recorded::text AS recorded, expires_at
 FROM (VALUES (1)) AS always
 LEFT JOIN revocations
-    ON recorded >= least($1::text::xid8, pg_snapshot_xmin(pg_current_snapshot()))
+    ON recorded >= CASE WHEN $1::text::xid8 <= pg_snapshot_xmin(pg_current_snapshot())
+                        THEN $1::text::xid8 ELSE '0'::xid8 END
    AND expires_at > now()
 
 -- name: clear_revocations

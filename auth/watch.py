@@ -1,0 +1,113 @@
+"""Keeps what a process knows of revocations and signing keys true to PostgreSQL.
+
+Redis says when to look; without it, or when it loses a message, the next look is 2 s away at most.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+
+import asyncpg
+import redis.asyncio
+from redis.exceptions import RedisError
+
+from auth.keys import SigningKeys, clear_signing_keys
+from auth.revocations import CHANNEL, Revocations
+from config.settings import AuthSettings
+
+_POLL_S = 2.0
+_CLEAR_S = 30.0
+# What is announced within this time is found by one look.
+_GATHER_S = 0.02
+# A connection that still says nothing then is given up.
+_PATIENCE_S = 0.5
+_log = logging.getLogger(__name__)
+
+
+@asynccontextmanager
+async def watching(
+    db: asyncpg.Pool,
+    cache: "redis.asyncio.Redis",
+    settings: AuthSettings,
+    keys: SigningKeys,
+    revocations: Revocations,
+) -> AsyncIterator[None]:
+    """Follow the store while the context is open; what is revoked by now is known on entry.
+
+    Raises:
+        asyncpg.PostgresError, asyncpg.InterfaceError, OSError: The first look failed. Later ones
+            that fail are logged, and what was known stays in force.
+    """
+    await revocations.refresh()
+    announcements = _Announcements(cache)
+    task = asyncio.create_task(_watch(db, announcements, settings, keys, revocations))
+    try:
+        yield
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+        await announcements.close()
+
+
+async def _watch(
+    db: asyncpg.Pool,
+    announcements: "_Announcements",
+    settings: AuthSettings,
+    keys: SigningKeys,
+    revocations: Revocations,
+) -> None:
+    current = True
+    clear_at = time.monotonic() + _CLEAR_S
+    while True:
+        await announcements.wait(_POLL_S)
+        try:
+            await revocations.refresh()
+            await keys.refresh()
+            if time.monotonic() >= clear_at:
+                clear_at = time.monotonic() + _CLEAR_S
+                await revocations.clear()
+                await clear_signing_keys(db, settings)
+        except Exception as error:  # noqa: BLE001 - without this task nothing is revoked
+            if current:
+                _log.warning("revocations and keys can't be read: %s", type(error).__name__)
+            current = False
+        else:
+            if not current:
+                _log.info("revocations and keys are read again")
+            current = True
+
+
+class _Announcements:
+    """Hears what `auth.revocations.Announcer` says, as long as Redis is there."""
+
+    def __init__(self, cache: "redis.asyncio.Redis") -> None:
+        self._redis = cache
+        self._subscription: redis.asyncio.client.PubSub | None = None
+
+    async def wait(self, seconds: float) -> None:
+        """Return when something was announced, or might have been, or after about `seconds`."""
+        until = time.monotonic() + seconds
+        try:
+            async with asyncio.timeout(seconds + _PATIENCE_S):
+                await self._hear(seconds)
+        except (RedisError, OSError):
+            await self.close()
+            await asyncio.sleep(until - time.monotonic())
+
+    async def close(self) -> None:
+        """Stop listening."""
+        subscription, self._subscription = self._subscription, None
+        if subscription is not None:
+            with suppress(RedisError, OSError):
+                await subscription.aclose()  # type: ignore[no-untyped-call]
+
+    async def _hear(self, seconds: float) -> None:
+        if self._subscription is None:
+            self._subscription = self._redis.pubsub(ignore_subscribe_messages=True)
+            await self._subscription.subscribe(CHANNEL)
+        # Also returns when a new connection answers: something may have been missed before.
+        if await self._subscription.get_message(timeout=seconds):
+            await asyncio.sleep(_GATHER_S)
