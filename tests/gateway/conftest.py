@@ -36,6 +36,29 @@ The office opens at eight o'clock in the morning.
 """
 
 
+@pytest.fixture
+async def owner(empty_database: str) -> AsyncIterator[asyncpg.Connection]:
+    """A migrated database, seen past its policies: tenants `acme` and `rival`, a client each."""
+    await migrate(empty_database, ["auth", "rag", "gateway"])
+    opened = await asyncpg.connect(empty_database)
+    for tenant, client in (("acme", "app"), ("rival", "stranger")):
+        await opened.execute("INSERT INTO tenants (id, name) VALUES ($1, $1)", tenant)
+        await opened.execute(
+            "INSERT INTO clients (id, tenant, name, scopes, default_scopes)"
+            " VALUES ($1, $2, $1, '{agents}', '{agents}')",
+            *(client, tenant),
+        )
+    yield opened
+    await opened.close()
+
+
+@pytest.fixture
+async def pool(owner: asyncpg.Connection, empty_database: str) -> AsyncIterator[asyncpg.Pool]:
+    """That database as a web worker opens it."""
+    async with await open_pool(empty_database, size=2) as opened:
+        yield opened
+
+
 @pytest.fixture(scope="session")
 def embedding_socket(data_dir: Path) -> Iterator[Path]:
     """Where the real embedding worker listens."""

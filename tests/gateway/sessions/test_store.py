@@ -1,0 +1,63 @@
+"""A conversation is tenant's, client's and end user's; to anybody else it is not there."""
+
+from dataclasses import replace
+
+import asyncpg
+import pytest
+from support import scope_of
+
+from gateway.errors import NotFound
+from gateway.openai.chat import Usage
+from gateway.sessions.store import Sessions, Turn, new_message_id
+
+NOBODY = scope_of("acme", "app")
+ANNA, BORA = replace(NOBODY, end_user="anna"), replace(NOBODY, end_user="bora")
+
+
+def turn(question: str) -> Turn:
+    return Turn(
+        new_message_id(), "hr", question, "!", "extractive", [], Usage(1, 1, 2), complete=True
+    )
+
+
+async def said(sessions: Sessions, caller: object) -> list[str]:
+    return [m.content for m in await sessions.messages(caller, "s") if m.role == "user"]
+
+
+async def test_one_id_is_another_conversation_for_every_end_user(pool: asyncpg.Pool) -> None:
+    sessions = Sessions(pool)
+    for caller, question in ((NOBODY, "general"), (ANNA, "anna's"), (BORA, "bora's")):
+        await sessions.add_turn(caller, "s", turn(question))
+    for caller, question in ((NOBODY, "general"), (ANNA, "anna's"), (BORA, "bora's")):
+        assert await said(sessions, caller) == [question]
+        assert (await sessions.history(caller, "s"))[0]["content"] == question
+        assert [session.id for session in await sessions.newest(caller, 10)] == ["s"]
+    await sessions.delete(ANNA, "s")
+    assert await sessions.newest(ANNA, 10) == []
+    assert await said(sessions, BORA) == ["bora's"]
+    assert await said(sessions, NOBODY) == ["general"]
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        NOBODY,
+        BORA,
+        replace(ANNA, end_user="anna "),
+        replace(ANNA, client="colleague"),
+        replace(ANNA, tenant="rival", client="stranger"),
+    ],
+)
+async def test_nobody_else_finds_it(pool: asyncpg.Pool, other: object) -> None:
+    sessions = Sessions(pool)
+    await sessions.add_turn(ANNA, "s", turn("secret"))
+    for attempt in (
+        sessions.find(other, "s"),
+        sessions.messages(other, "s"),
+        sessions.delete(other, "s"),
+    ):
+        with pytest.raises(NotFound, match="no such session of yours"):
+            await attempt
+    assert await sessions.history(other, "s") == []
+    assert await sessions.newest(other, 10) == []
+    assert await said(sessions, ANNA) == ["secret"]

@@ -1,0 +1,182 @@
+"""The second wall: what raw SQL reaches under the roles that the service works as."""
+
+from dataclasses import replace
+
+import asyncpg
+import pytest
+from knowledge import fill, upload
+from support import scope_of
+
+import rag
+from config.postgres import open_pool, tenant_transaction
+from gateway.agents.registry import AgentDefinition, save_agent
+from gateway.openai.chat import Usage
+from gateway.sessions.store import Sessions, Turn
+from rag.testing import InMemoryEmbedder
+
+NO_TENANTS = {"schema_migrations", "signing_keys", "revocations", "used_once"}
+"""Tables whose rows belong to no tenant; `naru_app` can't touch them."""
+
+CLIENTS = {"acme": "app", "rival": "stranger"}
+ROLES = ("naru_app", "naru_auth", "naru_jobs")
+RIGHTS = ("SELECT", "INSERT", "UPDATE", "DELETE", "TRUNCATE", "REFERENCES", "TRIGGER")
+
+
+async def tables(owner: asyncpg.Connection) -> list[str]:
+    """Every table but those of no tenant."""
+    rows = await owner.fetch(
+        "SELECT relname FROM pg_class WHERE relkind IN ('r', 'p')"
+        " AND relnamespace = 'public'::regnamespace"
+    )
+    names = {row["relname"] for row in rows}
+    assert names > NO_TENANTS
+    return sorted(names - NO_TENANTS)
+
+
+async def data_tables(owner: asyncpg.Connection) -> list[str]:
+    """The tables `naru_app` works on; each names the tenant of its rows."""
+    names = [
+        name
+        for name in await tables(owner)
+        if await owner.fetchval("SELECT has_table_privilege('naru_app', $1, 'SELECT')", name)
+    ]
+    assert len(names) == 11
+    return names
+
+
+@pytest.fixture
+async def filled(pool: asyncpg.Pool) -> asyncpg.Pool:
+    """Both tenants have a row in every table of data, and a file that waits to be read."""
+    turn = Turn("msg", "hr", "?", "!", "extractive", [], Usage(1, 1, 2), complete=True)
+    for tenant, client in CLIENTS.items():
+        caller = scope_of(tenant, client)
+        store = (await rag.create_store(pool, caller, name="handbook")).id
+        await fill(pool, InMemoryEmbedder(), store, {"a.md": "annual leave"}, tenant=tenant)
+        await save_agent(pool, caller, AgentDefinition("hr", "", "default", (store,)))
+        await Sessions(pool).add_turn(caller, "mine", replace(turn, message_id=tenant))
+    for tenant, client in CLIENTS.items():
+        caller = scope_of(tenant, client)
+        waiting = await upload(pool, "b.md", "sick leave", tenant=tenant)
+        (store,) = await rag.list_stores(pool, caller)
+        await rag.add_file(pool, caller, store.id, waiting.id)
+    return pool
+
+
+async def test_every_table_of_a_tenant_is_behind_a_policy_its_owner_obeys_too(
+    owner: asyncpg.Connection,
+) -> None:
+    for name in await tables(owner):
+        row = await owner.fetchrow(
+            "SELECT relrowsecurity, relforcerowsecurity,"
+            " (SELECT count(*) FROM pg_policy WHERE polrelid = c.oid) AS policies"
+            " FROM pg_class c WHERE oid = $1::regclass",
+            name,
+        )
+        assert (row["relrowsecurity"], row["relforcerowsecurity"]) == (True, True), name
+        assert row["policies"] >= 1, name
+
+
+async def test_the_roles_of_the_service_stand_under_every_policy(
+    owner: asyncpg.Connection,
+) -> None:
+    for role in ROLES:
+        row = await owner.fetchrow(
+            "SELECT rolsuper, rolbypassrls, rolcreaterole, rolcanlogin,"
+            " (SELECT count(*) FROM pg_class WHERE relowner = r.oid) AS relations,"
+            " (SELECT count(*) FROM pg_proc WHERE proowner = r.oid) AS functions"
+            " FROM pg_roles r WHERE rolname = $1",
+            role,
+        )
+        assert tuple(row) == (False, False, False, False, 0, 0), role
+
+
+async def test_no_role_can_do_to_a_table_what_policies_do_not_cover(
+    owner: asyncpg.Connection,
+) -> None:
+    for name in [*await tables(owner), *NO_TENANTS]:
+        for role in ROLES:
+            for right in ("TRUNCATE", "REFERENCES", "TRIGGER"):
+                query = "SELECT has_table_privilege($1, $2, $3)"
+                assert not await owner.fetchval(query, role, name, right), (role, name, right)
+
+
+async def test_identity_and_data_do_not_see_each_other(owner: asyncpg.Connection) -> None:
+    identity = {"tenants", "clients", "client_secrets", "api_keys"} | NO_TENANTS
+    for name in [*await tables(owner), *NO_TENANTS]:
+        stranger = "naru_app" if name in identity else "naru_auth"
+        for right in RIGHTS:
+            query = "SELECT has_table_privilege($1, $2, $3)"
+            assert not await owner.fetchval(query, stranger, name, right), (stranger, name, right)
+
+
+async def test_without_a_tenant_nothing_is_there(
+    filled: asyncpg.Pool, owner: asyncpg.Connection
+) -> None:
+    for name in await data_tables(owner):
+        assert await owner.fetchval(f"SELECT count(DISTINCT tenant) FROM {name}") == 2, name
+        async with filled.acquire() as con:
+            assert await con.fetchval(f"SELECT count(*) FROM {name}") == 0, name
+            async with con.transaction():
+                # As a connection is left when a transaction that set it has ended.
+                await con.execute("SELECT set_config('naru.tenant', '', true)")
+                assert await con.fetchval(f"SELECT count(*) FROM {name}") == 0, name
+
+
+async def test_a_tenant_sees_its_own_rows_alone(
+    filled: asyncpg.Pool, owner: asyncpg.Connection
+) -> None:
+    for name in await data_tables(owner):
+        own = await owner.fetchval(f"SELECT count(*) FROM {name} WHERE tenant = 'acme'")
+        async with tenant_transaction(filled, "acme") as con:
+            assert await con.fetchval(f"SELECT count(*) FROM {name}") == own > 0, name
+        async with tenant_transaction(filled, "nobody") as con:
+            assert await con.fetchval(f"SELECT count(*) FROM {name}") == 0, name
+
+
+async def test_a_row_of_another_tenant_can_t_be_written(
+    filled: asyncpg.Pool, owner: asyncpg.Connection
+) -> None:
+    for name in await data_tables(owner):
+        row = await owner.fetchval(
+            f"SELECT row_to_json(t)::text FROM {name} t WHERE tenant = 'rival' LIMIT 1"
+        )
+        insert = (
+            f"INSERT INTO {name} OVERRIDING SYSTEM VALUE"
+            f" SELECT * FROM json_populate_record(NULL::{name}, $1::text::json)"
+        )
+        move = f"UPDATE {name} SET tenant = 'rival'"
+        for tenant in ("acme", ""):
+            with pytest.raises(asyncpg.InsufficientPrivilegeError, match="row-level security"):
+                async with tenant_transaction(filled, tenant) as con:
+                    await con.execute(insert, row)
+        with pytest.raises(asyncpg.InsufficientPrivilegeError, match="row-level security"):
+            async with tenant_transaction(filled, "acme") as con:
+                await con.execute(move)
+
+
+async def test_a_row_of_another_tenant_can_t_be_changed(
+    filled: asyncpg.Pool, owner: asyncpg.Connection
+) -> None:
+    for name in await data_tables(owner):
+        async with tenant_transaction(filled, "acme") as con:
+            changed = await con.execute(f"UPDATE {name} SET tenant = tenant WHERE tenant <> 'acme'")
+            deleted = await con.execute(f"DELETE FROM {name} WHERE tenant <> 'acme'")
+        assert (changed, deleted) == ("UPDATE 0", "DELETE 0"), name
+
+
+async def test_the_job_worker_sees_of_other_tenants_which_files_wait_and_no_more(
+    filled: asyncpg.Pool, owner: asyncpg.Connection, empty_database: str
+) -> None:
+    async with await open_pool(empty_database, size=1, role="naru_jobs") as jobs:
+        for name in await data_tables(owner):
+            seen = await jobs.fetch(f"SELECT * FROM {name}")
+            if name == "store_files":
+                assert {(row["tenant"], row["status"]) for row in seen} == {
+                    ("acme", "in_progress"),
+                    ("rival", "in_progress"),
+                }
+            else:
+                assert seen == [], name
+        async with tenant_transaction(jobs, "acme") as con:
+            change = "UPDATE store_files SET status = 'failed' WHERE tenant = 'rival'"
+            assert await con.execute(change) == "UPDATE 0"

@@ -1,0 +1,30 @@
+"""What was stored by an earlier release is kept."""
+
+from importlib.resources import files
+
+import asyncpg
+
+from config import postgres
+
+
+async def test_data_of_before_gets_its_tenant(empty_database: str) -> None:
+    await postgres.migrate(empty_database, [])
+    old = await asyncpg.connect(empty_database)
+    migrations = files("rag") / "migrations"
+    await old.execute((migrations / "0001_knowledge.sql").read_text())
+    await old.execute("""
+        INSERT INTO files (id, tenant, filename, purpose, bytes) VALUES ('f', 'acme', 'a', '', 1);
+        INSERT INTO file_parts VALUES ('f', 0, 'x');
+        INSERT INTO vector_stores (id, tenant, name) VALUES ('s', 'acme', 'a');
+        INSERT INTO store_files (store_id, file_id) VALUES ('s', 'f');
+        INSERT INTO chunks (store_id, file_id, ordinal, start_char, end_char, heading, content)
+        VALUES ('s', 'f', 0, 0, 1, '', 'x');
+        INSERT INTO chunk_terms SELECT id, 's', '{1:1}/2' FROM chunks;
+        INSERT INTO chunk_embeddings SELECT id, 's', '[1]' FROM chunks;
+        INSERT INTO lexicon VALUES ('s', 1, 1);
+    """)
+    await old.execute((migrations / "0002_row_level_security.sql").read_text())
+    names = ("file_parts", "store_files", "chunks", "chunk_terms", "chunk_embeddings", "lexicon")
+    for name in names:
+        assert await old.fetchval(f"SELECT tenant FROM {name}") == "acme", name
+    await old.close()
