@@ -1,6 +1,7 @@
 """Read the settings: one YAML file, then the environment over it; report every fault at once."""
 
 import difflib
+import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,6 +17,7 @@ from config.settings import Settings
 DEFAULT_FILE = Path("naru.yaml")
 FILE_VARIABLE = "NARU_CONFIG"
 SOCKET_VARIABLE = "NARU_EMBEDDING_SOCKET"
+ENGINES_VARIABLE = "NARU_ENGINE_SOCKETS"
 _PREFIX = "NARU__"
 _SHORT_NAMES = {
     "HOST": ("server", "host"),
@@ -69,6 +71,12 @@ def embedding_socket(environ: Mapping[str, str] | None = None) -> Path:
     if not path:
         raise ConfigError(f"{SOCKET_VARIABLE} is not set: start the service with `naru serve`")
     return Path(path)
+
+
+def engine_urls(environ: Mapping[str, str] | None = None) -> dict[str, tuple[str, ...]]:
+    """Return where the engines that the parent process started listen, `unix:///PATH` by name."""
+    text = (os.environ if environ is None else environ).get(ENGINES_VARIABLE, "{}")
+    return {name: tuple(urls) for name, urls in json.loads(text).items()}
 
 
 def _read_file(file: Path | None) -> _Tree:
@@ -140,14 +148,23 @@ def _siblings(location: tuple[int | str, ...]) -> list[str]:
 
 
 def _check_references(settings: Settings) -> None:
-    known = set(settings.providers)
     missing = [
-        f"  models.{alias}: no provider `{target.split('/')[0]}` is configured; "
-        f"add providers.{target.split('/')[0]}.base_url"
+        f"  models.{alias}: {fault}"
         for alias, ladder in settings.models.items()
         for target in ladder
-        if target != "extractive" and target.split("/")[0] not in known
+        if (fault := _missing(settings, target))
     ]
     if missing:
         lines = "\n".join(missing)
         raise ConfigError(f"the settings need {len(missing)} change(s):\n{lines}")
+
+
+def _missing(settings: Settings, target: str) -> str | None:
+    """Return what a target lacks in the settings."""
+    kind, _, name = target.partition("/")
+    if kind == "engine":
+        known = name in settings.engines
+        return None if known else f"no engine `{name}` is configured; add engines.{name}.model"
+    if target == "extractive" or kind in settings.providers:
+        return None
+    return f"no provider `{kind}` is configured; add providers.{kind}.base_url"

@@ -12,6 +12,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    JsonValue,
     SecretStr,
     StringConstraints,
     model_validator,
@@ -19,6 +20,10 @@ from pydantic import (
 
 AliasName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:-]{0,127}$")]
 ProviderName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,63}$")]
+EngineName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+EngineUrl = Annotated[
+    str, StringConstraints(pattern=r"^(https?://[^\s/?#@]+(/[^\s?#]*)?/v1|unix:///[^\s?#]+)$")
+]
 TargetName = Annotated[str, StringConstraints(pattern=r"^(extractive|[a-z0-9][a-z0-9-]*/\S+)$")]
 
 ClientId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
@@ -197,6 +202,44 @@ class ProviderSettings(_Section):
     total_timeout_s: float = Field(default=600.0, gt=0)
 
 
+class EngineSettings(_Section):
+    """A vLLM engine that Naru starts, or replicas of one that run elsewhere."""
+
+    model: str | None = Field(default=None, min_length=1)
+    """A model id or a folder: Naru starts vLLM with it."""
+    urls: tuple[EngineUrl, ...] = ()
+    """Replicas that run already, `http(s)://HOST/v1` or `unix:///PATH`, instead of `model`."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """`auto` takes what the interpreter's vLLM is built for."""
+    replicas: int = Field(default=1, ge=1, le=64)
+    """How many children serve the model."""
+    args: dict[str, JsonValue] = {}
+    """Any other argument of `vllm serve`, without its dashes: `max-model-len: 8192`."""
+    python: Path | None = None
+    """The interpreter that has vLLM; default ours."""
+    env: dict[str, str] = {}
+    """More environment variables for the children, such as CUDA_VISIBLE_DEVICES."""
+    api_key: SecretStr | None = None
+    """What the replicas at `urls` ask for."""
+    ca_file: Path | None = None
+    """PEM file of the authorities that sign the certificates at `urls`; default the system's."""
+    connect_timeout_s: float = Field(default=5.0, gt=0)
+    first_byte_timeout_s: float = Field(default=120.0, gt=0)
+    idle_timeout_s: float = Field(default=30.0, gt=0)
+    """Longest silence between two parts of an answer."""
+    total_timeout_s: float = Field(default=600.0, gt=0)
+
+    @model_validator(mode="after")
+    def _either_started_or_elsewhere(self) -> Self:
+        if (self.model is None) == (not self.urls):
+            raise ValueError("set either model or urls")
+        elsewhere, ours = {"api_key", "ca_file"}, {"device", "replicas", "args", "python", "env"}
+        if wrong := self.model_fields_set & (ours if self.urls else elsewhere):
+            other = "model" if self.urls else "urls"
+            raise ValueError(f"{min(wrong)} goes with {other} only")
+        return self
+
+
 class SessionSettings(_Section):
     """What of a conversation is given to the model again."""
 
@@ -216,6 +259,7 @@ class Settings(_Section):
     embedding: EmbeddingSettings = EmbeddingSettings()
     retrieval: RetrievalSettings = RetrievalSettings()
     sessions: SessionSettings = SessionSettings()
+    engines: dict[EngineName, EngineSettings] = {}
     providers: dict[ProviderName, ProviderSettings] = {}
     models: dict[AliasName, Annotated[tuple[TargetName, ...], Field(min_length=1)]] = {}
     """Alias -> ladder of targets: `extractive` or `provider/model`, tried in this order."""
