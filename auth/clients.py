@@ -7,13 +7,17 @@ import re
 import secrets
 from collections.abc import Collection
 from dataclasses import dataclass, field
+from typing import Any, Literal
 
 import asyncpg
+import msgspec
 
 from auth import errors
 from auth.secrets import SecretBox
 from config.postgres import Database, load_queries, tenant_transaction
-from config.scope import DEFAULT_SCOPES, SCOPES, TenantScope
+from config.scope import DEFAULT_SCOPES, SCOPES, Allowed, Role, TenantScope
+
+EndUserPolicy = Literal["forbidden", "optional", "required"]
 
 KEY_PREFIX = "sk-naru-"
 QUERY_TIMEOUT_S = 5.0
@@ -31,18 +35,42 @@ class Client:
     """A registered OAuth client.
 
     Attributes:
+        role: What it may do within its tenant.
         scopes: Everything it may ask for.
         default_scopes: What it gets when it asks for nothing in particular.
-        disabled_at: Since when it is refused, or None.
+        auth_methods: How it may authenticate, out of `client_auth.METHODS`.
+        jwks: A JWK Set of its public keys, for private_key_jwt.
+        assertion_algorithms: What its assertions may be signed with.
+        dpop: Whether it gets and uses tokens with DPoP proofs only.
+        allowed: Which objects it may use.
+        end_user: Whether its requests may, must or must not name an end user.
+        generation: Its tokens of lower generations are revoked.
+        disabled_at: Since when it is refused, by itself or with its tenant; or None.
     """
 
     id: str
     tenant: str
     name: str
+    role: Role
     scopes: frozenset[str]
     default_scopes: frozenset[str]
+    auth_methods: frozenset[str]
+    jwks: dict[str, Any] | None
+    assertion_algorithms: frozenset[str]
+    dpop: bool
+    allowed: Allowed
+    end_user: EndUserPolicy
+    generation: int
     created_at: dt.datetime
     disabled_at: dt.datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class KeyHolder:
+    """Whom an API key stands for, and its client's rule on end users."""
+
+    scope: TenantScope
+    end_user: EndUserPolicy
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +204,8 @@ async def find_authenticated(
     same = [hmac.compare_digest(digest, candidate) for candidate in candidates]
     if not any(same):
         return None
-    return await find_client(db, client_id)
+    client = await find_client(db, client_id)
+    return None if client is None or client.disabled_at else client
 
 
 async def list_clients(db: Database, tenant: str) -> list[Client]:
@@ -188,8 +217,8 @@ async def list_clients(db: Database, tenant: str) -> list[Client]:
     return [_client(row) for row in rows]
 
 
-async def find_key(db: Database, box: SecretBox, key: str) -> TenantScope | None:
-    """Return the caller an API key stands for; None when unknown, disabled or malformed."""
+async def find_key(db: Database, box: SecretBox, key: str) -> KeyHolder | None:
+    """Return whom an API key stands for; None when unknown, disabled or malformed."""
     if not _KEY.fullmatch(key):
         return None
     async with asyncio.timeout(QUERY_TIMEOUT_S):
@@ -198,14 +227,28 @@ async def find_key(db: Database, box: SecretBox, key: str) -> TenantScope | None
         return None
     # The client may have lost a scope since the key was made.
     scopes = frozenset(row["scopes"]) & frozenset(row["client_scopes"])
-    return TenantScope(row["tenant"], row["client"], scopes, key=row["id"], role=row["role"])
+    scope = TenantScope(
+        tenant=row["tenant"],
+        client=row["client"],
+        scopes=scopes,
+        key=row["id"],
+        role=row["role"],
+        allowed=_allowed(row),
+    )
+    return KeyHolder(scope, row["end_user"])
 
 
 def _client(row: asyncpg.Record) -> Client:
-    values = dict(row)
-    values["scopes"] = frozenset(row["scopes"])
-    values["default_scopes"] = frozenset(row["default_scopes"])
-    return Client(**values)
+    values = {name: value for name, value in row.items() if not name.startswith("allowed_")}
+    for name in ("scopes", "default_scopes", "auth_methods", "assertion_algorithms"):
+        values[name] = frozenset(row[name])
+    values["jwks"] = msgspec.json.decode(row["jwks"]) if row["jwks"] else None
+    return Client(**values, allowed=_allowed(row))
+
+
+def _allowed(row: asyncpg.Record) -> Allowed:
+    columns = (row["allowed_agents"], row["allowed_models"], row["allowed_vector_stores"])
+    return Allowed(*(None if names is None else frozenset(names) for names in columns))
 
 
 def _checked_scopes(scopes: Collection[str], allowed: Collection[str]) -> tuple[str, ...]:

@@ -8,24 +8,35 @@ INSERT INTO clients (id, tenant, name, scopes, default_scopes) VALUES ($1, $2, $
 INSERT INTO client_secrets (id, client, hash) VALUES ($1, $2, $3)
 
 -- name: find_client
-SELECT id, tenant, name, scopes, default_scopes, created_at, disabled_at
-FROM clients WHERE id = $1
+SELECT clients.id, tenant, clients.name, role, scopes, default_scopes, auth_methods,
+       jwks::text AS jwks, assertion_algorithms, dpop, allowed_agents, allowed_models,
+       allowed_vector_stores, end_user, generation, clients.created_at,
+       coalesce(clients.disabled_at, tenants.disabled_at) AS disabled_at
+FROM clients JOIN tenants ON tenants.id = tenant
+WHERE clients.id = $1
 
 -- name: find_secret_hashes
--- Both valid ones of a client, and the same shape for a question that has no answer.
-SELECT coalesce(array_agg(hash), '{}') FROM client_secrets JOIN clients ON clients.id = client
-WHERE client = $1 AND disabled_at IS NULL AND (expires_at IS NULL OR expires_at > now())
+-- Those valid now, at most two, and the same shape for a question that has no answer.
+SELECT coalesce(array_agg(hash), '{}') FROM client_secrets
+WHERE client = $1 AND (expires_at IS NULL OR expires_at > now())
 
 -- name: list_clients
-SELECT id, tenant, name, scopes, default_scopes, created_at, disabled_at
-FROM clients WHERE tenant = $1 ORDER BY created_at, id
+SELECT clients.id, tenant, clients.name, role, scopes, default_scopes, auth_methods,
+       jwks::text AS jwks, assertion_algorithms, dpop, allowed_agents, allowed_models,
+       allowed_vector_stores, end_user, generation, clients.created_at,
+       coalesce(clients.disabled_at, tenants.disabled_at) AS disabled_at
+FROM clients JOIN tenants ON tenants.id = tenant
+WHERE tenant = $1 ORDER BY clients.created_at, clients.id
 
 -- name: create_key
 INSERT INTO api_keys (id, client, hash, scopes) VALUES ($1, $2, $3, $4)
 
 -- name: find_key
-SELECT api_keys.id, clients.tenant, clients.id AS client, clients.role,
-       clients.scopes AS client_scopes,
-       coalesce(api_keys.scopes, clients.scopes) AS scopes
-FROM api_keys JOIN clients ON clients.id = api_keys.client
+SELECT api_keys.id, tenant, clients.id AS client, role, clients.scopes AS client_scopes,
+       coalesce(api_keys.scopes, clients.scopes) AS scopes,
+       allowed_agents, allowed_models, allowed_vector_stores, end_user
+FROM api_keys
+JOIN clients ON clients.id = api_keys.client
+JOIN tenants ON tenants.id = tenant
 WHERE api_keys.hash = $1 AND api_keys.disabled_at IS NULL AND clients.disabled_at IS NULL
+  AND tenants.disabled_at IS NULL

@@ -95,10 +95,10 @@ class Verifier:
 
     async def _verify_key(self, key: str) -> _Verified:
         stale = time.monotonic() + _KEY_CACHE_S
-        scope = await find_key(self._db, self._box, key)
-        if scope is None:
+        holder = await find_key(self._db, self._box, key)
+        if holder is None:
             raise InvalidToken("the API key is unknown or disabled")
-        return _Verified(scope, stale=stale)
+        return _Verified(holder.scope, stale=stale)
 
     def _verify_token(self, text: str) -> _Verified:
         claims = token.read(text, self._keys, issuer=self._issuer, audience=self._audience)

@@ -94,11 +94,11 @@ async def _known(places: _Places, data_dir: Path) -> tuple[Credentials, TenantSc
     credentials = Credentials.read(data_dir)
     if credentials is None:
         return None
-    scope = await find_key(places.identity, places.box, credentials.api_key)
+    holder = await find_key(places.identity, places.box, credentials.api_key)
     try:
-        if scope is not None:
-            await get_store(places.db, scope, credentials.store)
-            return credentials, scope
+        if holder is not None:
+            await get_store(places.db, holder.scope, credentials.store)
+            return credentials, holder.scope
     except NotFound:
         pass
     say("  demo.env does not fit this database: making a new client and key")
@@ -110,9 +110,10 @@ async def _create(places: _Places, settings: Settings) -> tuple[Credentials, Ten
     await create_tenant(identity, _TENANT, "Demo")
     client = await create_client(identity, box, _TENANT, name="demo")
     key = await create_key(identity, box, client.client_id)
-    scope = await find_key(identity, box, key.key)
-    if scope is None:
+    holder = await find_key(identity, box, key.key)
+    if holder is None:
         raise RuntimeError("a key that was just made is not found")
+    scope = holder.scope
     store = await create_store(places.db, scope, name="Handbook")
     credentials = Credentials(
         settings.server.url, client.client_id, client.client_secret, key.key, AGENT, store.id

@@ -59,9 +59,9 @@ def handbook(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 async def caller(database: str, settings: Settings, credentials: Credentials) -> TenantScope:
     box = SecretBox.load(settings.auth, settings.data_dir)
     async with await open_pool(database, size=1, role="naru_auth") as identity:
-        scope = await find_key(identity, box, credentials.api_key)
-    assert scope is not None
-    return scope
+        holder = await find_key(identity, box, credentials.api_key)
+    assert holder is not None
+    return holder.scope
 
 
 async def names(pool: asyncpg.Pool, scope: TenantScope, store: str) -> dict[str, str]:
