@@ -18,6 +18,8 @@ class Service:
     colleague_key: str
     stranger_key: str
     reader_key: str
+    librarian_key: str
+    limited_key: str
     store: str
 
 

@@ -7,7 +7,7 @@ from gateway.guards import Caller, needs
 from gateway.lifespan import Provided
 from gateway.openai import knowledge as wire
 from gateway.routes.pages import Limit, Order, page, timestamp
-from rag import Passage, search, stores
+from rag import Passage, files, search, stores
 
 READ, WRITE = needs("knowledge"), needs("knowledge:write")
 
@@ -17,6 +17,8 @@ async def create(
     data: JSONBody[wire.CreateVectorStore], caller: Caller, services: Provided
 ) -> wire.VectorStoreObject:
     """Make a store, and have its files read."""
+    for file_id in data.file_ids:
+        await files.get_file(services.pool, caller, file_id)
     store = await stores.create_store(
         services.pool, caller, name=data.name, metadata=data.metadata or {}
     )

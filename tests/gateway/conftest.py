@@ -121,7 +121,7 @@ async def service(
     data_dir: Path,
     upstream: Upstream,
 ) -> AsyncIterator[Service]:
-    """Serve tenant `acme` (clients `app`, `colleague`, `reader`) and `rival` (`stranger`)."""
+    """Serve tenant `acme` (clients `app`, `colleague`, `limited`) and `rival` (`stranger`)."""
     listening = socket.socket()
     listening.bind(("127.0.0.1", 0))
     port = listening.getsockname()[1]
@@ -154,12 +154,18 @@ async def service(
         await create_tenant(identity, "rival", "Rival")
         client = await create_client(identity, box, "acme", name="app", client_id="app")
         await create_client(identity, box, "acme", name="colleague", client_id="colleague")
+        await create_client(identity, box, "acme", name="limited", client_id="limited")
         await create_client(identity, box, "rival", name="stranger", client_id="stranger")
         keys = {
             name: (await create_key(identity, box, name)).key
-            for name in ("app", "colleague", "stranger")
+            for name in ("app", "colleague", "limited", "stranger")
         }
         reader = await create_key(identity, box, "app", scopes=["inference"])
+        librarian = await create_key(identity, box, "app", scopes=["knowledge"])
+        await identity.execute(
+            "UPDATE clients SET allowed_agents = '{}', allowed_models = '{}',"
+            " allowed_vector_stores = '{}' WHERE id = 'limited'"
+        )
         store = await _read_handbook(pool, settings, embedding_socket)
         for name, model in (
             ("hr", "default"),
@@ -186,6 +192,8 @@ async def service(
         colleague_key=keys["colleague"],
         stranger_key=keys["stranger"],
         reader_key=reader.key,
+        librarian_key=librarian.key,
+        limited_key=keys["limited"],
         store=store,
     )
     server.should_exit = True
