@@ -205,14 +205,22 @@ async def test_a_claim_may_choose_among_our_clients(
             await verify(issuer.sign(KEYCLOAK | {"iss": issuer.url, "tid": unknown}), **mapped)
 
 
-@pytest.mark.parametrize("change", ["disabled_at = now()", "dpop = true", "id = 'renamed'"])
+@pytest.mark.parametrize(
+    "change",
+    [
+        "clients SET disabled_at = now()",
+        "clients SET dpop = true",
+        "clients SET id = 'renamed'",
+        "tenants SET disabled_at = now()",
+    ],
+)
 async def test_a_client_that_is_gone_or_stricter_ends_its_foreign_tokens(
     verify: Verify, issuer: Issuer, pool: asyncpg.Pool, change: str
 ) -> None:
     token = issuer.sign(KEYCLOAK | {"iss": issuer.url})
     await verify(token)
     await pool.execute("DELETE FROM client_secrets")
-    await pool.execute(f"UPDATE clients SET {change}")
+    await pool.execute(f"UPDATE {change}")
     with pytest.raises(InvalidToken, match="stands for"):
         await verify(token)
 
