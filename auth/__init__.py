@@ -15,14 +15,18 @@ from auth.errors import (
     AuthError,
     ClientExists,
     InsufficientScope,
+    InvalidCredentials,
+    InvalidEndUser,
     InvalidName,
     InvalidToken,
     MissingCredentials,
+    ProofRefused,
     RegistrationError,
     UnknownClient,
     UnknownScope,
     UnknownTenant,
 )
+from auth.jwks import IssuerUnavailable
 from auth.keys import (
     KeyInfo,
     SigningKeys,
@@ -31,10 +35,11 @@ from auth.keys import (
     rotate_signing_key,
 )
 from auth.metadata import metadata, resource_metadata
-from auth.revocations import Announcer
+from auth.revocations import Announcer, Revocations
 from auth.secrets import SecretBox
 from auth.server import AuthorizationServer, OAuthAnswer
-from auth.verify import Verifier, require
+from auth.verify import Credentials, Verifier, require
+from auth.watch import watching
 
 __all__ = [
     "Announcer",
@@ -42,15 +47,21 @@ __all__ = [
     "AuthorizationServer",
     "Client",
     "ClientExists",
+    "Credentials",
     "InsufficientScope",
+    "InvalidCredentials",
+    "InvalidEndUser",
     "InvalidName",
     "InvalidToken",
+    "IssuerUnavailable",
     "KeyInfo",
     "MissingCredentials",
     "NewClient",
     "NewKey",
     "OAuthAnswer",
+    "ProofRefused",
     "RegistrationError",
+    "Revocations",
     "SecretBox",
     "SigningKeys",
     "UnknownClient",
@@ -69,4 +80,5 @@ __all__ = [
     "require",
     "resource_metadata",
     "rotate_signing_key",
+    "watching",
 ]

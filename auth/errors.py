@@ -2,8 +2,11 @@
 
     AuthError                a request to a protected resource is refused (RFC 6750 section 3)
     ├── MissingCredentials       401, a challenge without an error code
+    ├── InvalidCredentials       400 invalid_request
     ├── InvalidToken             401 invalid_token
-    └── InsufficientScope        403 insufficient_scope
+    ├── ProofRefused             401 invalid_dpop_proof or use_dpop_nonce (RFC 9449 section 7.1)
+    ├── InsufficientScope        403 insufficient_scope
+    └── InvalidEndUser           400, no challenge: the credentials are good
 
     RegistrationError        an operator asked for something that can't be; str() says what to do
     ├── InvalidName
@@ -17,55 +20,107 @@ is never turned into one of these, so that it can't be mistaken for a refusal. S
 work raise `config.errors.ConfigError`.
 """
 
+import re
+from collections.abc import Sequence
 from typing import ClassVar
 
+END_USER_HEADER = "x-naru-end-user"
+"""Names the end user a client acts for: 1 to 256 visible ASCII characters."""
+
 _REALM = "naru"
+_UNQUOTABLE = re.compile(r"[^ !#-\[\]-~]")  # RFC 6750 section 3
 
 
 class AuthError(Exception):
     """A request is refused. `str()` is safe to show to the caller.
 
     Attributes:
+        status: HTTP status of the answer.
         code: A stable name for programs.
+        param: The header at fault where it is not Authorization, or None.
+        proof_algorithms: Given where the challenge is DPoP's: what proofs may be signed with.
     """
 
-    code: ClassVar[str]
+    status: ClassVar[int] = 401
+    code: str
+    param: ClassVar[str | None] = None
+    proof_algorithms: Sequence[str] = ()
 
-    def challenge(self, resource_metadata: str | None = None) -> str:
-        """Return the value of the `WWW-Authenticate` header.
+    def headers(self, resource_metadata: str) -> dict[str, str]:
+        """Return the headers of the answer, one challenge among them.
 
         Args:
             resource_metadata: URL of the RFC 9728 document, named as its section 5.1 says.
         """
+        return {"www-authenticate": self.challenge(resource_metadata)}
+
+    def challenge(self, resource_metadata: str) -> str:
+        """Return the value of the `WWW-Authenticate` header."""
         attributes = {"realm": _REALM} | self._attributes()
-        if resource_metadata:
-            attributes["resource_metadata"] = resource_metadata
-        return "Bearer " + ", ".join(f'{name}="{value}"' for name, value in attributes.items())
+        attributes["resource_metadata"] = resource_metadata
+        if not self.proof_algorithms:
+            return "Bearer " + _quoted(attributes)
+        attributes["algs"] = " ".join(self.proof_algorithms)
+        return "DPoP " + _quoted(attributes)
 
     def _attributes(self) -> dict[str, str]:
         return {"error": self.code, "error_description": str(self)}
 
 
 class MissingCredentials(AuthError):
-    """The request carries no Bearer token at all."""
+    """The request carries no token at all; the challenge names both schemes."""
 
     code = "missing_credentials"
 
-    def __init__(self) -> None:
+    def __init__(self, proof_algorithms: Sequence[str]) -> None:
         super().__init__("a token or an API key is required: Authorization: Bearer ...")
+        self.proof_algorithms = proof_algorithms
 
-    def _attributes(self) -> dict[str, str]:
+    def challenge(self, resource_metadata: str) -> str:
+        """Return two challenges in one header (RFC 9110 section 11.6.1), Bearer's first."""
         # RFC 6750 section 3.1: no error code for a request that tried nothing.
-        return {}
+        bearer = {"realm": _REALM, "resource_metadata": resource_metadata}
+        dpop = {"algs": " ".join(self.proof_algorithms)}
+        return f"Bearer {_quoted(bearer)}, DPoP {_quoted(dpop)}"
+
+
+class InvalidCredentials(AuthError):
+    """The request carries more credentials than one."""
+
+    status = 400
+    code = "invalid_request"
 
 
 class InvalidToken(AuthError):
-    """The token or API key is malformed, expired, forged, foreign or disabled."""
+    """The token or API key is malformed, expired, forged, foreign, revoked or disabled."""
 
     code = "invalid_token"
 
-    def __init__(self, description: str) -> None:
+
+class ProofRefused(AuthError):
+    """A DPoP proof is missing or not good.
+
+    Attributes:
+        nonce: To be used in the next proof, or None.
+    """
+
+    def __init__(
+        self,
+        description: str,
+        proof_algorithms: Sequence[str],
+        *,
+        code: str = "invalid_dpop_proof",
+        nonce: str | None = None,
+    ) -> None:
         super().__init__(description)
+        self.code = code
+        self.proof_algorithms = proof_algorithms
+        self.nonce = nonce
+
+    def headers(self, resource_metadata: str) -> dict[str, str]:
+        """Return the challenge, and the nonce where one is needed."""
+        nonce = {"dpop-nonce": self.nonce} if self.nonce else {}
+        return super().headers(resource_metadata) | nonce
 
 
 class InsufficientScope(AuthError):
@@ -75,6 +130,7 @@ class InsufficientScope(AuthError):
         needed: The scope that would do.
     """
 
+    status = 403
     code = "insufficient_scope"
 
     def __init__(self, needed: str) -> None:
@@ -83,6 +139,25 @@ class InsufficientScope(AuthError):
 
     def _attributes(self) -> dict[str, str]:
         return super()._attributes() | {"scope": self.needed}
+
+
+class InvalidEndUser(AuthError):
+    """The header that names the end user is malformed, missing or not allowed."""
+
+    status = 400
+    code = "invalid_end_user"
+    param = END_USER_HEADER
+
+    def headers(self, resource_metadata: str) -> dict[str, str]:
+        """Return none: other credentials would not help."""
+        del resource_metadata
+        return {}
+
+
+def _quoted(attributes: dict[str, str]) -> str:
+    return ", ".join(
+        f'{name}="{_UNQUOTABLE.sub("?", value)}"' for name, value in attributes.items()
+    )
 
 
 class RegistrationError(Exception):

@@ -93,6 +93,8 @@ class SigningKeys:
         self._read = read
         self._reading = asyncio.Lock()
         self._read_at = time.monotonic()
+        self._by_kid: dict[str, SigningKey] = {}
+        self._gone: set[str] = set()
         self._take(keys)
 
     @classmethod
@@ -126,6 +128,8 @@ class SigningKeys:
         between waits for the next time. Raises what `refresh` does.
         """
         asked = time.monotonic()
+        if kid in self._gone:
+            return None
         async with asyncio.timeout(_LOOK_TIMEOUT_S), self._reading:
             if self.find(kid) is None and self._read_at < asked:
                 await asyncio.sleep(self._read_at + _LOOK_EVERY_S - time.monotonic())
@@ -151,7 +155,9 @@ class SigningKeys:
 
     def _take(self, keys: Sequence[SigningKey]) -> None:
         self._current = keys[0]
-        self._by_kid = {key.kid: key for key in keys}
+        current = {key.kid: key for key in keys}
+        self._gone |= self._by_kid.keys() - current.keys()
+        self._by_kid = current
 
 
 async def list_signing_keys(db: Database) -> list[KeyInfo]:

@@ -99,8 +99,7 @@ class AuthorizationServer:
             self._keys,
             issuer=self._issuer,
             audience=self._audience,
-            tenant=client.tenant,
-            client_id=client.id,
+            client=client,
             scope=scope,
             ttl_s=self._ttl_s,
         )

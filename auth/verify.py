@@ -1,110 +1,222 @@
-"""Who is asking: from an Authorization header to a `TenantScope`."""
+"""Who is asking: from a request's headers to a `TenantScope`."""
 
 import hashlib
 import math
 import re
 import time
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass, field, replace
+from typing import Literal
 
 import asyncpg
 
-from auth import token
-from auth.clients import KEY_PREFIX, find_key
-from auth.errors import InsufficientScope, InvalidToken, MissingCredentials
+from auth import dpop, token
+from auth.clients import KEY_PREFIX, EndUserPolicy, find_key
+from auth.errors import (
+    END_USER_HEADER,
+    InsufficientScope,
+    InvalidCredentials,
+    InvalidEndUser,
+    InvalidToken,
+    MissingCredentials,
+    ProofRefused,
+)
+from auth.issuers import ForeignIssuers
+from auth.jose import Signed
 from auth.keys import SigningKeys
+from auth.revocations import Revocations
 from auth.secrets import SecretBox
 from config.scope import TenantScope
 
 _CACHE_SIZE = 10_000
 _KEY_CACHE_S = 5.0
+_FOREIGN_CACHE_S = 300.0
 _B64TOKEN = re.compile(r"[A-Za-z0-9._~+/-]+=*", re.ASCII)  # RFC 6750 section 2.1
+_END_USER = re.compile(r"[!-~]{1,256}", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """What a request says about its sender: every value of each header, in their order.
+
+    Attributes:
+        authorization: Of `Authorization`.
+        dpop: Of `DPoP`.
+        end_user: Of `X-Naru-End-User`.
+        method: HTTP method, as sent.
+        url: The public URL of the request, without its query.
+    """
+
+    authorization: tuple[str, ...] = ()
+    dpop: tuple[str, ...] = ()
+    end_user: tuple[str, ...] = ()
+    method: str = ""
+    url: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class _Verified:
-    """A caller, and until when to believe it: `expires` by the wall clock, `stale` by the other."""
+    """A caller, and how long to believe it.
 
-    scope: TenantScope
-    expires: float = math.inf
-    stale: float = math.inf
-
-
-class Verifier:
-    """Verifies access tokens in process and API keys against the store.
-
-    Verified tokens are remembered until they expire, API keys for at most 5 seconds.
-
-    Args:
-        db_pool: Where the API keys are.
-        box: Hashes them.
-        keys: Verify the tokens.
-        issuer: The only `iss` accepted.
-        audience: Must be among a token's `aud`.
+    Attributes:
+        expires: By the wall clock, `stale` by the other.
+        mark: What was known of revocations when it was looked up.
+        kid: The key that signed `claims`, which are those of a token of ours.
     """
 
-    def __init__(
-        self,
-        db_pool: asyncpg.Pool,
-        box: SecretBox,
-        keys: SigningKeys,
-        *,
-        issuer: str,
-        audience: str,
-    ) -> None:
-        self._db = db_pool
-        self._box = box
-        self._keys = keys
-        self._issuer = issuer
-        self._audience = audience
-        self._cache: OrderedDict[bytes, _Verified] = OrderedDict()
+    scope: TenantScope
+    end_user: EndUserPolicy
+    mark: int
+    expires: float = math.inf
+    stale: float = math.inf
+    claims: token.AccessToken | None = None
+    kid: str = ""
 
-    async def verify(self, authorization: str | None) -> TenantScope:
-        """Return the caller behind an Authorization header's value.
+    @property
+    def jkt(self) -> str | None:
+        return self.claims.cnf.jkt if self.claims and self.claims.cnf else None
+
+
+@dataclass(slots=True)
+class Verifier:
+    """Verifies access tokens in process, API keys against the store, DPoP proofs with each use.
+
+    Verified tokens are remembered until they expire (those of other issuers for 5 minutes at
+    most), API keys for 5 seconds, and none for longer than until its revocation is known.
+
+    Attributes:
+        db: Where the API keys are.
+        box: Hashes them.
+        keys: Verify the tokens.
+        issuer: The only `iss` of our own tokens.
+        audience: Must be among their `aud`.
+        revocations: What counts no longer.
+        proofs: Checks DPoP proofs.
+        foreign: Whose tokens are accepted beside ours.
+    """
+
+    db: asyncpg.Pool
+    box: SecretBox
+    keys: SigningKeys
+    _: KW_ONLY
+    issuer: str
+    audience: str
+    revocations: Revocations
+    proofs: dpop.Proofs
+    foreign: ForeignIssuers
+    _cache: OrderedDict[bytes, _Verified] = field(
+        default_factory=OrderedDict, init=False, repr=False
+    )
+
+    async def verify(self, request: Credentials) -> TenantScope:
+        """Return the caller behind a request.
 
         Raises:
-            MissingCredentials: There is none, or it is of another scheme than Bearer.
-            InvalidToken: It is not good, whatever the reason.
+            AuthError: The request is refused, whatever is in it.
             asyncpg.PostgresError, asyncpg.InterfaceError, OSError: The store failed while an API
-                key was looked up (a timeout is an OSError).
+                key, a proof or a new signing key was looked up (a timeout is an OSError).
         """
-        credential = _credential(authorization)
+        scheme, credential = _credential(request.authorization)
+        try:
+            verified = await self._verified(credential)
+            await self._check_sender(scheme, credential, verified.jkt, request)
+        except InvalidToken as error:
+            error.proof_algorithms = dpop.ALGORITHMS if scheme == "dpop" else ()
+            raise
+        return _for_end_user(verified, request.end_user)
+
+    async def _verified(self, credential: str) -> _Verified:
         # Not the credential itself, which must not lie about in memory.
         digest = hashlib.sha256(credential.encode()).digest()
-        found = self._cached(digest)
-        if found:
-            return found
-        if credential.startswith(KEY_PREFIX):
-            verified = await self._verify_key(credential)
-        else:
-            verified = self._verify_token(credential)
-        self._cache[digest] = verified
-        if len(self._cache) > _CACHE_SIZE:
-            self._cache.popitem(last=False)
-        return verified.scope
+        verified = self._cached(digest)
+        if verified is None:
+            verified = await self._verify(credential)
+            self._cache[digest] = verified
+            if len(self._cache) > _CACHE_SIZE:
+                self._cache.popitem(last=False)
+        return verified
 
-    def _cached(self, digest: bytes) -> TenantScope | None:
+    def _cached(self, digest: bytes) -> _Verified | None:
         verified = self._cache.get(digest)
         if verified is None:
             return None
-        if verified.expires <= time.time() or verified.stale <= time.monotonic():
+        if not self._holds(verified):
             del self._cache[digest]
             return None
         self._cache.move_to_end(digest)
-        return verified.scope
+        return verified
+
+    def _holds(self, verified: _Verified) -> bool:
+        if verified.expires <= time.time() or verified.stale <= time.monotonic():
+            return False
+        if verified.claims is None:
+            scope = verified.scope
+            return not self.revocations.changed(verified.mark, scope.client, scope.key)
+        key = self.keys.find(verified.kid)
+        return key is not None and not self.revocations.revoked(verified.claims)
+
+    async def _verify(self, credential: str) -> _Verified:
+        if credential.startswith(KEY_PREFIX):
+            return await self._verify_key(credential)
+        signed = token.parse(credential)
+        issuer = signed.claims.get("iss")
+        if isinstance(issuer, str) and self.foreign.knows(issuer):
+            return await self._verify_foreign(credential, issuer)
+        return await self._verify_own(signed)
 
     async def _verify_key(self, key: str) -> _Verified:
-        stale = time.monotonic() + _KEY_CACHE_S
-        holder = await find_key(self._db, self._box, key)
+        mark, stale = self.revocations.mark, time.monotonic() + _KEY_CACHE_S
+        holder = await find_key(self.db, self.box, key)
         if holder is None:
             raise InvalidToken("the API key is unknown or disabled")
-        return _Verified(holder.scope, stale=stale)
+        return _Verified(holder.scope, holder.end_user, mark, stale=stale)
 
-    def _verify_token(self, text: str) -> _Verified:
-        claims = token.read(text, self._keys, issuer=self._issuer, audience=self._audience)
-        scopes = frozenset(claims.scope.split())
-        scope = TenantScope(claims.tenant, claims.client_id, scopes)
-        return _Verified(scope, expires=claims.exp)
+    async def _verify_foreign(self, text: str, issuer: str) -> _Verified:
+        mark, stale = self.revocations.mark, time.monotonic() + _FOREIGN_CACHE_S
+        scope, expires = await self.foreign.verify(text, issuer)
+        # It names its user itself.
+        return _Verified(scope, "forbidden", mark, expires=expires, stale=stale)
+
+    async def _verify_own(self, signed: Signed) -> _Verified:
+        claims = await token.check_patiently(
+            signed, self.keys, issuer=self.issuer, audience=self.audience
+        )
+        if self.revocations.revoked(claims):
+            raise InvalidToken("the token was revoked")
+        scope = TenantScope(
+            claims.tenant,
+            claims.client_id,
+            frozenset(claims.scope.split()),
+            role=claims.roles[0],
+            allowed=claims.objects,
+        )
+        kid = str(signed.header["kid"])
+        return _Verified(scope, claims.end_user, 0, claims.exp, claims=claims, kid=kid)
+
+    async def _check_sender(
+        self, scheme: str, text: str, jkt: str | None, request: Credentials
+    ) -> None:
+        """Demand a proof for a token that is bound to a key, every time (RFC 9449 section 7)."""
+        if scheme == "bearer":
+            if jkt is not None:
+                raise InvalidToken("the token is bound to a key: send it as DPoP, with a proof")
+            return
+        if jkt is None:
+            raise InvalidToken("the token is not bound to a key: send it as Bearer")
+        if await self._proved(text, request) != jkt:
+            raise InvalidToken("the DPoP proof is of another key than the token's")
+
+    async def _proved(self, text: str, request: Credentials) -> str:
+        """Return the thumbprint of the key that the sender holds."""
+        if len(request.dpop) != 1:
+            raise ProofRefused("send one DPoP header with one proof", dpop.ALGORITHMS)
+        try:
+            return await self.proofs.check(
+                request.dpop[0], method=request.method, url=request.url, access_token=text
+            )
+        except dpop.InvalidProof as error:
+            nonce = error.nonce if isinstance(error, dpop.NonceNeeded) else None
+            raise ProofRefused(str(error), dpop.ALGORITHMS, code=error.code, nonce=nonce) from None
 
 
 def require(scope: TenantScope, needed: str) -> None:
@@ -117,11 +229,31 @@ def require(scope: TenantScope, needed: str) -> None:
         raise InsufficientScope(needed)
 
 
-def _credential(authorization: str | None) -> str:
-    scheme, _, credential = (authorization or "").partition(" ")
-    if scheme.lower() != "bearer":
-        raise MissingCredentials
-    credential = credential.strip(" ")
-    if not _B64TOKEN.fullmatch(credential):
-        raise InvalidToken("the token is malformed")
-    return credential
+def _credential(authorization: tuple[str, ...]) -> tuple[Literal["bearer", "dpop"], str]:
+    if len(authorization) > 1:
+        raise InvalidCredentials("more than one Authorization header was sent")
+    scheme, _, credential = (authorization[0] if authorization else "").partition(" ")
+    match scheme.lower():
+        case "bearer" | "dpop" as known:
+            credential = credential.strip(" ")
+        case _:
+            raise MissingCredentials(dpop.ALGORITHMS)
+    if len(credential) > token.MAX_CHARS or not _B64TOKEN.fullmatch(credential):
+        raise InvalidToken("the token is malformed, or too long")
+    return known, credential
+
+
+def _for_end_user(verified: _Verified, named: tuple[str, ...]) -> TenantScope:
+    """Add whom the client acts for, as its policy wants it."""
+    if not named:
+        if verified.end_user == "required":
+            raise InvalidEndUser(f"name the end user in the header {END_USER_HEADER}")
+        return verified.scope
+    if verified.end_user == "forbidden":
+        raise InvalidEndUser(f"this caller may not name an end user: leave out {END_USER_HEADER}")
+    if len(named) > 1 or not _END_USER.fullmatch(named[0]):
+        raise InvalidEndUser(
+            f"{END_USER_HEADER} is sent once, with 1 to 256 visible ASCII characters: "
+            "percent-encode others"
+        )
+    return replace(verified.scope, end_user=named[0])

@@ -160,10 +160,16 @@ def _not_allowed(error: rag.NotAllowed) -> Answer:
     return Answer(403, ErrorObject(str(error), "permission_error", None, "not_allowed"))
 
 
+_AUTH_TYPES = {
+    400: "invalid_request_error",
+    401: "authentication_error",
+    403: "permission_error",
+}
+
+
 def _auth(error: auth.AuthError) -> Answer:
-    status = 403 if isinstance(error, auth.InsufficientScope) else 401
-    kind = "permission_error" if status == 403 else "authentication_error"
-    return Answer(status, ErrorObject(str(error), kind, None, error.code))
+    kind = _AUTH_TYPES[error.status]
+    return Answer(error.status, ErrorObject(str(error), kind, error.param, error.code))
 
 
 def _validation(error: ValidationException) -> Answer:
@@ -199,6 +205,12 @@ def _no_embedding(_: rag.EmbedderUnavailable) -> Answer:
     return Answer(503, fault, {"retry-after": "1"})
 
 
+def _no_issuer(_: auth.IssuerUnavailable) -> Answer:
+    message = "the token's issuer can't be reached at the moment to verify it; try again"
+    fault = ErrorObject(message, "service_unavailable", None, "issuer_unavailable")
+    return Answer(503, fault, {"retry-after": "1"})
+
+
 def _unavailable(error: Exception) -> Answer:
     _log.warning("the store can't be reached: %s", type(error).__name__)
     message = "the store can't be reached at the moment; try again"
@@ -214,6 +226,7 @@ _TABLE: tuple[
     (rag.NotFound, _missing),
     (rag.NotAllowed, _not_allowed),
     (rag.EmbedderUnavailable, _no_embedding),
+    (auth.IssuerUnavailable, _no_issuer),
     (ValidationException, _validation),
     ((msgspec.ValidationError, msgspec.DecodeError), _decoding),
     (HTTPException, _http),
@@ -229,7 +242,7 @@ def _respond(request: Request[Any, Any, Any], error: Exception) -> Response[Erro
     headers = answer.headers
     if isinstance(error, auth.AuthError):
         metadata = f"{request.app.state.services.issuer}/.well-known/oauth-protected-resource"
-        headers = headers | {"www-authenticate": error.challenge(metadata)}
+        headers = headers | error.headers(metadata)
     return Response(
         answer.body,
         status_code=answer.status,

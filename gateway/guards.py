@@ -11,7 +11,8 @@ from litestar.connection import ASGIConnection, Request
 from litestar.di import NamedDependency
 from litestar.handlers import BaseRouteHandler, HTTPRouteHandler
 
-from auth import require
+from auth import Credentials, require
+from auth.errors import END_USER_HEADER
 from config.scope import SCOPES, TenantScope
 
 _SCOPE = "needed_scope"
@@ -41,10 +42,22 @@ async def authenticate(
     """Verify the caller's token or key and its scope; every handler passes here."""
     if is_public(handler):
         return
-    verifier = connection.app.state.services.verifier
-    scope = await verifier.verify(connection.headers.get("authorization"))
+    services = connection.app.state.services
+    scope = await services.verifier.verify(_credentials(connection, services.issuer))
     require(scope, handler.opt.get(_SCOPE, _UNDECLARED))
     connection.scope[_VERIFIED] = scope  # type: ignore[literal-required]
+
+
+def _credentials(connection: ASGIConnection[Any, Any, Any, Any], issuer: str) -> Credentials:
+    """Collect every value of each header. The URL is the public one, never what `Host` says."""
+    headers, scope = connection.headers, connection.scope
+    return Credentials(
+        tuple(headers.getall("authorization", [])),
+        tuple(headers.getall("dpop", [])),
+        tuple(headers.getall(END_USER_HEADER, [])),
+        method=str(scope.get("method", "")),
+        url=issuer + scope["raw_path"].decode("latin-1"),
+    )
 
 
 def is_public(handler: BaseRouteHandler) -> bool:

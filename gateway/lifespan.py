@@ -10,7 +10,17 @@ import asyncpg
 import redis.asyncio
 from litestar.di import NamedDependency
 
-from auth import AuthorizationServer, SecretBox, SigningKeys, Verifier
+from auth import (
+    Announcer,
+    AuthorizationServer,
+    Revocations,
+    SecretBox,
+    SigningKeys,
+    Verifier,
+    watching,
+)
+from auth.dpop import Nonces, Proofs
+from auth.issuers import ForeignIssuers
 from config.postgres import open_pool
 from config.settings import ServerSettings, Settings
 from gateway.agents.run import Agents
@@ -36,6 +46,7 @@ class Services:
     identity: asyncpg.Pool
     redis: "redis.asyncio.Redis"
     keys: SigningKeys
+    announcer: Announcer
     authorization: AuthorizationServer
     verifier: Verifier
     embedder: Embedder
@@ -70,6 +81,9 @@ async def open_services(settings: Settings, embedding_socket: Path) -> AsyncIter
         stack.push_async_callback(cache.aclose)
         box = SecretBox.load(settings.auth, settings.data_dir)
         keys = await SigningKeys.load(identity, box, settings.auth)
+        revocations = Revocations(identity)
+        await stack.enter_async_context(watching(identity, cache, settings.auth, keys, revocations))
+        issuers = await stack.enter_async_context(aiohttp.ClientSession())
         embedder = open_embedder(settings.embedding, embedding_socket)
         stack.push_async_callback(embedder.close)
         http = await stack.enter_async_context(
@@ -85,10 +99,20 @@ async def open_services(settings: Settings, embedding_socket: Path) -> AsyncIter
             identity=identity,
             redis=cache,
             keys=keys,
+            announcer=Announcer(cache),
             authorization=AuthorizationServer(
                 identity, box, keys, issuer=issuer, audience=issuer, ttl_s=settings.auth.token_ttl_s
             ),
-            verifier=Verifier(identity, box, keys, issuer=issuer, audience=issuer),
+            verifier=Verifier(
+                identity,
+                box,
+                keys,
+                issuer=issuer,
+                audience=issuer,
+                revocations=revocations,
+                proofs=Proofs(identity, Nonces(box), require_nonce=settings.auth.dpop_nonce),
+                foreign=ForeignIssuers(settings.auth.issuers, issuers, identity),
+            ),
             embedder=embedder,
             models=models,
             sessions=sessions,

@@ -7,12 +7,12 @@ from urllib.parse import urlencode
 
 import asyncpg
 import pytest
+from auth_support import ISSUER, make_verifier
 
 import auth
 from config.postgres import migrate, open_pool
 from config.settings import AuthSettings
 
-ISSUER = "https://naru.example"
 Ask = Callable[..., Coroutine[Any, Any, auth.OAuthAnswer]]
 
 
@@ -66,7 +66,7 @@ def server(
 
 @pytest.fixture
 def verifier(pool: asyncpg.Pool, box: auth.SecretBox, keys: auth.SigningKeys) -> auth.Verifier:
-    return auth.Verifier(pool, box, keys, issuer=ISSUER, audience=ISSUER)
+    return make_verifier(pool, box, keys)
 
 
 @pytest.fixture

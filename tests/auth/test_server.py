@@ -6,6 +6,7 @@ from urllib.parse import urlencode
 
 import asyncpg
 import pytest
+from auth_support import bearer, make_verifier
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
@@ -23,7 +24,7 @@ async def test_a_token_request_is_answered_as_section_5_1_says(
     assert (answer.status, answer.headers) == (200, NO_STORE)
     token = answer.body.pop("access_token")
     assert answer.body == {"token_type": "Bearer", "expires_in": 900, "scope": "inference agents"}
-    scope = await verifier.verify(f"Bearer {token}")
+    scope = await verifier.verify(bearer(token))
     assert (scope.tenant, scope.client, scope.key) == ("acme", "demo", None)
 
 
@@ -91,7 +92,7 @@ async def test_the_scope_granted_is_exactly_what_was_asked_for(
 ) -> None:
     answer = await ask(scope=asked)
     assert answer.body["scope"] == granted
-    scope = await verifier.verify(f"Bearer {answer.body['access_token']}")
+    scope = await verifier.verify(bearer(answer.body["access_token"]))
     assert scope.scopes == set(granted.split())
 
 
@@ -137,9 +138,8 @@ async def test_a_token_survives_a_restart(
 ) -> None:
     token = (await ask()).body["access_token"]
     keys = await auth.SigningKeys.load(pool, box, AuthSettings())
-    issuer = "https://naru.example"
-    restarted = auth.Verifier(pool, box, keys, issuer=issuer, audience=issuer)
-    assert (await restarted.verify(f"Bearer {token}")).client == "demo"
+    restarted = make_verifier(pool, box, keys)
+    assert (await restarted.verify(bearer(token))).client == "demo"
 
 
 _NAMES = st.sampled_from(

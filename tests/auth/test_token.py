@@ -1,6 +1,8 @@
 """Forged, foreign and stale tokens, without a database."""
 
 import base64
+import dataclasses
+import datetime as dt
 import hmac
 import json
 import time
@@ -14,8 +16,10 @@ from joserfc import jws
 from joserfc.jwk import ECKey
 
 from auth import token
+from auth.clients import Client
 from auth.errors import InvalidToken
 from auth.keys import SigningKey, SigningKeys
+from config.scope import EVERYTHING, Allowed
 
 ISSUER = "https://naru.example"
 NOW = int(time.time())
@@ -55,16 +59,28 @@ def read(text: str) -> token.AccessToken:
     return token.read(text, KEYS, issuer=ISSUER, audience=ISSUER)
 
 
-def issue() -> str:
-    return token.issue(
-        KEYS,
-        issuer=ISSUER,
-        audience=ISSUER,
-        tenant="acme",
-        client_id="demo",
-        scope="inference agents",
-        ttl_s=900,
-    )
+CLIENT = Client(
+    id="demo",
+    tenant="acme",
+    name="demo",
+    role="editor",
+    scopes=frozenset({"inference", "agents"}),
+    default_scopes=frozenset({"inference", "agents"}),
+    auth_methods=frozenset({"client_secret_basic"}),
+    jwks=None,
+    assertion_algorithms=frozenset(),
+    dpop=False,
+    allowed=EVERYTHING,
+    end_user="optional",
+    generation=0,
+    created_at=dt.datetime.now(dt.UTC),
+    disabled_at=None,
+)
+
+
+def issue(client: Client = CLIENT, **changes: Any) -> str:
+    arguments = {"issuer": ISSUER, "audience": ISSUER, "scope": "inference agents", "ttl_s": 900}
+    return token.issue(KEYS, client=client, **(arguments | changes))
 
 
 def test_a_token_has_the_claims_of_rfc_9068() -> None:
@@ -78,8 +94,46 @@ def test_a_token_has_the_claims_of_rfc_9068() -> None:
     assert payload.pop("exp") == pytest.approx(time.time() + 900, abs=2)
     assert payload == {
         name: CLAIMS[name] for name in ("iss", "aud", "sub", "client_id", "scope", "tenant")
-    }
+    } | {"roles": ["editor"]}
     assert read(text).tenant == "acme"
+
+
+def test_a_clients_limits_are_claims_of_its_tokens() -> None:
+    limited = dataclasses.replace(
+        CLIENT,
+        role="viewer",
+        generation=3,
+        allowed=Allowed(agents=frozenset({"b", "a"}), models=frozenset()),
+        end_user="required",
+    )
+    text = issue(limited, audience=(ISSUER, "https://api.example"), jkt="thumbprint")
+    payload = json.loads(base64.urlsafe_b64decode(text.split(".")[1] + "=="))
+    assert {name: payload[name] for name in payload.keys() - CLAIMS.keys()} == {
+        "roles": ["viewer"],
+        "generation": 3,
+        "allowed": {"agents": ["a", "b"], "models": []},
+        "end_user": "required",
+        "cnf": {"jkt": "thumbprint"},
+    }
+    assert payload["aud"] == [ISSUER, "https://api.example"]
+    claims = read(text)
+    assert claims.objects == limited.allowed
+    assert (claims.roles, claims.generation, claims.end_user) == (("viewer",), 3, "required")
+
+
+def test_a_token_with_three_full_allow_lists_is_not_too_long() -> None:
+    full = Allowed(
+        agents=frozenset(f"{number:064}" for number in range(64)),
+        models=frozenset(f"{number:0100}" for number in range(64)),
+        vector_stores=frozenset(f"{number:035}" for number in range(64)),
+    )
+    assert read(issue(dataclasses.replace(CLIENT, allowed=full))).objects == full
+
+
+def test_a_longer_token_is_refused_before_it_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(token.jose, "decode", None)
+    with pytest.raises(InvalidToken, match="longer than"):
+        read("a" * (token.MAX_CHARS + 1))
 
 
 def test_no_two_tokens_share_a_jti() -> None:
@@ -138,6 +192,17 @@ def test_every_claim_is_required(missing: str) -> None:
         {"scope": ["admin"]},
         {"tenant": 7},
         {"client_id": ["demo"]},
+        {"roles": ["root"]},
+        {"roles": "editor"},
+        {"roles": []},
+        {"generation": -1},
+        {"generation": "0"},
+        {"allowed": ["hr"]},
+        {"allowed": {"agents": "hr"}},
+        {"end_user": "maybe"},
+        {"cnf": {}},
+        {"cnf": {"x5t#S256": "a"}},
+        {"exp": NOW + 900.5},
     ],
 )
 def test_claims_of_another_type_are_refused(claims: dict[str, Any]) -> None:
@@ -214,7 +279,7 @@ def test_any_truncation_is_noticed() -> None:
 
 
 def test_a_valid_signature_over_other_content_is_refused() -> None:
-    half, deep = json.dumps(CLAIMS).encode()[:-1], b'{"x":' + b"[" * 20_000
+    half, deep = json.dumps(CLAIMS).encode()[:-1], b'{"x":' + b"[" * 9_000
     for payload in (b"", b"[]", b"null", b"\xff", half, deep):
         with pytest.raises(InvalidToken):
             read(jws.serialize_compact(HEADER, payload, KEY.jwk, ["ES256"]))
