@@ -163,7 +163,7 @@ async def service(
         reader = await create_key(identity, box, "app", scopes=["inference"])
         librarian = await create_key(identity, box, "app", scopes=["knowledge"])
         await identity.execute(
-            "UPDATE clients SET allowed_agents = '{}', allowed_models = '{}',"
+            "UPDATE clients SET allowed_agents = '{patient}', allowed_models = '{}',"
             " allowed_vector_stores = '{}' WHERE id = 'limited'"
         )
         store = await _read_handbook(pool, settings, embedding_socket)

@@ -185,6 +185,8 @@ async def test_another_client_of_the_tenant_reaches_what_is_the_tenants(
 ) -> None:
     answer = await ask(colleague, operations[name], ROUTES[name], objects)
     assert answer.status_code == ROUTES[name].status, answer.text
+    for session in (await colleague.get("/v1/sessions")).json()["data"]:
+        await colleague.delete(f"/v1/sessions/{session['id']}")
 
 
 @pytest.mark.parametrize(
@@ -240,10 +242,25 @@ async def test_lists_hold_what_is_ones_own(
     service: Service, objects: dict[str, str], stranger: httpx.AsyncClient
 ) -> None:
     async with client_of(service, service.limited_key) as limited:
-        for other in (stranger, limited):
-            for path in ("files", "vector_stores", "agents", "sessions"):
+        for path in ("files", "vector_stores", "sessions"):
+            for other in (stranger, limited):
                 assert (await other.get(f"/v1/{path}")).json()["data"] == [], path
-        assert (await limited.get("/v1/models")).json()["data"] == []
+        assert (await stranger.get("/v1/agents")).json()["data"] == []
+        (agent,) = (await limited.get("/v1/agents")).json()["data"]
+        (model,) = (await limited.get("/v1/models")).json()["data"]
+        assert agent["name"] == model["id"] == "patient"
+
+
+async def test_an_allowed_agent_brings_its_model_and_its_stores(service: Service) -> None:
+    async with client_of(service, service.limited_key) as limited:
+        reply = (await limited.post("/v1/agents/patient/chat", json=QUESTION)).json()
+        assert "10일" in reply["response"]
+        await limited.delete(f"/v1/sessions/{reply['session_id']}")
+        as_model = await limited.post("/v1/chat/completions", json=CHAT | {"model": "patient"})
+        assert "10일" in as_model.json()["choices"][0]["message"]["content"]
+        for model in ("falls-back", "default", "down/x", "nothing"):
+            answer = await limited.post("/v1/chat/completions", json=CHAT | {"model": model})
+            assert (answer.status_code, answer.json()["error"]["code"]) == (404, "model_not_found")
 
 
 async def test_a_limited_client_is_told_why_it_can_make_no_store(service: Service) -> None:

@@ -1,4 +1,4 @@
-"""A session belongs to tenant and client; for anybody else it is not there."""
+"""A session belongs to tenant, client and end user; for anybody else it is not there."""
 
 import httpx
 
@@ -39,6 +39,23 @@ async def test_the_same_id_is_another_conversation_for_another_client(
     messages = (await colleague.get("/v1/sessions/shared-name/messages")).json()["data"]
     assert len(messages) == 2
     await colleague.delete("/v1/sessions/shared-name")
+
+
+async def test_an_end_users_conversation_is_its_own(http: httpx.AsyncClient) -> None:
+    named = {"anna": {"x-naru-end-user": "anna"}, "bora": {"x-naru-end-user": "bora"}, "": {}}
+    for who in ("anna", ""):
+        body = {"message": f"병가는 며칠인가요? {who}", "session_id": "theirs"}
+        assert (await http.post(CHAT, json=body, headers=named[who])).status_code == 200
+    for who in ("anna", ""):
+        messages = await http.get("/v1/sessions/theirs/messages", headers=named[who])
+        assert messages.json()["data"][0]["content"] == f"병가는 며칠인가요? {who}"
+        assert len(messages.json()["data"]) == 2
+    missing = await http.get("/v1/sessions/never-was", headers=named["bora"])
+    foreign = await http.get("/v1/sessions/theirs", headers=named["bora"])
+    assert (foreign.status_code, foreign.json()) == (404, missing.json())
+    assert (await http.get("/v1/sessions", headers=named["bora"])).json()["data"] == []
+    for who in ("anna", ""):
+        assert (await http.delete("/v1/sessions/theirs", headers=named[who])).status_code == 204
 
 
 async def test_strange_ids_are_not_found(http: httpx.AsyncClient) -> None:
