@@ -5,6 +5,7 @@ import asyncpg
 import auth
 from auth.dpop import Nonces, Proofs
 from auth.issuers import ForeignIssuers
+from auth.jose import decode
 from auth.revocations import Revocations
 
 ISSUER = "https://naru.example"
@@ -35,3 +36,17 @@ def make_verifier(
 def bearer(credential: str, *end_user: str) -> auth.Credentials:
     """A request that sends a token or an API key."""
     return auth.Credentials((f"Bearer {credential}",), end_user=end_user)
+
+
+def kid_in_use(keys: auth.SigningKeys) -> str:
+    """The id of the key that signs."""
+    return str(decode(keys.sign(b"{}", typ="at+jwt")).header["kid"])
+
+
+async def time_passes(pool: asyncpg.Pool, seconds: float) -> None:
+    """Move every date of the signing keys into the past instead."""
+    await pool.execute(
+        "UPDATE signing_keys SET created_at = created_at - make_interval(secs => $1), "
+        "signs_from = signs_from - make_interval(secs => $1)",
+        seconds,
+    )

@@ -5,6 +5,7 @@ import json
 
 import asyncpg
 import pytest
+from auth_support import time_passes
 
 from auth import SecretBox, SigningKeys
 from auth.jose import decode, public_key
@@ -16,21 +17,8 @@ Pool = asyncpg.Pool
 DEFAULTS = AuthSettings()
 
 
-def kid_in_use(keys: SigningKeys) -> str:
-    return str(decode(keys.sign(b"{}", typ="at+jwt")).header["kid"])
-
-
 def algorithm_in_use(keys: SigningKeys) -> str:
     return str(decode(keys.sign(b"{}", typ="at+jwt")).header["alg"])
-
-
-async def time_passes(pool: Pool, seconds: float) -> None:
-    """Move every date of the keys into the past instead."""
-    await pool.execute(
-        "UPDATE signing_keys SET created_at = created_at - make_interval(secs => $1), "
-        "signs_from = signs_from - make_interval(secs => $1)",
-        seconds,
-    )
 
 
 async def test_a_restart_finds_the_same_key(pool: Pool, box: SecretBox) -> None:
