@@ -16,7 +16,15 @@ from gateway.agents.rewrite import rewrite
 from gateway.errors import UpstreamError
 from gateway.generation import extractive
 from gateway.generation.models import Models
-from gateway.generation.target import Prompt, Target, UsageView, view_chunk, view_completion
+from gateway.generation.target import (
+    Comment,
+    Payloads,
+    Prompt,
+    Target,
+    view_chunk,
+    view_completion,
+)
+from gateway.generation.usage import TokenUsage
 from gateway.openai.chat import Usage
 from gateway.openai.references import Reference
 from gateway.openai.tokens import estimate_tokens
@@ -103,7 +111,7 @@ class Agents:
         draft = _Draft(prepared)
         if prepared.prompt:
             completion = await self._target(scope, agent).complete(prepared.prompt)
-            draft.target = completion.target
+            draft.target, draft.usage = completion.target, completion.usage
             draft.take_completion(completion.body)
         draft.finish()
         return await self._settle(scope, draft, complete=True)
@@ -117,7 +125,8 @@ class Agents:
         payloads = None
         if prepared.prompt:
             stream = await self._target(scope, agent).stream(prepared.prompt)
-            draft.target, payloads = stream.target, stream.payloads
+            draft.target, draft.usage = stream.target, stream.usage
+            payloads = stream.payloads
         parts = self._parts(scope, draft, payloads)
         return LiveAnswer(prepared.retrieval, draft.target, parts)
 
@@ -125,7 +134,7 @@ class Agents:
         self,
         scope: TenantScope,
         draft: "_Draft",
-        payloads: AsyncGenerator[bytes, None] | None,
+        payloads: Payloads | None,
     ) -> AsyncGenerator[str | AgentAnswer, None]:
         complete = False
         try:
@@ -162,7 +171,13 @@ class Agents:
         instructions = "\n\n".join([agent.instructions, *question.instructions])
         messages = build_messages(instructions, retrieval.passages, history, question.text)
         fields = {"messages": messages, **question.sampling}
-        prompt = Prompt(fields, include_usage=True, retrieval=retrieval)
+        prompt = Prompt(
+            fields,
+            include_usage=True,
+            retrieval=retrieval,
+            tenant=scope.tenant,
+            affinity=question.session_id,
+        )
         return _Prepared(agent, question, retrieval, prompt)
 
     async def _history(self, scope: TenantScope, question: Question) -> list[ChatMessage]:
@@ -204,23 +219,23 @@ class _Draft:
     def __init__(self, prepared: _Prepared) -> None:
         self.prepared = prepared
         self.target = extractive.NAME
+        self.usage = TokenUsage()
         self._citations = Citations(len(prepared.retrieval.passages))
         self._text: list[str] = []
-        self._usage: Usage | None = None
         self._finish_reason = "stop"
 
     def take_completion(self, body: bytes) -> None:
         """Take a whole completion."""
         completion = view_completion(body)
-        self._count(completion.usage)
         for choice in completion.choices[:1]:
             self._finish_reason = choice.finish_reason or "stop"
             self._text.append(self._citations.feed(choice.message.content or ""))
 
     def take_chunk(self, payload: bytes) -> str:
         """Take a chunk and return the text that is final with it."""
+        if isinstance(payload, Comment):
+            return ""
         chunk = view_chunk(payload)
-        self._count(chunk.usage)
         for choice in chunk.choices[:1]:
             self._finish_reason = choice.finish_reason or self._finish_reason
         text = self._citations.feed(chunk.content)
@@ -245,17 +260,15 @@ class _Draft:
             text=text,
             references=[_reference(n, passage) for n, passage in enumerate(cited, start=1)],
             model=self.target,
-            usage=self._usage or self._estimate(text),
+            usage=self._tokens(text),
             finish_reason=self._finish_reason,
             answered=bool(cited),
         )
 
-    def _count(self, usage: UsageView | None) -> None:
-        if usage:
-            asked, said = usage.prompt_tokens, usage.completion_tokens
-            self._usage = Usage(asked, said, usage.total_tokens or asked + said)
-
-    def _estimate(self, text: str) -> Usage:
+    def _tokens(self, text: str) -> Usage:
+        told = self.usage
+        if told.total_tokens:
+            return Usage(told.prompt_tokens, told.completion_tokens, told.total_tokens)
         asked = estimate_tokens(self.prepared.question.text)
         said = estimate_tokens(text)
         return Usage(prompt_tokens=asked, completion_tokens=said, total_tokens=asked + said)

@@ -9,6 +9,7 @@ import msgspec
 
 from gateway.errors import InvalidRequest
 from gateway.generation.target import Completion, Prompt, Stream
+from gateway.generation.usage import TokenUsage
 from gateway.openai.chat import (
     AnswerMessage,
     ChatChunk,
@@ -30,6 +31,7 @@ class Extractive:
     """Answers an agent's prompt with verbatim, cited sentences; deterministic."""
 
     name = NAME
+    accepts_unknown = True
 
     def __init__(self, embedder: Embedder) -> None:
         self._embedder = embedder
@@ -37,19 +39,22 @@ class Extractive:
     async def complete(self, prompt: Prompt) -> Completion:
         """Return the quotes as one completion."""
         text = await self._answer(prompt)
+        usage = _count(prompt, text)
         completion = ChatCompletion(
             id=f"chatcmpl-{uuid.uuid4().hex}",
             created=int(time.time()),
             model=NAME,
             choices=[Choice(AnswerMessage(text), "stop")],
-            usage=_usage(prompt, text),
+            usage=_tell(usage),
         )
-        return Completion(msgspec.json.encode(completion), self.name)
+        return Completion(msgspec.json.encode(completion), self.name, usage=usage)
 
     async def stream(self, prompt: Prompt) -> Stream:
         """Return the quotes as a stream, a word a chunk."""
         text = await self._answer(prompt)
-        return Stream(_chunks(text, _usage(prompt, text) if prompt.include_usage else None), NAME)
+        usage = _count(prompt, text)
+        chunks = _chunks(text, _tell(usage) if prompt.include_usage else None)
+        return Stream(chunks, NAME, usage=usage)
 
     async def _answer(self, prompt: Prompt) -> str:
         if prompt.retrieval is None:
@@ -79,7 +84,10 @@ async def _chunks(text: str, usage: Usage | None) -> AsyncGenerator[bytes, None]
         yield msgspec.json.encode(ChatChunk(name, created, NAME, [], usage=usage))
 
 
-def _usage(prompt: Prompt, text: str) -> Usage:
+def _count(prompt: Prompt, text: str) -> TokenUsage:
     asked = estimate_tokens(str(prompt.fields.get("messages", "")))
-    said = estimate_tokens(text)
-    return Usage(prompt_tokens=asked, completion_tokens=said, total_tokens=asked + said)
+    return TokenUsage(asked, estimate_tokens(text), estimated=True, complete=True)
+
+
+def _tell(usage: TokenUsage) -> Usage:
+    return Usage(usage.prompt_tokens, usage.completion_tokens, usage.total_tokens)

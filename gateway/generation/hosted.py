@@ -19,6 +19,7 @@ from gateway.errors import (
     UpstreamTimeout,
 )
 from gateway.generation.target import Completion, Prompt, Stream, view_chunk, view_completion
+from gateway.generation.usage import TokenUsage
 from gateway.sse import read_events
 
 _MAX_ANSWER_BYTES = 64_000_000
@@ -48,6 +49,7 @@ class Hosted:
         self, http: aiohttp.ClientSession, provider: str, settings: ProviderSettings, model: str
     ) -> None:
         self.name = f"{provider}/{model}"
+        self.accepts_unknown = True
         self._http = http
         self._model = model
         self._settings = settings
@@ -67,10 +69,13 @@ class Hosted:
                 async with response:
                     body = await _read(response, _MAX_ANSWER_BYTES)
         try:
-            view_completion(body)
+            told = view_completion(body).usage
         except (msgspec.MsgspecError, UnicodeDecodeError):
             raise self._nonsense() from None
-        return Completion(body, self.name)
+        usage = TokenUsage(complete=True)
+        if told:
+            usage.take(told)
+        return Completion(body, self.name, usage=usage)
 
     async def stream(self, prompt: Prompt) -> Stream:
         """Return the stream once its first chunk with content is there."""
@@ -79,13 +84,14 @@ class Hosted:
             fields["stream_options"] = {"include_usage": True}
         with self._translated():
             response = await self._post(fields)
-        payloads = self._payloads(response)
+        usage = TokenUsage()
+        payloads = self._payloads(response, usage)
         try:
             held = await self._until_content(payloads)
         except BaseException:
             await payloads.aclose()
             raise
-        return Stream(_resume(held, payloads), self.name)
+        return Stream(_resume(held, payloads), self.name, usage=usage)
 
     async def _until_content(self, payloads: AsyncGenerator[bytes, None]) -> list[bytes]:
         held: list[bytes] = []
@@ -129,7 +135,9 @@ class Hosted:
         message = f"{self.name} answered status {response.status}"
         return UpstreamError(message, code=f"upstream_status_{response.status}")
 
-    async def _payloads(self, response: aiohttp.ClientResponse) -> AsyncGenerator[bytes, None]:
+    async def _payloads(
+        self, response: aiohttp.ClientResponse, usage: TokenUsage
+    ) -> AsyncGenerator[bytes, None]:
         """Yield each event's data until `[DONE]`; an end without it is an interruption."""
         async with response:
             events = read_events(response.content.iter_any())
@@ -143,16 +151,18 @@ class Hosted:
                     return
                 if payload is None:
                     raise self._interrupted()
-                self._check(payload)
+                self._check(payload, usage)
                 yield payload
 
-    def _check(self, payload: bytes) -> None:
+    def _check(self, payload: bytes, usage: TokenUsage) -> None:
         try:
             chunk = view_chunk(payload)
         except (msgspec.MsgspecError, UnicodeDecodeError):
             raise self._nonsense() from None
         if chunk.error is not None:
             raise self._interrupted()
+        if chunk.usage:
+            usage.take(chunk.usage)
 
     @contextlib.contextmanager
     def _translated(self) -> Iterator[None]:

@@ -22,6 +22,7 @@ class Ladder:
     def __init__(self, name: str, rungs: Sequence[Target]) -> None:
         self.name = name
         self._rungs = tuple(rungs)
+        self.accepts_unknown = all(rung.accepts_unknown for rung in rungs)
 
     async def complete(self, prompt: Prompt) -> Completion:
         """Return the first rung's answer that succeeds."""

@@ -1,16 +1,17 @@
 """The seam between asking for text and what produces it."""
 
-from collections.abc import AsyncGenerator, Mapping
-from dataclasses import dataclass
-from typing import Any, Protocol
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
 
 import msgspec
 
+from gateway.generation.usage import TokenUsage, UsageView
 from rag import Retrieval
 
 Fields = Mapping[str, Any]
-"""A chat completion request without `model`, `stream` and `stream_options`; `msgspec.Raw` values
-are passed on byte by byte."""
+"""An OpenAI request without `model`, `stream` and `stream_options`; `msgspec.Raw` values are
+passed on byte by byte."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,44 +20,97 @@ class Prompt:
 
     Attributes:
         fields: The OpenAI request's fields.
-        include_usage: Whether a stream ends with a usage chunk.
+        kind: Which of OpenAI's two requests they are.
+        include_usage: Whether a stream's chunks carry `usage`: null, and told in one last chunk.
         retrieval: The passages to answer from, on an agent's turn.
+        tenant: For whom; an engine's cached prefixes are shared within it alone.
+        affinity: What brings related prompts to the same replica and the same rung, such as a
+            session's id; None leaves it to the prompt's first words.
+        local_only: Never leave our own engines.
+        continues: The last message is the answer's beginning; go on from there.
     """
 
     fields: Fields
+    kind: Literal["chat", "completions"] = "chat"
     include_usage: bool = False
     retrieval: Retrieval | None = None
+    tenant: str = ""
+    affinity: str | None = None
+    local_only: bool = False
+    continues: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """A whole answer: `body` is an OpenAI `chat.completion` as JSON."""
+    """A whole answer.
+
+    Attributes:
+        body: A `chat.completion` or `text_completion` of OpenAI's schema, as JSON.
+        target: Who answered.
+        attempts: How many requests it took.
+        reason: Why the targets before this one did not answer; None where there were none.
+    """
 
     body: bytes
     target: str
     attempts: int = 1
+    reason: str | None = None
+    usage: TokenUsage = field(default_factory=TokenUsage)
+
+
+class Payloads(Protocol):
+    """What a stream says: chunks of OpenAI's schema as JSON, and `Comment`s."""
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        """Return itself."""
+        ...
+
+    async def __anext__(self) -> bytes:
+        """Return the next payload."""
+        ...
+
+    async def aclose(self) -> None:
+        """End it, and the upstream's work with it."""
+        ...
+
+
+class Comment(bytes):
+    """A payload that is no chunk: words for a person who reads the wire."""
+
+    __slots__ = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Stream:
-    """An opened stream: `payloads` are OpenAI chunks as JSON, without the closing `[DONE]`.
+    """An opened stream: `payloads` without the closing `[DONE]`; the rest as in `Completion`.
 
-    The consumer must `aclose()` it. It raises `UpstreamInterrupted` when the upstream ended early.
+    The consumer must `aclose()` the payloads. They raise `UpstreamError` when the upstream fails
+    after its first content.
     """
 
-    payloads: AsyncGenerator[bytes, None]
+    payloads: Payloads
     target: str
     attempts: int = 1
+    reason: str | None = None
+    usage: TokenUsage = field(default_factory=TokenUsage)
 
 
 class Target(Protocol):
-    """Something that answers chat completions.
+    """Something that answers prompts.
 
     Both methods raise `gateway.errors.GatewayError`. `stream` returns when the first chunk with
     content is there, so that whatever fails before it can be tried elsewhere.
+
+    Attributes:
+        name: As the settings write it.
+        accepts_unknown: Whether it judges fields itself; an engine's must be known and bounded.
     """
 
-    name: str
+    @property
+    def name(self) -> str: ...  # noqa: D102 - see the class
+
+    @property
+    def accepts_unknown(self) -> bool: ...  # noqa: D102
 
     async def complete(self, prompt: Prompt) -> Completion:
         """Return the whole answer."""
@@ -67,28 +121,29 @@ class Target(Protocol):
         ...
 
 
-class UsageView(msgspec.Struct):
-    """Token counts as an upstream tells them; what it leaves out counts as 0."""
-
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
-    total_tokens: int = 0
-
-
 class _Delta(msgspec.Struct):
     content: str | None = None
     tool_calls: Any = None
+    reasoning: str | None = None
     reasoning_content: str | None = None
     refusal: str | None = None
 
 
 class _ChunkChoice(msgspec.Struct):
+    index: int = 0
     delta: _Delta = msgspec.field(default_factory=_Delta)
+    text: str = ""
     finish_reason: str | None = None
+
+    @property
+    def said(self) -> str:
+        """Return what it adds: text, or reasoning."""
+        delta = self.delta
+        return delta.content or self.text or delta.reasoning or delta.reasoning_content or ""
 
 
 class ChunkView(msgspec.Struct):
-    """The parts of a `chat.completion.chunk` that the gateway itself looks at."""
+    """The parts of a chunk that the gateway itself looks at."""
 
     choices: list[_ChunkChoice] = []
     usage: UsageView | None = None
@@ -104,9 +159,8 @@ class ChunkView(msgspec.Struct):
         """Tell whether this chunk commits the answer: text, a tool call, or an end."""
         return any(
             choice.finish_reason is not None
-            or choice.delta.content
-            or choice.delta.tool_calls is not None
-            or choice.delta.reasoning_content
+            or choice.said
+            or choice.delta.tool_calls
             or choice.delta.refusal
             for choice in self.choices
         )
@@ -117,12 +171,13 @@ class _Message(msgspec.Struct):
 
 
 class _Choice(msgspec.Struct):
-    message: _Message
+    message: _Message = msgspec.field(default_factory=_Message)
+    text: str = ""
     finish_reason: str | None = None
 
 
 class CompletionView(msgspec.Struct):
-    """The parts of a `chat.completion` that the gateway itself looks at."""
+    """The parts of a completion that the gateway itself looks at."""
 
     choices: list[_Choice]
     usage: UsageView | None = None

@@ -12,6 +12,8 @@ PROMPT = Prompt({})
 
 
 class _Rung:
+    accepts_unknown = True
+
     def __init__(self, name: str, error: GatewayError | None = None) -> None:
         self.name = name
         self.error = error

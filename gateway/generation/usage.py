@@ -1,0 +1,57 @@
+"""Tokens of one answer, counted while it grows."""
+
+from dataclasses import dataclass
+
+import msgspec
+
+
+class _PromptDetails(msgspec.Struct):
+    cached_tokens: int | None = None
+
+
+class UsageView(msgspec.Struct):
+    """Token counts as an upstream tells them; what it leaves out counts as 0."""
+
+    prompt_tokens: int = 0
+    completion_tokens: int | None = None
+    total_tokens: int = 0
+    prompt_tokens_details: _PromptDetails | None = None
+
+
+@dataclass(slots=True)
+class TokenUsage:
+    """What an answer took. A stream's is final once the stream is closed.
+
+    Attributes:
+        prompt_tokens: Tokens asked.
+        completion_tokens: Tokens said.
+        cached_tokens: Those of the prompt that the upstream had in its cache.
+        estimated: The counts are ours: the upstream told none.
+        complete: The answer came to its end; else the counts are the last ones known.
+    """
+
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    cached_tokens: int = 0
+    estimated: bool = False
+    complete: bool = False
+
+    def take(self, told: UsageView) -> None:
+        """Take the upstream's count, which includes what it told before."""
+        details = told.prompt_tokens_details
+        self.prompt_tokens = told.prompt_tokens
+        self.completion_tokens = told.completion_tokens or 0
+        self.cached_tokens = (details and details.cached_tokens) or 0
+        self.estimated = False
+
+    def add(self, earlier: "TokenUsage") -> None:
+        """Add what another upstream took for the same answer."""
+        self.prompt_tokens += earlier.prompt_tokens
+        self.completion_tokens += earlier.completion_tokens
+        self.cached_tokens += earlier.cached_tokens
+        self.estimated |= earlier.estimated
+
+    @property
+    def total_tokens(self) -> int:
+        """Return both together."""
+        return self.prompt_tokens + self.completion_tokens
