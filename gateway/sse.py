@@ -18,7 +18,8 @@ from litestar.types import ASGIApp, Receive, Scope, Send
 from gateway.errors import Unavailable, describe
 
 _LINE_END = re.compile(rb"\r\n|\n|\r")
-_MAX_LINE_BYTES = 16_000_000
+_BOM = b"\xef\xbb\xbf"
+_MAX_EVENT_BYTES = 4_000_000
 KEEP_ALIVE_S = 15.0
 _DONE = b"data: [DONE]\n\n"
 _SHUTDOWN = Unavailable("the server is shutting down: send it again", code="server_shutdown")
@@ -30,36 +31,49 @@ _HEADERS = [
 
 
 async def read_events(parts: AsyncIterator[bytes]) -> AsyncGenerator[bytes, None]:
-    """Yield the data of each event, however the bytes are split.
+    """Yield the data of each event that has any, however the bytes are split.
+
+    An event whose last line is cut off is dropped, as the standard says.
 
     Raises:
-        ValueError: A line is longer than 16 MB.
+        ValueError: An event is longer than 4 MB.
     """
     data: list[bytes] = []
+    size = 0
     async for line in _lines(parts):
-        if not line and data:
-            yield b"\n".join(data)
-            data = []
-        elif line.startswith(b"data:"):
+        if line.startswith(b"data:"):
             data.append(line[5:].removeprefix(b" "))
+            size += len(line)
+            _check_length(size)
+        elif not line:
+            if any(data):
+                yield b"\n".join(data)
+            data, size = [], 0
+    if any(data):
+        yield b"\n".join(data)
 
 
 async def _lines(parts: AsyncIterator[bytes]) -> AsyncGenerator[bytes, None]:
-    buffer = b""
+    """Yield the lines that are whole; each as soon as it is."""
+    rest = bytearray()
+    first, after_cr = True, False
     async for part in parts:
-        buffer += part
-        # A CR at the very end may be half of a CRLF: it waits for the next part.
-        end = len(buffer) - buffer.endswith(b"\r")
-        start = 0
-        for found in _LINE_END.finditer(buffer, 0, end):
-            yield buffer[start : found.start()]
-            start = found.end()
-        buffer = buffer[start:]
-        if len(buffer) > _MAX_LINE_BYTES:
-            raise ValueError("an event's line is too long")
-    if buffer:
-        yield buffer.rstrip(b"\r")
-        yield b""
+        # A CR ends its line at once: should an LF follow, it belongs to that same end.
+        text = part[1:] if after_cr and part.startswith(b"\n") else part
+        after_cr = part.endswith(b"\r") or (after_cr and not part)
+        *lines, unfinished = _LINE_END.split(text)
+        for line in lines:
+            whole = bytes(rest) + line
+            rest.clear()
+            yield whole.removeprefix(_BOM) if first else whole
+            first = False
+        rest += unfinished
+        _check_length(len(rest))
+
+
+def _check_length(size: int) -> None:
+    if size > _MAX_EVENT_BYTES:
+        raise ValueError("an event is too long")
 
 
 def data(payload: bytes) -> bytes:

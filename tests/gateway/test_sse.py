@@ -34,14 +34,42 @@ def test_any_split_and_line_end_reads_the_same(cuts: list[int], line_end: str) -
     assert asyncio.run(_events(pieces)) == EVENTS
 
 
-async def test_a_last_event_without_blank_line_is_read() -> None:
-    assert await _events([b"data: end"]) == [b"end"]
+@pytest.mark.parametrize(
+    ("wire", "events"),
+    [
+        (b"data: end\n", [b"end"]),
+        (b"data: whole\n\ndata: cut of", [b"whole"]),
+        (b"\xef\xbb\xbfdata: after a BOM\n\n", [b"after a BOM"]),
+        (b"data:\n\ndata: \n\ndata: x\n\n", [b"x"]),
+        (b"\r\r\ndata: x\r\rdata: y\r\n\r\n", [b"x", b"y"]),
+    ],
+)
+async def test_ends_and_beginnings(wire: bytes, events: list[bytes]) -> None:
+    assert await _events([wire]) == events
+    assert await _events([wire[i : i + 1] for i in range(len(wire))]) == events
+
+
+async def test_an_event_is_there_with_its_last_byte() -> None:
+    """A CR that may be half of a CRLF is not waited for."""
+    pieces: asyncio.Queue[bytes] = asyncio.Queue()
+
+    async def parts() -> AsyncIterator[bytes]:
+        while True:
+            yield await pieces.get()
+
+    events = sse.read_events(parts())
+    pieces.put_nowait(b"data: x\r\r")
+    async with asyncio.timeout(5):
+        assert await anext(events) == b"x"
+    await events.aclose()
 
 
 async def test_an_endless_line_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sse, "_MAX_LINE_BYTES", 100)
+    monkeypatch.setattr(sse, "_MAX_EVENT_BYTES", 100)
     with pytest.raises(ValueError, match="too long"):
         await _events([b"data: " + b"x" * 60, b"x" * 60])
+    with pytest.raises(ValueError, match="too long"):
+        await _events([b"data: " + b"x" * 40 + b"\n"] * 3)
 
 
 class _Client:
