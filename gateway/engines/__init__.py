@@ -1,0 +1,1 @@
+"""The vLLM engines that Naru owns: their commands, the check of their arguments, their start."""
