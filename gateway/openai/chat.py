@@ -1,4 +1,4 @@
-"""Chat completions: what comes in and what goes out.
+"""Chat completions: what is asked of an agent, and what goes out.
 
 OpenAI API reference, `POST /v1/chat/completions`. Absent fields stay absent (`UNSET`).
 """
@@ -8,28 +8,9 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
+from gateway.openai.chat_request import StreamOptions, TextFormat
+from gateway.openai.messages import TextPart
 from gateway.openai.references import Reference
-
-
-class StreamOptions(msgspec.Struct):
-    """Options of a streamed answer."""
-
-    include_usage: bool | None = None
-
-
-class ChatRequest(msgspec.Struct):
-    """The fields the gateway itself reads; a hosted upstream judges the others."""
-
-    model: str
-    messages: Annotated[list[dict[str, Any]], Meta(min_length=1)]
-    stream: bool | None = None
-    stream_options: StreamOptions | None = None
-
-
-class TextPart(msgspec.Struct, tag_field="type", tag="text"):
-    """A part of a message's content."""
-
-    text: str
 
 
 class Message(msgspec.Struct):
@@ -45,12 +26,6 @@ class Message(msgspec.Struct):
         if isinstance(self.content, str):
             return self.content
         return "\n".join(part.text for part in self.content)
-
-
-class TextFormat(msgspec.Struct, forbid_unknown_fields=True):
-    """The only response format an agent has."""
-
-    type: Literal["text"]
 
 
 class AgentChatRequest(msgspec.Struct, forbid_unknown_fields=True):
@@ -91,12 +66,19 @@ class AgentChatRequest(msgspec.Struct, forbid_unknown_fields=True):
         return {name: value for name, value in values.items() if value is not None}
 
 
+class PromptTokensDetails(msgspec.Struct):
+    """How many of the prompt's tokens the model had read before."""
+
+    cached_tokens: int
+
+
 class Usage(msgspec.Struct):
     """Token counts."""
 
     prompt_tokens: int
     completion_tokens: int
     total_tokens: int
+    prompt_tokens_details: PromptTokensDetails | UnsetType = UNSET
 
 
 class AnswerMessage(msgspec.Struct):

@@ -12,7 +12,8 @@ from gateway.errors import NotFound
 from gateway.generation.target import Prompt, Stream, Target
 from gateway.guards import Caller, needs
 from gateway.lifespan import Provided
-from gateway.openai.chat import AgentChatRequest, ChatCompletion, ChatRequest
+from gateway.openai.chat import AgentChatRequest, ChatCompletion
+from gateway.openai.chat_request import ChatRequest
 from gateway.routes.agent_completions import complete_as_agent
 from gateway.routes.models import unknown_model
 from gateway.sse import EventStream, data
