@@ -6,6 +6,9 @@ import httpx
 
 from auth import NewClient
 
+AWAY = "http://127.0.0.1:9/issuer"
+"""A trusted issuer that nobody answers for."""
+
 
 @dataclass(frozen=True)
 class Service:

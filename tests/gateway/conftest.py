@@ -11,7 +11,8 @@ import asyncpg
 import httpx
 import pytest
 import uvicorn
-from gateway_support import Service, client_of
+from gateway_support import AWAY, Service, client_of
+from issuer_support import Issuer, play_issuer
 from support import scope_of
 from upstream_support import Upstream, play_upstream
 
@@ -114,24 +115,42 @@ async def upstream() -> AsyncIterator[Upstream]:
 
 
 @pytest.fixture(scope="session")
+async def issuer() -> AsyncIterator[Issuer]:
+    """The foreign issuer whose users act as client `portal` of `acme`."""
+    async with play_issuer() as playing:
+        yield playing
+
+
+@pytest.fixture(scope="session")
 async def service(
     postgres_server: str,
     redis_url: str,
     embedding_socket: Path,
     data_dir: Path,
     upstream: Upstream,
+    issuer: Issuer,
 ) -> AsyncIterator[Service]:
-    """Serve tenant `acme` (clients `app`, `colleague`, `limited`) and `rival` (`stranger`)."""
+    """Serve tenant `acme` (clients `app`, `colleague`, `limited`, `portal`), `rival` (`stranger`).
+
+    `portal` stands for a foreign issuer that is there, `limited` for one that is away.
+    """
     listening = socket.socket()
     listening.bind(("127.0.0.1", 0))
     port = listening.getsockname()[1]
     await (owner := await asyncpg.connect(postgres_server)).execute("CREATE DATABASE web")
     database = postgres_server.replace("/naru?", "/web?")
+    words = {"chat": ["agents"]}
     settings = Settings.model_validate(
         {
             "data_dir": data_dir,
             "database": {"url": database},
             "redis": {"url": redis_url},
+            "auth": {
+                "issuers": [
+                    {"issuer": url, "audience": "naru", "client": client, "scopes": words}
+                    for url, client in ((issuer.url, "portal"), (AWAY, "limited"))
+                ]
+            },
             "server": {"port": port, "max_body_bytes": 2_000_000, "max_file_bytes": 3_000_000},
             "providers": {
                 "down": {"base_url": "http://127.0.0.1:9/v1"},
@@ -155,6 +174,7 @@ async def service(
         client = await create_client(identity, box, "acme", name="app", client_id="app")
         await create_client(identity, box, "acme", name="colleague", client_id="colleague")
         await create_client(identity, box, "acme", name="limited", client_id="limited")
+        await create_client(identity, box, "acme", name="portal", client_id="portal")
         await create_client(identity, box, "rival", name="stranger", client_id="stranger")
         keys = {
             name: (await create_key(identity, box, name)).key
