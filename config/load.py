@@ -13,6 +13,7 @@ from pydantic_core import ErrorDetails
 
 from config.errors import ConfigError
 from config.settings import Settings
+from config.targets import Kind
 
 DEFAULT_FILE = Path("naru.yaml")
 FILE_VARIABLE = "NARU_CONFIG"
@@ -27,7 +28,6 @@ _SHORT_NAMES = {
     "OPENAI_API_KEY": ("providers", "openai", "api_key"),
     "OPENAI_BASE_URL": ("providers", "openai", "base_url"),
 }
-_OPENAI_URL = "https://api.openai.com/v1"
 
 _Tree = dict[str, Any]
 
@@ -51,7 +51,7 @@ def load_settings(file: Path | None = None, environ: Mapping[str, str] | None = 
         if name.startswith(_PREFIX):
             path = tuple(name.removeprefix(_PREFIX).lower().split("__"))
             _put(values, path, _env_value(name, text))
-    _complete_openai(values)
+    _say_kinds(values)
     try:
         settings = Settings.model_validate(values)
     except ValidationError as error:
@@ -116,12 +116,12 @@ def _put(values: _Tree, path: tuple[str, ...], value: object) -> None:
     node[path[-1]] = value
 
 
-def _complete_openai(values: _Tree) -> None:
-    """A key alone is enough for OpenAI itself."""
+def _say_kinds(values: _Tree) -> None:
+    """A provider called like a kind is of that kind: a key alone is enough for OpenAI."""
     providers = values.get("providers")
-    openai = providers.get("openai") if isinstance(providers, dict) else None
-    if isinstance(openai, dict):
-        openai.setdefault("base_url", _OPENAI_URL)
+    for name, provider in (providers if isinstance(providers, dict) else {}).items():
+        if name in get_args(Kind) and isinstance(provider, dict):
+            provider.setdefault("kind", name)
 
 
 def _explain(detail: ErrorDetails) -> str:
@@ -151,8 +151,8 @@ def _check_references(settings: Settings) -> None:
     missing = [
         f"  models.{alias}: {fault}"
         for alias, ladder in settings.models.items()
-        for target in ladder
-        if (fault := _missing(settings, target))
+        for rung in ladder.targets
+        if (fault := _missing(settings, rung.target))
     ]
     if missing:
         lines = "\n".join(missing)
@@ -163,8 +163,9 @@ def _missing(settings: Settings, target: str) -> str | None:
     """Return what a target lacks in the settings."""
     kind, _, name = target.partition("/")
     if kind == "engine":
-        known = name in settings.engines
-        return None if known else f"no engine `{name}` is configured; add engines.{name}.model"
+        engine = name.partition("/")[0]
+        known = engine in settings.engines
+        return None if known else f"no engine `{engine}` is configured; add engines.{engine}.model"
     if target == "extractive" or kind in settings.providers:
         return None
     return f"no provider `{kind}` is configured; add providers.{kind}.base_url"

@@ -8,9 +8,7 @@ from pydantic import (
     AfterValidator,
     AnyHttpUrl,
     AnyUrl,
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     JsonValue,
     SecretStr,
@@ -18,13 +16,13 @@ from pydantic import (
     model_validator,
 )
 
-AliasName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:-]{0,127}$")]
-ProviderName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,63}$")]
+from config.section import Section
+from config.targets import AliasName, Ladder, ProviderName, ProviderSettings
+
 EngineName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 EngineUrl = Annotated[
     str, StringConstraints(pattern=r"^(https?://[^\s/?#@]+(/[^\s?#]*)?/v1|unix:///[^\s?#]+)$")
 ]
-TargetName = Annotated[str, StringConstraints(pattern=r"^(extractive|[a-z0-9][a-z0-9-]*/\S+)$")]
 
 ClientId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 ScopeName = Literal["inference", "agents", "agents:write", "knowledge", "knowledge:write", "admin"]
@@ -57,11 +55,7 @@ ClaimPath = Annotated[
 ]
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, coerce_numbers_to_str=True)
-
-
-class ServerSettings(_Section):
+class ServerSettings(Section):
     """Where and how the HTTP service listens, and what it accepts."""
 
     host: str = "127.0.0.1"
@@ -84,7 +78,7 @@ class ServerSettings(_Section):
         return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
 
 
-class DatabaseSettings(_Section):
+class DatabaseSettings(Section):
     """PostgreSQL with pgvector. Without a URL the embedded one is started."""
 
     url: SecretStr | None = None
@@ -93,14 +87,14 @@ class DatabaseSettings(_Section):
     """Connections per process."""
 
 
-class RedisSettings(_Section):
+class RedisSettings(Section):
     """Redis. Without a URL the embedded one is started."""
 
     url: SecretStr | None = None
     """Also REDIS_URL."""
 
 
-class IssuerSettings(_Section):
+class IssuerSettings(Section):
     """A foreign OIDC issuer whose access tokens are accepted (Keycloak, Entra ID …).
 
     Whoever it names acts as a client of ours, which decides the tenant and bounds what a token may,
@@ -116,7 +110,7 @@ class IssuerSettings(_Section):
     """The client of every token of this issuer; else `client_claim` decides."""
     client_claim: ClaimPath | None = None
     """A claim whose value is looked up in `clients`, such as a tenant's id."""
-    clients: dict[str, ClientId] = {}
+    clients: dict[str, ClientId] = Field(default={})
     """Value of `client_claim` -> client. A value that is not here is refused."""
     scope_claim: ClaimPath = ("scope",)
     """A claim of words, as one string or as a list: `scope`, `scp`, `roles` …; a list of names is a
@@ -137,7 +131,7 @@ class IssuerSettings(_Section):
         return self
 
 
-class AuthSettings(_Section):
+class AuthSettings(Section):
     """The tokens Naru issues, and whose it accepts beside them."""
 
     token_ttl_s: int = Field(default=900, ge=1, le=3600)
@@ -168,7 +162,7 @@ class AuthSettings(_Section):
         return self
 
 
-class EmbeddingSettings(_Section):
+class EmbeddingSettings(Section):
     """The embedding model: a packaged one, a folder, a model id, or an OpenAI-compatible URL."""
 
     model: str = "all-MiniLM-L6-v2"
@@ -181,7 +175,7 @@ class EmbeddingSettings(_Section):
     timeout_s: float = Field(default=30.0, gt=0)
 
 
-class RetrievalSettings(_Section):
+class RetrievalSettings(Section):
     """How documents are read and cut."""
 
     chunk_chars: int = Field(default=800, ge=100, le=8000)
@@ -189,20 +183,7 @@ class RetrievalSettings(_Section):
     """Longest time one document may take to parse."""
 
 
-class ProviderSettings(_Section):
-    """A hosted API, or any OpenAI-compatible server."""
-
-    base_url: AnyHttpUrl
-    """Up to and including `/v1`."""
-    api_key: SecretStr | None = None
-    connect_timeout_s: float = Field(default=5.0, gt=0)
-    first_byte_timeout_s: float = Field(default=60.0, gt=0)
-    idle_timeout_s: float = Field(default=30.0, gt=0)
-    """Longest silence between two parts of an answer."""
-    total_timeout_s: float = Field(default=600.0, gt=0)
-
-
-class EngineSettings(_Section):
+class EngineSettings(Section):
     """A vLLM engine that Naru starts, or replicas of one that run elsewhere."""
 
     model: str | None = Field(default=None, min_length=1)
@@ -213,11 +194,11 @@ class EngineSettings(_Section):
     """`auto` takes what the interpreter's vLLM is built for."""
     replicas: int = Field(default=1, ge=1, le=64)
     """How many children serve the model."""
-    args: dict[str, JsonValue] = {}
+    args: dict[str, JsonValue] = Field(default={})
     """Any other argument of `vllm serve`, without its dashes: `max-model-len: 8192`."""
     python: Path | None = None
     """The interpreter that has vLLM; default ours."""
-    env: dict[str, str] = {}
+    env: dict[str, str] = Field(default={})
     """More environment variables for the children, such as CUDA_VISIBLE_DEVICES."""
     api_key: SecretStr | None = None
     """What the replicas at `urls` ask for."""
@@ -225,9 +206,15 @@ class EngineSettings(_Section):
     """PEM file of the authorities that sign the certificates at `urls`; default the system's."""
     connect_timeout_s: float = Field(default=5.0, gt=0)
     first_byte_timeout_s: float = Field(default=120.0, gt=0)
+    """Longest wait for a streamed answer's first token."""
     idle_timeout_s: float = Field(default=30.0, gt=0)
     """Longest silence between two parts of an answer."""
     total_timeout_s: float = Field(default=600.0, gt=0)
+    max_requests: int = Field(default=512, ge=1)
+    """How many requests a web worker has at the engine at a time; further ones queue here."""
+    max_queue: int = Field(default=1024, ge=0)
+    """How many may queue; further ones are refused, or go to the next target."""
+    queue_timeout_s: float = Field(default=30.0, gt=0)
 
     @model_validator(mode="after")
     def _either_started_or_elsewhere(self) -> Self:
@@ -240,13 +227,13 @@ class EngineSettings(_Section):
         return self
 
 
-class SessionSettings(_Section):
+class SessionSettings(Section):
     """What of a conversation is given to the model again."""
 
     history_tokens: int = Field(default=2000, ge=0)
 
 
-class Settings(_Section):
+class Settings(Section):
     """Everything, as read from one YAML file and the environment (`NARU__SECTION__KEY`)."""
 
     data_dir: Path = Path(".naru")
@@ -259,10 +246,11 @@ class Settings(_Section):
     embedding: EmbeddingSettings = EmbeddingSettings()
     retrieval: RetrievalSettings = RetrievalSettings()
     sessions: SessionSettings = SessionSettings()
-    engines: dict[EngineName, EngineSettings] = {}
-    providers: dict[ProviderName, ProviderSettings] = {}
-    models: dict[AliasName, Annotated[tuple[TargetName, ...], Field(min_length=1)]] = {}
-    """Alias -> ladder of targets: `extractive` or `provider/model`, tried in this order."""
+    engines: dict[EngineName, EngineSettings] = Field(default={})
+    providers: dict[ProviderName, ProviderSettings] = Field(default={})
+    models: dict[AliasName, Ladder] = Field(default={})
+    """Alias -> ladder of targets, tried in this order: `engine/NAME` (or `engine/NAME/ADAPTER`),
+    `PROVIDER/MODEL`, `extractive`."""
 
     @property
     def issuer(self) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 import aiohttp
 import msgspec
 
-from config.settings import ProviderSettings
+from config.targets import ProviderSettings
 from gateway.errors import (
     GatewayError,
     NotFound,

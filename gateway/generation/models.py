@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import aiohttp
 
 from config.scope import TenantScope
-from config.settings import ProviderSettings
+from config.targets import LadderSettings, ProviderSettings
 from gateway.generation import extractive
 from gateway.generation.extractive import Extractive
 from gateway.generation.hosted import Hosted
@@ -26,7 +26,7 @@ class Models:
 
     def __init__(
         self,
-        aliases: Mapping[str, Sequence[str]],
+        aliases: Mapping[str, LadderSettings],
         providers: Mapping[str, ProviderSettings],
         http: aiohttp.ClientSession,
         embedder: Embedder,
@@ -34,7 +34,9 @@ class Models:
         self._providers = providers
         self._http = http
         self._extractive = Extractive(embedder)
-        named = {DEFAULT_ALIAS: _default_ladder(providers), **aliases}
+        named = {DEFAULT_ALIAS: _default_ladder(providers)} | {
+            alias: [rung.target for rung in ladder.targets] for alias, ladder in aliases.items()
+        }
         self._aliases = {
             alias: Ladder(alias, [self._target(name) for name in ladder])
             for alias, ladder in named.items()

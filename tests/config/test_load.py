@@ -50,7 +50,7 @@ def test_lists_and_mappings_in_the_environment_are_yaml(file: Path) -> None:
     environ = {"NARU__EMBEDDING__LANGUAGES": "[en, ko]", "NARU__MODELS": "{fast: [extractive]}"}
     settings = load_settings(None, environ)
     assert settings.embedding.languages == ("en", "ko")
-    assert settings.models == {"fast": ("extractive",)}
+    assert [rung.target for rung in settings.models["fast"].targets] == ["extractive"]
 
 
 def test_an_openai_key_alone_makes_the_provider(file: Path) -> None:
@@ -127,3 +127,42 @@ def test_the_issuer_is_the_public_url_without_its_slash() -> None:
         Settings.model_validate({"public_url": "https://a.example/"}).issuer == "https://a.example"
     )
     assert Settings().issuer == "http://127.0.0.1:8080"
+
+
+def test_a_ladder_is_a_list_or_says_more(file: Path) -> None:
+    file.write_text("""
+providers:
+  anthropic: {api_keys: [a, b]}
+  ours: {kind: azure, base_url: "https://us.example/openai/v1", api_version: preview}
+engines:
+  qwen: {urls: ["https://gpu.example/v1"]}
+models:
+  short: [engine/qwen, engine/qwen/adapter, anthropic/claude, extractive]
+  long:
+    targets: [{target: engine/qwen, weight: 9}, {target: ours/gpt, weight: 1}]
+    residency: local
+    ttft_objective_s: 1.5
+    continuation: true
+""")
+    settings = load_settings(file, {})
+    assert str(settings.providers["anthropic"].base_url) == "https://api.anthropic.com/v1"
+    assert len(settings.models["short"].targets) == 4
+    long = settings.models["long"]
+    assert [rung.weight for rung in long.targets] == [9, 1]
+    assert (long.residency, long.ttft_objective_s, long.continuation) == ("local", 1.5, True)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("models: {x: [engine/none]}", "no engine `none`"),
+        ("models: {x: {targets: []}}", "models.x.targets"),
+        ("models: {x: [{target: extractive, weight: 0}]}", "weight"),
+        ("providers: {anthropic: {api_key: a, api_keys: [b]}}", "set one of"),
+        ("providers: {bedrock: {api_key: a}}", "base_url"),
+    ],
+)
+def test_a_ladder_that_can_not_be(file: Path, text: str, message: str) -> None:
+    file.write_text(text)
+    with pytest.raises(ConfigError, match=message):
+        load_settings(file, {})

@@ -8,7 +8,7 @@ import pytest
 from aiohttp import web
 from upstream_support import COMPLETION, DONE, HI, ROLE, STOP, Upstream, json_answer, play_upstream
 
-from config.settings import ProviderSettings
+from config.targets import ProviderSettings
 from gateway.errors import (
     GatewayError,
     NotFound,

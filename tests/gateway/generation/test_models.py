@@ -7,7 +7,7 @@ import pytest
 from support import scope_of
 
 from config.scope import Allowed, TenantScope
-from config.settings import ProviderSettings
+from config.targets import LadderSettings, ProviderSettings
 from gateway.generation.models import Models
 from rag.testing import InMemoryEmbedder
 
@@ -23,7 +23,8 @@ async def models() -> Models:
     """Aliases `default` and `smart`, and the provider `fake`."""
     async with aiohttp.ClientSession() as http:
         provider = ProviderSettings.model_validate({"base_url": "http://127.0.0.1:9/v1"})
-        return Models({"smart": ["fake/big"]}, {"fake": provider}, http, InMemoryEmbedder())
+        smart = LadderSettings.model_validate({"targets": ["fake/big"]})
+        return Models({"smart": smart}, {"fake": provider}, http, InMemoryEmbedder())
 
 
 @pytest.mark.parametrize(
