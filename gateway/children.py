@@ -33,12 +33,14 @@ class Child:
         environ: Its whole environment.
         pass_fds: Descriptors it inherits.
         log: File its output is appended to; None lets it write to ours.
+        socket: Unix socket it makes; the one a killed predecessor left is removed first.
     """
 
     command: Command
     environ: Mapping[str, str]
     pass_fds: Sequence[int] = ()
     log: Path | None = None
+    socket: Path | None = None
     starts: int = 0
     _process: asyncio.subprocess.Process | None = None
     _keeper: asyncio.Task[None] | None = field(default=None, repr=False)
@@ -90,6 +92,8 @@ class Child:
             await process.wait()
 
     async def _spawn(self) -> asyncio.subprocess.Process:
+        if self.socket is not None:
+            self.socket.unlink(missing_ok=True)
         log = _open_log(self.log) if self.log else None
         try:
             return await asyncio.create_subprocess_exec(

@@ -9,8 +9,11 @@ from pathlib import Path
 
 import asyncpg
 import pytest
+from engine_support import engine, mortal_engine, tiny_model
 
 from config import embedded
+
+__all__ = ["engine", "mortal_engine", "tiny_model"]
 
 
 def _end(child: subprocess.Popen[bytes]) -> None:

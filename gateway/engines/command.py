@@ -17,8 +17,11 @@ RESERVED: Mapping[str, str] = {
     **dict.fromkeys(("model", "model-tag"), "engines.{engine}.model says it"),
     "served-model-name": "an engine is called by its name in the settings",
     **dict.fromkeys(
-        ("host", "port", "uds", "grpc", "grpc-port", "api-key", "root-path", "ssl-keyfile")
-        + ("ssl-certfile", "ssl-ca-certs", "ssl-cert-reqs", "ssl-ciphers", "enable-ssl-refresh"),
+        (
+            *("host", "port", "uds", "grpc", "grpc-port", "api-key", "root-path", "ssl-keyfile"),
+            *("ssl-certfile", "ssl-ca-certs", "ssl-cert-reqs", "ssl-ciphers"),
+            *("enable-ssl-refresh", "data-parallel-supervisor-port"),
+        ),
         "Naru reaches its engines through private Unix sockets",
     ),
     **dict.fromkeys(
@@ -52,11 +55,12 @@ _MODULE = "vllm.entrypoints.launchers.api_server.entry"
 _STOP_MARGIN_S = 10.0
 _GIB = 2**30
 _LARGEST_CACHE_GIB = 64
-_INHERITED = frozenset(
-    "HOME LANG LANGUAGE LC_ALL LC_CTYPE LD_LIBRARY_PATH LD_PRELOAD LOGNAME PATH SHELL TMPDIR TZ "
-    "USER SSL_CERT_FILE SSL_CERT_DIR REQUESTS_CA_BUNDLE CURL_CA_BUNDLE HTTP_PROXY HTTPS_PROXY "
-    "NO_PROXY http_proxy https_proxy no_proxy VIRTUAL_ENV".split()
-)
+_INHERITED = {
+    *("HOME", "LANG", "LANGUAGE", "LD_LIBRARY_PATH", "LD_PRELOAD", "LOGNAME", "PATH", "SHELL"),
+    *("TMPDIR", "TZ", "USER", "VIRTUAL_ENV", "SSL_CERT_FILE", "SSL_CERT_DIR", "CURL_CA_BUNDLE"),
+    *("REQUESTS_CA_BUNDLE", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"),
+    *("http_proxy", "https_proxy", "no_proxy"),
+}
 _INHERITED_FAMILIES = (
     *("VLLM_", "HF_", "HUGGINGFACE_", "TRANSFORMERS_", "TOKENIZERS_", "CUDA_", "NVIDIA_", "NCCL_"),
     *("TORCH", "PYTORCH_", "TRITON_", "OMP_", "MKL_", "KMP_", "GOMP_", "GLOO_", "UCX_", "RAY_"),

@@ -43,7 +43,8 @@ def look(names: list[str], argv: list[str]) -> dict[str, Any]:
 
 def unknown(parser: argparse.ArgumentParser, names: list[str]) -> str | None:
     """Tell of an argument that vLLM does not have: abbreviations would pass its parser."""
-    known = {text[2:] for text in parser._option_string_actions if text.startswith("--")}
+    options = parser._option_string_actions  # noqa: SLF001 - argparse lists them nowhere else
+    known = {text[2:] for text in options if text.startswith("--")}
     for name in names:
         if name.partition(".")[0] not in known:
             near = difflib.get_close_matches(name, known, n=1)
