@@ -18,7 +18,8 @@ KEEP_S = 3600
 """How long they are used while the issuer can't be reached. Its tokens hardly live longer."""
 
 REFRESH_S = 30
-"""Keys are asked for once in this time at most, whatever tokens name."""
+"""While the issuer answers, its keys are asked for once in this time at most, whatever tokens name.
+While it does not: after 1 s, 2 s, 4 s … 60 s."""
 
 _FETCH_S = 5.0
 _MAX_BYTES = 262_144
