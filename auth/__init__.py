@@ -1,5 +1,6 @@
 """OAuth 2: clients, keys, tokens, and the only place where a `TenantScope` is made. No HTTP."""
 
+from auth.client_auth import ClientAuthenticator
 from auth.clients import (
     Client,
     NewClient,
@@ -26,18 +27,20 @@ from auth.errors import (
     UnknownScope,
     UnknownTenant,
 )
+from auth.form import OAuthRequest
 from auth.jwks import IssuerUnavailable
-from auth.keys import (
+from auth.keys import SigningKeys
+from auth.metadata import metadata, resource_metadata
+from auth.revocations import Announcer, Revocations
+from auth.rotation import (
     KeyInfo,
-    SigningKeys,
     list_signing_keys,
     remove_signing_key,
     rotate_signing_key,
 )
-from auth.metadata import metadata, resource_metadata
-from auth.revocations import Announcer, Revocations
 from auth.secrets import SecretBox
 from auth.server import AuthorizationServer, OAuthAnswer
+from auth.throttle import Throttle
 from auth.verify import Credentials, Verifier, require
 from auth.watch import watching
 
@@ -46,6 +49,7 @@ __all__ = [
     "AuthError",
     "AuthorizationServer",
     "Client",
+    "ClientAuthenticator",
     "ClientExists",
     "Credentials",
     "InsufficientScope",
@@ -59,11 +63,13 @@ __all__ = [
     "NewClient",
     "NewKey",
     "OAuthAnswer",
+    "OAuthRequest",
     "ProofRefused",
     "RegistrationError",
     "Revocations",
     "SecretBox",
     "SigningKeys",
+    "Throttle",
     "UnknownClient",
     "UnknownScope",
     "UnknownTenant",

@@ -1,83 +1,19 @@
-"""The keys that sign access tokens: sealed in PostgreSQL, found by `kid`.
-
-A new key is published before it signs, and an old one until its last token is dead.
-"""
+"""The keys that sign and verify access tokens, as one process knows them."""
 
 import asyncio
-import datetime as dt
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Literal, Self
+from typing import Self
 
 import asyncpg
-import msgspec
-from joserfc.jwk import ECKey, Key, OKPKey, RSAKey, import_key
-from joserfc.jws import JWSRegistry
-from joserfc.util import urlsafe_b64encode
 
-from auth.jose import Signed
+from auth.rotation import read_signing_keys
 from auth.secrets import SecretBox
-from config.postgres import Connection, Database, load_queries
+from auth.signing import SigningKey
 from config.settings import AuthSettings
 
-Algorithm = Literal["ES256", "EdDSA", "RS256"]
-
-MAX_TTL_S = 3600
-"""Longest life of an access token."""
-
-CLOCKS_S = 60
-"""How far the clocks of two machines may be apart."""
-
-_LOCK = 0x6E617275_6B657973  # "narukeys"
-_TIMEOUT_S = 10.0
 _LOOK_EVERY_S = 1.0
 _LOOK_TIMEOUT_S = 5.0
-_SQL = load_queries("auth", "keys.sql")
-# By the name in our headers; joserfc warns of the older one (RFC 9864), which more verifiers know.
-_ALGORITHMS = {
-    "ES256": JWSRegistry.algorithms["ES256"],
-    "EdDSA": JWSRegistry.algorithms["Ed25519"],
-    "RS256": JWSRegistry.algorithms["RS256"],
-}
-
-
-@dataclass(frozen=True, slots=True)
-class SigningKey:
-    """One key and the only algorithm it is ever used with (RFC 8725 section 3.1)."""
-
-    kid: str
-    algorithm: str
-    jwk: Key = field(repr=False)
-
-    def sign(self, payload: bytes, typ: str) -> str:
-        """Return the compact JWS of `payload` (RFC 7515 section 7.1)."""
-        header = msgspec.json.encode({"alg": self.algorithm, "kid": self.kid, "typ": typ})
-        content = urlsafe_b64encode(header) + b"." + urlsafe_b64encode(payload)
-        signature = _ALGORITHMS[self.algorithm].sign(content, self.jwk)
-        return (content + b"." + urlsafe_b64encode(signature)).decode()
-
-    def verifies(self, signed: Signed) -> bool:
-        """Tell whether the signature is this key's. Its header has no say in how."""
-        algorithm = _ALGORITHMS[self.algorithm]
-        return algorithm.verify(signed.signing_input, signed.signature, self.jwk)
-
-
-@dataclass(frozen=True, slots=True)
-class KeyInfo:
-    """What may be told of a signing key.
-
-    Attributes:
-        signs_from: From when it signs, until a newer one of its algorithm does.
-        state: `next` is published only, `retired` verifies what it has signed.
-    """
-
-    kid: str
-    algorithm: str
-    created_at: dt.datetime
-    signs_from: dt.datetime
-    state: Literal["next", "signing", "retired"]
-
 
 Read = Callable[[Mapping[str, SigningKey]], Awaitable[Sequence[SigningKey]]]
 """Returns every key, the one that signs first; takes those known, to unseal only what is new."""
@@ -108,7 +44,7 @@ class SigningKeys:
         """
 
         async def read(known: Mapping[str, SigningKey]) -> list[SigningKey]:
-            return await _read_keys(db, box, settings, known)
+            return await read_signing_keys(db, box, settings, known)
 
         return cls(await read({}), read)
 
@@ -138,7 +74,7 @@ class SigningKeys:
 
     def jwks(self) -> dict[str, list[dict[str, object]]]:
         """Return the JWK Set (RFC 7517) of all public halves."""
-        return {"keys": [_public(key.jwk) for key in self._by_kid.values()]}
+        return {"keys": [key.public() for key in self._by_kid.values()]}
 
     def sign(self, payload: bytes, typ: str) -> str:
         """Return the compact JWS of `payload`, signed with the current key."""
@@ -158,134 +94,3 @@ class SigningKeys:
         current = {key.kid: key for key in keys}
         self._gone |= self._by_kid.keys() - current.keys()
         self._by_kid = current
-
-
-async def list_signing_keys(db: Database) -> list[KeyInfo]:
-    """Return every signing key, the newest first."""
-    async with asyncio.timeout(_TIMEOUT_S):
-        return [KeyInfo(**row) for row in await db.fetch(_SQL["list_signing_keys"])]
-
-
-async def rotate_signing_key(
-    db: asyncpg.Pool, box: SecretBox, settings: AuthSettings, *, now: bool = False
-) -> str:
-    """Make the next key and return its id. It is published at once; announce it.
-
-    Args:
-        db: Where the keys are.
-        box: Seals it.
-        settings: Its algorithm, and how long it is published before it signs.
-        now: It signs at once. Verifiers elsewhere that remember the JWKS don't know it yet.
-    """
-    async with asyncio.timeout(_TIMEOUT_S), db.acquire() as con, con.transaction():
-        await con.execute(_SQL["lock_signing_keys"], _LOCK)
-        return await _create(con, box, settings.algorithm, 0 if now else settings.key_lead_s)
-
-
-async def remove_signing_key(
-    db: asyncpg.Pool, box: SecretBox, settings: AuthSettings, kid: str
-) -> bool:
-    """Remove a key that can't be trusted any more; announce it. False: there is none of this id.
-
-    Its tokens are dead as soon as a process knows. If it was the one that signs, a new one does at
-    once.
-    """
-    async with asyncio.timeout(_TIMEOUT_S), db.acquire() as con, con.transaction():
-        await con.execute(_SQL["lock_signing_keys"], _LOCK)
-        rows = await con.fetch(_SQL["read_signing_keys"], settings.key_max_age_days)
-        signing = _signing(rows, settings.algorithm)
-        if await con.execute(_SQL["remove_signing_key"], kid) == "DELETE 0":
-            return False
-        if signing is not None and signing["kid"] == kid:
-            await _create(con, box, settings.algorithm, 0)
-    return True
-
-
-async def clear_signing_keys(db: Database, settings: AuthSettings) -> None:
-    """Delete the keys whose last token is dead."""
-    async with asyncio.timeout(_TIMEOUT_S):
-        life_s = MAX_TTL_S + 2 * CLOCKS_S
-        await db.execute(_SQL["clear_signing_keys"], settings.algorithm, life_s)
-
-
-async def _read_keys(
-    db: asyncpg.Pool, box: SecretBox, settings: AuthSettings, known: Mapping[str, SigningKey]
-) -> list[SigningKey]:
-    async with asyncio.timeout(_TIMEOUT_S):
-        rows = await db.fetch(_SQL["read_signing_keys"], settings.key_max_age_days)
-        if _needs_next(rows, settings.algorithm):
-            rows = await _make_next(db, box, settings)
-        signing = _signing(rows, settings.algorithm)
-        rows.sort(key=lambda row: row is not signing)
-        # An RSA key takes a while to unseal.
-        new = {
-            row["kid"]: await asyncio.to_thread(_unseal, row, box)
-            for row in rows
-            if row["kid"] not in known
-        }
-    return [new.get(row["kid"]) or known[row["kid"]] for row in rows]
-
-
-async def _make_next(
-    db: asyncpg.Pool, box: SecretBox, settings: AuthSettings
-) -> list[asyncpg.Record]:
-    """Make the next key, unless another process just did; return all."""
-    async with db.acquire() as con, con.transaction():
-        await con.execute(_SQL["lock_signing_keys"], _LOCK)
-        rows = await con.fetch(_SQL["read_signing_keys"], settings.key_max_age_days)
-        if _needs_next(rows, settings.algorithm):
-            # Nothing has to be known beforehand of the first.
-            await _create(con, box, settings.algorithm, settings.key_lead_s if rows else 0)
-            rows = await con.fetch(_SQL["read_signing_keys"], settings.key_max_age_days)
-    return rows
-
-
-def _needs_next(rows: Sequence[asyncpg.Record], algorithm: str) -> bool:
-    newest = next((row for row in rows if row["algorithm"] == algorithm), None)
-    return newest is None or newest["old"]
-
-
-def _signing(rows: Sequence[asyncpg.Record], algorithm: str) -> asyncpg.Record | None:
-    """Choose the newest that may sign already, of the algorithm if there is one."""
-    due = [row for row in rows if row["due"]] or rows
-    return next((row for row in due if row["algorithm"] == algorithm), due[0] if due else None)
-
-
-async def _create(con: Connection, box: SecretBox, algorithm: Algorithm, lead_s: int) -> str:
-    # An RSA key takes up to a second to find.
-    jwk = await asyncio.to_thread(_generate, algorithm)
-    kid = jwk.thumbprint()
-    private = msgspec.json.encode(jwk.as_dict(private=True))
-    public = msgspec.json.encode(_public(_load(kid, algorithm, private).jwk)).decode()
-    sealed = box.seal(private, _context(kid))
-    await con.execute(_SQL["create_signing_key"], kid, algorithm, sealed, public, lead_s)
-    return kid
-
-
-def _generate(algorithm: Algorithm) -> Key:
-    match algorithm:
-        case "ES256":
-            return ECKey.generate_key("P-256")
-        case "EdDSA":
-            return OKPKey.generate_key("Ed25519")
-        case "RS256":
-            return RSAKey.generate_key(2048)
-
-
-def _unseal(row: asyncpg.Record, box: SecretBox) -> SigningKey:
-    kid = row["kid"]
-    return _load(kid, row["algorithm"], box.open(row["private_key"], _context(kid)))
-
-
-def _load(kid: str, algorithm: str, private: bytes) -> SigningKey:
-    values = msgspec.json.decode(private, type=dict[str, str | list[str]])
-    values |= {"kid": kid, "alg": algorithm, "use": "sig"}
-    return SigningKey(kid, algorithm, import_key(values))
-
-
-def _public(jwk: Key) -> dict[str, object]:
-    return dict(jwk.as_dict(private=False))
-
-
-def _context(kid: str) -> bytes:
-    return b"signing key " + kid.encode()

@@ -13,7 +13,7 @@ import asyncpg
 import redis.asyncio
 from redis.exceptions import RedisError
 
-from auth.keys import CLOCKS_S, MAX_TTL_S
+from auth.signing import CLOCKS_S, MAX_TTL_S
 from config.postgres import Database, load_queries
 
 if TYPE_CHECKING:

@@ -15,8 +15,9 @@ from auth import token
 from auth.client_auth import authenticate
 from auth.clients import Client
 from auth.form import Form, parse_form
-from auth.keys import MAX_TTL_S, SigningKeys
+from auth.keys import SigningKeys
 from auth.secrets import SecretBox
+from auth.signing import MAX_TTL_S
 from config.scope import SCOPES
 
 GRANT = "client_credentials"

@@ -9,7 +9,8 @@ import msgspec
 from auth import jose
 from auth.clients import Client, EndUserPolicy
 from auth.errors import InvalidToken
-from auth.keys import CLOCKS_S, SigningKey, SigningKeys
+from auth.keys import SigningKeys
+from auth.signing import CLOCKS_S, SigningKey
 from config.scope import EVERYTHING, Allowed, Role
 
 MAX_CHARS = 24_576

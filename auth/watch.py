@@ -13,8 +13,9 @@ import asyncpg
 import redis.asyncio
 from redis.exceptions import RedisError
 
-from auth.keys import SigningKeys, clear_signing_keys
+from auth.keys import SigningKeys
 from auth.revocations import CHANNEL, Revocations
+from auth.rotation import clear_signing_keys
 from config.settings import AuthSettings
 
 _POLL_S = 2.0

@@ -7,6 +7,7 @@ import asyncpg
 import pytest
 from auth_support import time_passes
 
+import auth
 from auth import SecretBox, SigningKeys
 from auth.jose import decode, public_key
 from config.errors import ConfigError
@@ -77,6 +78,11 @@ async def test_another_secret_key_is_one_clear_line(pool: Pool, box: SecretBox) 
     await SigningKeys.load(pool, box, DEFAULTS)
     with pytest.raises(ConfigError, match=r"set auth\.secret_key"):
         await SigningKeys.load(pool, SecretBox("x" * 32), DEFAULTS)
+    # Nor is one added that the processes with the right secret could not read.
+    with pytest.raises(ConfigError):
+        await SigningKeys.load(pool, SecretBox("x" * 32), AuthSettings(algorithm="EdDSA"))
+    with pytest.raises(ConfigError):
+        await auth.rotate_signing_key(pool, SecretBox("x" * 32), DEFAULTS)
     assert await pool.fetchval("SELECT count(*) FROM signing_keys") == 1
 
 

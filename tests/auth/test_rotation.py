@@ -12,7 +12,7 @@ from auth_support import ISSUER, bearer, kid_in_use, make_verifier, time_passes
 
 import auth
 from auth.jose import decode
-from auth.keys import clear_signing_keys
+from auth.rotation import clear_signing_keys
 from auth.token import issue
 from config.settings import AuthSettings
 

@@ -18,7 +18,8 @@ from joserfc.jwk import ECKey
 from auth import token
 from auth.clients import Client
 from auth.errors import InvalidToken
-from auth.keys import SigningKey, SigningKeys
+from auth.keys import SigningKeys
+from auth.signing import SigningKey
 from config.scope import EVERYTHING, Allowed
 
 ISSUER = "https://naru.example"

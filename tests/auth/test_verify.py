@@ -19,8 +19,8 @@ from joserfc.jwk import ECKey
 import auth
 from auth import verify
 from auth.dpop import ALGORITHMS, Nonces, Proofs, token_hash
-from auth.keys import SigningKey
 from auth.revocations import Revocations, record_client
+from auth.signing import SigningKey
 from auth.token import issue
 from config.scope import Allowed, TenantScope
 
@@ -423,7 +423,7 @@ async def test_any_headers_are_refused_and_nothing_worse(
         await verifier.verify(auth.Credentials(authorization, dpop, end_user, "GET", URL))
 
 
-OTHER = SigningKey("", "ES256", ECKey.generate_key("P-256"))
+OTHER = SigningKey.generate("ES256")
 
 
 def _encode(part: bytes) -> str:
