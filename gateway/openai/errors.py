@@ -16,3 +16,10 @@ class ErrorBody(msgspec.Struct, frozen=True):
     """The body of every answer that is an error outside the OAuth routes."""
 
     error: ErrorObject
+
+
+class OAuthErrorBody(msgspec.Struct, frozen=True):
+    """The same on the OAuth routes (RFC 6749 section 5.2)."""
+
+    error: str
+    error_description: str

@@ -1,0 +1,241 @@
+"""Images and audio in messages: data URLs are bounded and looked at, remote ones fetched here.
+
+An engine or a provider on the inside must not be made to fetch what a caller names, so a URL is
+fetched by the gateway, from listed hosts only, and handed on as a data URL. A host is resolved once
+per connection and that address is connected to, so that no second answer of its DNS leads inside.
+"""
+
+import asyncio
+import base64
+import binascii
+import ipaddress
+from collections.abc import Iterator, Sequence
+from typing import Any
+from urllib.parse import urljoin, urlsplit
+
+import aiohttp
+from aiohttp.abc import AbstractResolver, ResolveResult
+
+from config.media import MediaSettings
+from gateway.errors import InvalidRequest
+
+_MAX_REDIRECTS = 3
+_REDIRECTS = {301, 302, 303, 307, 308}
+_PORTS = {"http": 80, "https": 443}
+_NAT64 = ipaddress.ip_network("64:ff9b::/96")
+_HEAD = 24  # characters of base64 that hold every signature below
+
+_Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+_Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+_Part = dict[str, Any]
+
+
+class Media:
+    """Checks the media of requests, and fetches those that are remote."""
+
+    def __init__(self, settings: MediaSettings) -> None:
+        self._settings = settings
+        self._resolver = _Resolver(settings.allowed_networks)
+        self._session: aiohttp.ClientSession | None = None
+
+    async def inline(self, messages: Sequence[_Part], *, files: bool) -> None:
+        """Check every part of the messages and put data URLs in place of remote ones.
+
+        `files` tells whether the targets take parts of type `file`.
+
+        Raises:
+            InvalidRequest: A part is unknown, too large, not what it says, or not to be fetched.
+        """
+        parts = list(_media_parts(messages))
+        if len(parts) > self._settings.max_parts:
+            raise _refused("messages", f"at most {self._settings.max_parts} images, audio, files")
+        remote = []
+        for where, part in parts:
+            if part["type"] == "image_url":
+                if not _text(part["image_url"], "url").startswith("data:"):
+                    remote.append((where + ".image_url.url", part["image_url"]))
+                else:
+                    self._check_image(where, part["image_url"]["url"])
+            elif part["type"] == "input_audio":
+                self._check_audio(where, part["input_audio"])
+            else:
+                self._check_file(where, part["file"], files=files)
+        if remote:
+            await self._fetch_all(remote)
+
+    async def close(self) -> None:
+        """Close the connections."""
+        if self._session:
+            await self._session.close()
+
+    def _check_image(self, where: str, url: str) -> None:
+        param = f"{where}.image_url.url"
+        head, comma, data = url.partition(",")
+        declared = head.removeprefix("data:").removesuffix(";base64").lower()
+        if not comma or not head.endswith(";base64"):
+            raise _refused(param, "write it as data:image/png;base64,…")
+        self._check_size(param, data)
+        found = _media_type(data)
+        if found is None or not found.startswith("image/"):
+            raise _refused(param, "not a PNG, JPEG, GIF or WebP image in base64")
+        if declared != found and (declared, found) != ("image/jpg", "image/jpeg"):
+            raise _refused(param, f"it says {declared[:64]} and is {found}")
+
+    def _check_audio(self, where: str, audio: _Part) -> None:
+        param = f"{where}.input_audio.data"
+        data = _text(audio, "data")
+        self._check_size(param, data)
+        if _media_type(data) != f"audio/{audio['format']}":
+            raise _refused(param, f"not {audio['format']} audio in base64")
+
+    def _check_file(self, where: str, file: _Part, *, files: bool) -> None:
+        if not files:
+            raise _refused(where, "an engine takes no files: put the text in, or ask an agent")
+        self._check_size(f"{where}.file.file_data", file.get("file_data") or "")
+
+    def _check_size(self, param: str, data: str) -> None:
+        if len(data) * 3 // 4 > self._settings.max_bytes:
+            raise _refused(param, f"over the limit of {self._settings.max_bytes:,} bytes")
+
+    async def _fetch_all(self, remote: list[tuple[str, _Part]]) -> None:
+        """Put each image's bytes in place of its URL; they share one bound and one time."""
+        left = self._settings.max_bytes
+        deadline = asyncio.get_running_loop().time() + self._settings.fetch_timeout_s
+        for param, image in remote:
+            try:
+                async with asyncio.timeout_at(deadline):
+                    body = await self._fetch(_text(image, "url"), param, left)
+            except (aiohttp.ClientError, OSError, ValueError):
+                # TimeoutError and what the resolver refuses are OSErrors.
+                message = "can't be fetched: send it as a data URL"
+                raise _refused(param, message, code="invalid_image_url") from None
+            left -= len(body)
+            data = base64.b64encode(body).decode()
+            if (found := _media_type(data)) is None or not found.startswith("image/"):
+                raise _refused(param, "not a PNG, JPEG, GIF or WebP image")
+            image["url"] = f"data:{found};base64,{data}"
+
+    async def _fetch(self, url: str, param: str, limit: int) -> bytes:
+        for _ in range(_MAX_REDIRECTS + 1):
+            self._check_url(url, param)
+            async with self._open_session().get(url, allow_redirects=False) as response:
+                if response.status not in _REDIRECTS:
+                    response.raise_for_status()
+                    return await _read(response, param, limit)
+                url = urljoin(url, response.headers.get("location", ""))
+        raise _refused(param, f"more than {_MAX_REDIRECTS} redirects", code="invalid_image_url")
+
+    def _check_url(self, url: str, param: str) -> None:
+        """Refuse every URL that is not plainly one of a listed host."""
+        parts = urlsplit(url)
+        host = (parts.hostname or "").lower()
+        if parts.scheme not in _PORTS or not host or "@" in parts.netloc or "\\" in url:
+            raise _refused(param, "send a data URL (data:image/png;base64,…)")
+        default = parts.port is None or parts.port == _PORTS[parts.scheme]
+        name = host if default else f"{host}:{parts.port}"
+        if not any(_matches(name, allowed) for allowed in self._settings.allowed_hosts):
+            message = (
+                "remote media is fetched from `media.allowed_hosts` only: send a data URL "
+                "(data:image/png;base64,…)"
+            )
+            raise _refused(param, message, code="invalid_image_url")
+        self._resolver.check_literal(host)
+
+    def _open_session(self) -> aiohttp.ClientSession:
+        if self._session is None:
+            self._session = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(
+                    resolver=self._resolver, use_dns_cache=False, limit=16, force_close=True
+                ),
+                cookie_jar=aiohttp.DummyCookieJar(),
+                headers={"accept": "image/*", "accept-encoding": "identity"},
+                auto_decompress=False,
+                timeout=aiohttp.ClientTimeout(total=None),
+            )
+        return self._session
+
+
+class _Resolver(AbstractResolver):
+    """Resolves names to addresses that may be connected to; there is no other way to them."""
+
+    def __init__(self, networks: Sequence[_Network]) -> None:
+        self._networks = networks
+        self._resolver = aiohttp.ThreadedResolver()
+
+    async def resolve(self, host: str, port: int = 0, family: Any = 0) -> list[ResolveResult]:  # noqa: ANN401 - as the base class has it
+        found = await self._resolver.resolve(host, port, family)
+        if not all(self._may_reach(ipaddress.ip_address(entry["host"])) for entry in found):
+            raise OSError(f"{host} has an address that is not public")
+        return found
+
+    async def close(self) -> None:
+        await self._resolver.close()
+
+    def check_literal(self, host: str) -> None:
+        """Refuse a host that is an address itself: those are never resolved."""
+        try:
+            address = ipaddress.ip_address(host)
+        except ValueError:
+            return
+        if not self._may_reach(address):
+            raise OSError(f"{host} is not public")
+
+    def _may_reach(self, address: _Address) -> bool:
+        if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped:
+            address = address.ipv4_mapped
+        return any(address in network for network in self._networks) or _is_public(address)
+
+
+def _is_public(address: _Address) -> bool:
+    if isinstance(address, ipaddress.IPv6Address) and (
+        address in _NAT64 or address.sixtofour or address.teredo
+    ):
+        return False
+    return address.is_global and not address.is_multicast
+
+
+def _media_parts(messages: Sequence[_Part]) -> Iterator[tuple[str, _Part]]:
+    """Yield the parts that are no text, each with its path."""
+    for number, message in enumerate(messages):
+        content = message.get("content")
+        if not isinstance(content, list):
+            continue
+        for place, part in enumerate(content):
+            if part["type"] in ("image_url", "input_audio", "file"):
+                yield f"messages[{number}].content[{place}]", part
+
+
+async def _read(response: aiohttp.ClientResponse, param: str, limit: int) -> bytes:
+    body = bytearray()
+    async for part in response.content.iter_any():
+        body += part
+        if len(body) > limit:
+            raise _refused(param, f"over the limit of {limit:,} bytes")
+    return bytes(body)
+
+
+def _media_type(data: str) -> str | None:
+    """Return what base64 text begins as, by its first bytes."""
+    try:
+        head = binascii.a2b_base64(data[:_HEAD])
+    except (binascii.Error, ValueError):
+        return None
+    if head[:4] == b"RIFF":
+        return {b"WEBP": "image/webp", b"WAVE": "audio/wav"}.get(head[8:12])
+    if head[:3] == b"ID3" or (head[:1] == b"\xff" and head[1:2] > b"\xdf"):
+        return "audio/mp3"
+    signatures = {b"\x89PNG": "image/png", b"\xff\xd8\xff": "image/jpeg", b"GIF8": "image/gif"}
+    return next((name for sign, name in signatures.items() if head.startswith(sign)), None)
+
+
+def _matches(host: str, allowed: str) -> bool:
+    return host.endswith(allowed[1:]) if allowed.startswith("*.") else host == allowed
+
+
+def _text(part: _Part, name: str) -> str:
+    value = part.get(name)
+    return value if isinstance(value, str) else ""
+
+
+def _refused(param: str, reason: str, code: str = "invalid_media") -> InvalidRequest:
+    return InvalidRequest(f"{param}: {reason}", param=param, code=code)
