@@ -161,7 +161,7 @@ async def test_options_tell_an_ordinary_caller_nothing(
     for path in document:
         answer = await http.options(re.sub(r"\{\w+\}", "x", path))
         assert answer.status_code == 403, path
-        assert "insufficient_scope" in answer.text  # in two shapes: OAuth has its own
+        assert 'error="insufficient_scope"' in answer.headers["www-authenticate"]
 
 
 async def test_another_method_or_url_in_a_header_is_not_followed(http: httpx.AsyncClient) -> None:
