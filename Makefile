@@ -10,10 +10,10 @@ BIN := .venv/bin
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help run test engine-cpu lint format clean
+.PHONY: help run test engine-cpu lint format bench-verify clean
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
 
 run: ## Install what is missing, start everything, serve on http://127.0.0.1:8080 (HOST, PORT, MODEL)
 	@$(PYTHON) scripts/bootstrap.py

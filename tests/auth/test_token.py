@@ -19,7 +19,7 @@ from auth import token
 from auth.clients import Client
 from auth.errors import InvalidToken
 from auth.keys import SigningKeys
-from auth.signing import SigningKey
+from auth.signing import Algorithm, SigningKey
 from config.scope import EVERYTHING, Allowed
 
 ISSUER = "https://naru.example"
@@ -135,6 +135,18 @@ def test_a_longer_token_is_refused_before_it_is_read(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(token.jose, "decode", None)
     with pytest.raises(InvalidToken, match="longer than"):
         read("a" * (token.MAX_CHARS + 1))
+
+
+@pytest.mark.parametrize("algorithm", ["ES256", "EdDSA", "RS256"])
+def test_every_algorithm_signs_and_verifies_and_no_other_key_does(algorithm: Algorithm) -> None:
+    one, other = (SigningKey.generate(algorithm) for _ in range(2))
+    signing = SigningKeys([one], nothing_new)
+    text = token.issue(signing, issuer=ISSUER, audience=ISSUER, client=CLIENT, scope="", ttl_s=60)
+    keys = SigningKeys([other, one], nothing_new)
+    assert token.read(text, keys, issuer=ISSUER, audience=ISSUER).client_id == "demo"
+    disguised = SigningKeys([dataclasses.replace(other, kid=one.kid)], nothing_new)
+    with pytest.raises(InvalidToken, match="altered"):
+        token.read(text, disguised, issuer=ISSUER, audience=ISSUER)
 
 
 def test_no_two_tokens_share_a_jti() -> None:
