@@ -13,6 +13,7 @@ import asyncpg
 import msgspec
 
 from auth import errors
+from auth.revocations import record_key
 from auth.secrets import SecretBox
 from config.postgres import Database, load_queries, tenant_transaction
 from config.scope import DEFAULT_SCOPES, SCOPES, Allowed, Role, TenantScope
@@ -236,6 +237,13 @@ async def find_key(db: Database, box: SecretBox, key: str) -> KeyHolder | None:
         allowed=_allowed(row),
     )
     return KeyHolder(scope, row["end_user"])
+
+
+async def disable_key(db: Database, key_id: str) -> None:
+    """End an API key for good; announce it afterwards."""
+    async with asyncio.timeout(QUERY_TIMEOUT_S):
+        await db.execute(_SQL["disable_key"], key_id)
+        await record_key(db, key_id)
 
 
 def _client(row: asyncpg.Record) -> Client:

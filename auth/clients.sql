@@ -40,3 +40,6 @@ JOIN clients ON clients.id = api_keys.client
 JOIN tenants ON tenants.id = tenant
 WHERE api_keys.hash = $1 AND api_keys.disabled_at IS NULL AND clients.disabled_at IS NULL
   AND tenants.disabled_at IS NULL
+
+-- name: disable_key
+UPDATE api_keys SET disabled_at = now() WHERE id = $1 AND disabled_at IS NULL

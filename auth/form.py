@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from urllib.parse import parse_qsl
 
 from authlib.oauth2.rfc6749.errors import InvalidRequestError
@@ -13,9 +13,32 @@ _MEDIA_TYPE = "application/x-www-form-urlencoded"
 _MAX_PARAMETERS = 100
 _BODY_ONLY = {
     *("grant_type", "scope", "resource", "client_id", "client_secret"),
-    *("client_assertion", "client_assertion_type"),
+    *("client_assertion", "client_assertion_type", "token", "token_type_hint"),
 }
 _REPEATABLE = {"resource"}  # RFC 8707 section 2
+
+
+@dataclass(frozen=True, slots=True)
+class OAuthRequest:
+    """A request to an OAuth endpoint, as it came.
+
+    Attributes:
+        method: HTTP method, upper case.
+        headers: Names in lower case; one that was sent twice is here twice.
+        query: The raw query string, without `?`.
+        body: The raw body.
+        peer: The address it came from, or empty.
+    """
+
+    method: str = "POST"
+    headers: tuple[tuple[str, str], ...] = ()
+    query: bytes = b""
+    body: bytes = field(default=b"", repr=False)
+    peer: str = ""
+
+    def values(self, name: str) -> list[str]:
+        """Return every value of a header."""
+        return [value for header, value in self.headers if header == name]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,20 +58,21 @@ class Form:
         return self.parameters.get(name)
 
 
-def parse_form(headers: Mapping[str, str], query: bytes, body: bytes) -> Form:
-    """Return the form in `body`.
+def parse_form(request: OAuthRequest) -> Form:
+    """Return the form in the request's body.
 
     Raises:
         InvalidRequestError: Authlib's, when it is not exactly one well-formed UTF-8 form, or the
             query carries what belongs into the body.
     """
-    if len(body) > MAX_BODY_BYTES:
+    if len(request.body) > MAX_BODY_BYTES:
         raise InvalidRequestError(f"the body is longer than {MAX_BODY_BYTES} bytes")
-    if headers.get("content-type", "").partition(";")[0].strip().lower() != _MEDIA_TYPE:
+    media_type = ",".join(request.values("content-type")).partition(";")[0]
+    if media_type.strip().lower() != _MEDIA_TYPE:
         raise InvalidRequestError(f"the body must be {_MEDIA_TYPE}")
-    if _BODY_ONLY.intersection(name for name, _ in _pairs(query)):
+    if _BODY_ONLY.intersection(name for name, _ in _pairs(request.query)):
         raise InvalidRequestError("parameters belong into the body, never into the URL")
-    pairs = _pairs(body)
+    pairs = _pairs(request.body)
     counts = Counter(name for name, _ in pairs if name not in _REPEATABLE)
     if counts and max(counts.values()) > 1:
         raise InvalidRequestError("a parameter is repeated")

@@ -1,26 +1,35 @@
 """Discovery documents: only what works is advertised."""
 
+from auth import assertion, dpop
 from auth.client_auth import METHODS
 from auth.server import GRANT
 from config.scope import SCOPES
 
 Document = dict[str, str | list[str]]
 
+_ENDPOINTS = {"token": "token", "revocation": "revoke", "introspection": "introspect"}
+
 
 def metadata(issuer: str) -> Document:
-    """Return the authorization server's metadata (RFC 8414 section 2).
+    """Return the authorization server's metadata (RFC 8414 section 2, RFC 9449 section 5.1).
 
     Also served where OpenID Connect clients look, though this is no OpenID Provider: it has no
     authorization endpoint and issues no ID tokens, and so claims neither.
     """
+    endpoints: Document = {}
+    for name, path in _ENDPOINTS.items():
+        endpoints[f"{name}_endpoint"] = f"{issuer}/oauth/{path}"
+        endpoints[f"{name}_endpoint_auth_methods_supported"] = list(METHODS)
+        algorithms = list(assertion.ALGORITHMS)
+        endpoints[f"{name}_endpoint_auth_signing_alg_values_supported"] = algorithms
     return {
         "issuer": issuer,
-        "token_endpoint": f"{issuer}/oauth/token",
+        **endpoints,
         "jwks_uri": f"{issuer}/oauth/jwks",
         "scopes_supported": list(SCOPES),
         "response_types_supported": [],
         "grant_types_supported": [GRANT],
-        "token_endpoint_auth_methods_supported": list(METHODS),
+        "dpop_signing_alg_values_supported": list(dpop.ALGORITHMS),
     }
 
 
@@ -31,4 +40,5 @@ def resource_metadata(resource: str, issuer: str) -> Document:
         "authorization_servers": [issuer],
         "scopes_supported": list(SCOPES),
         "bearer_methods_supported": ["header"],
+        "dpop_signing_alg_values_supported": list(dpop.ALGORITHMS),
     }

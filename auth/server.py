@@ -1,21 +1,25 @@
-"""The token endpoint, without HTTP around it: bytes in, status, body and headers out.
+"""The OAuth endpoints, without HTTP around them: a request in, status, body and headers out.
 
 Of Authlib the error classes are used. Its server and grant classes would need an adapter each for
 the client, the request and the token generator, and then only choose between one grant and another.
 """
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import Any
 
 import asyncpg
 from authlib.oauth2 import OAuth2Error
 from authlib.oauth2.rfc6749.errors import InvalidRequestError, InvalidScopeError
 
 from auth import token
-from auth.client_auth import authenticate
+from auth.client_auth import ClientAuthenticator, TooManyFailures
 from auth.clients import Client
-from auth.form import Form, parse_form
+from auth.dpop import InvalidProof, NonceNeeded, Proofs
+from auth.form import Form, OAuthRequest, parse_form
+from auth.issued import Issued, find_issued, may_see
 from auth.keys import SigningKeys
+from auth.revocations import Announcer
 from auth.secrets import SecretBox
 from auth.signing import MAX_TTL_S
 from config.scope import SCOPES
@@ -25,92 +29,141 @@ GRANT = "client_credentials"
 _NO_STORE = {"Cache-Control": "no-store", "Pragma": "no-cache"}  # RFC 6749 section 5.1
 _BASIC_CHALLENGE = {"WWW-Authenticate": 'Basic realm="naru", charset="UTF-8"'}
 
+Act = Callable[[Client, Form, OAuthRequest], Awaitable["OAuthAnswer"]]
+
 
 @dataclass(frozen=True, slots=True)
 class OAuthAnswer:
-    """What to send: `body` as JSON, `headers` as they are."""
+    """What to send: `body` as JSON, nothing where it is None, `headers` as they are."""
 
     status: int
-    body: dict[str, str | int]
+    body: dict[str, Any] | None
     headers: dict[str, str]
 
 
+@dataclass(frozen=True, slots=True)
 class AuthorizationServer:
-    """Issues access tokens to clients (RFC 6749 section 4.4).
+    """Issues access tokens to clients (RFC 6749 section 4.4), revokes and describes them.
 
-    Args:
-        db_pool: Where the clients are.
-        box: Hashes their secrets.
-        keys: Signs the tokens.
+    Its three methods raise asyncpg.PostgresError, asyncpg.InterfaceError or OSError when the store
+    failed (a timeout is an OSError). Nothing in a request raises.
+
+    Attributes:
         issuer: `iss` of the tokens, the public URL.
-        audience: `aud` of the tokens, and the only `resource` (RFC 8707) there is.
+        audiences: The resources (RFC 8707) that tokens can be asked for; the first is the default.
         ttl_s: Life of a token in seconds, 1 to 3600.
     """
 
-    def __init__(
-        self,
-        db_pool: asyncpg.Pool,
-        box: SecretBox,
-        keys: SigningKeys,
-        *,
-        issuer: str,
-        audience: str,
-        ttl_s: int,
-    ) -> None:
-        if not 1 <= ttl_s <= MAX_TTL_S:
-            raise ValueError(f"a token lives 1 to {MAX_TTL_S} seconds, not {ttl_s}")
-        self._db = db_pool
-        self._box = box
-        self._keys = keys
-        self._issuer = issuer
-        self._audience = audience
-        self._ttl_s = ttl_s
+    db: asyncpg.Pool
+    box: SecretBox
+    keys: SigningKeys
+    clients: ClientAuthenticator
+    proofs: Proofs
+    announcer: Announcer
+    issuer: str
+    audiences: tuple[str, ...]
+    ttl_s: int
 
-    async def token(
-        self, *, method: str, headers: Mapping[str, str], query: bytes, body: bytes
-    ) -> OAuthAnswer:
-        """Answer one request to the token endpoint.
+    def __post_init__(self) -> None:
+        """Refuse a life that no token may have."""
+        if not 1 <= self.ttl_s <= MAX_TTL_S:
+            raise ValueError(f"a token lives 1 to {MAX_TTL_S} seconds, not {self.ttl_s}")
 
-        Args:
-            method: HTTP method, upper case.
-            headers: By lower-case name.
-            query: The raw query string, without `?`.
-            body: The raw body.
+    async def token(self, request: OAuthRequest) -> OAuthAnswer:
+        """Answer the token endpoint (RFC 6749 section 4.4)."""
+        return await _answer(self.clients, request, _check_grant_type, self._grant)
 
-        Raises:
-            asyncpg.PostgresError, asyncpg.InterfaceError, OSError: The store failed (a timeout is
-                an OSError). Nothing in the request raises.
+    async def revoke(self, request: OAuthRequest) -> OAuthAnswer:
+        """Answer the revocation endpoint (RFC 7009): a client revokes its own tokens and keys.
+
+        What is not its own, or no token at all, is answered alike and left alone.
         """
-        if method != "POST":
-            return OAuthAnswer(405, _error("invalid_request", "use POST"), {"Allow": "POST"})
-        try:
-            form = parse_form(headers, query, body)
-            _check_grant_type(form)
-            client = await authenticate(self._db, self._box, headers, form)
-            return self._grant(client, form)
-        except OAuth2Error as error:
-            challenge = _BASIC_CHALLENGE if error.status_code == 401 else {}
-            return OAuthAnswer(error.status_code, dict(error.get_body()), _NO_STORE | challenge)
+        return await _answer(self.clients, request, _check_token, self._revoke)
 
-    def _grant(self, client: Client, form: Form) -> OAuthAnswer:
-        if any(resource != self._audience for resource in form.resources):
-            raise OAuth2Error("the resource is unknown here", error="invalid_target")
+    async def introspect(self, request: OAuthRequest) -> OAuthAnswer:
+        """Answer the introspection endpoint (RFC 7662).
+
+        A client sees its own tokens and keys, an admin its tenant's, an operator all of them.
+        """
+        return await _answer(self.clients, request, _check_token, self._introspect)
+
+    async def _grant(self, client: Client, form: Form, request: OAuthRequest) -> OAuthAnswer:
+        audience = self._audience(form.resources)
         scope = _granted_scope(client, form.get("scope"))
+        jkt = await self._proved_key(client, request)
         access_token = token.issue(
-            self._keys,
-            issuer=self._issuer,
-            audience=self._audience,
+            self.keys,
+            issuer=self.issuer,
+            audience=audience,
             client=client,
             scope=scope,
-            ttl_s=self._ttl_s,
+            ttl_s=self.ttl_s,
+            jkt=jkt,
         )
-        body: dict[str, str | int] = {
+        body = {
             "access_token": access_token,
-            "token_type": "Bearer",
-            "expires_in": self._ttl_s,
+            "token_type": "DPoP" if jkt else "Bearer",
+            "expires_in": self.ttl_s,
             "scope": scope,
         }
         return OAuthAnswer(200, body, dict(_NO_STORE))
+
+    def _audience(self, resources: tuple[str, ...]) -> str | tuple[str, ...]:
+        if not set(resources) <= set(self.audiences):
+            raise OAuth2Error("the resource is unknown here", error="invalid_target")
+        asked = tuple(dict.fromkeys(resources)) or self.audiences[:1]
+        return asked if len(asked) > 1 else asked[0]
+
+    async def _proved_key(self, client: Client, request: OAuthRequest) -> str | None:
+        """Return the thumbprint to bind the token to (RFC 9449 section 5), or None."""
+        sent = request.values("dpop")
+        if not sent and not client.dpop:
+            return None
+        if len(sent) != 1:
+            raise InvalidProof("send one DPoP header with one proof")
+        url = f"{self.issuer}/oauth/token"
+        return await self.proofs.check(sent[0], method=request.method, url=url)
+
+    async def _revoke(self, client: Client, form: Form, request: OAuthRequest) -> OAuthAnswer:
+        del request
+        issued = await self._issued(form)
+        if issued is not None and issued.client == client.id:
+            await issued.revoke(self.db)
+            await self.announcer.announce()
+        return OAuthAnswer(200, None, dict(_NO_STORE))
+
+    async def _introspect(self, client: Client, form: Form, request: OAuthRequest) -> OAuthAnswer:
+        del request
+        issued = await self._issued(form)
+        if issued is None or not may_see(client, issued):
+            return OAuthAnswer(200, {"active": False}, dict(_NO_STORE))
+        return OAuthAnswer(200, {"active": True, **issued.claims()}, dict(_NO_STORE))
+
+    async def _issued(self, form: Form) -> Issued | None:
+        text = form.get("token") or ""
+        return await find_issued(
+            self.db, self.box, self.keys, text, issuer=self.issuer, audiences=self.audiences
+        )
+
+
+async def _answer(
+    clients: ClientAuthenticator, request: OAuthRequest, check: Callable[[Form], None], act: Act
+) -> OAuthAnswer:
+    if request.method != "POST":
+        return OAuthAnswer(405, _error("invalid_request", "use POST"), {"Allow": "POST"})
+    try:
+        form = parse_form(request)
+        check(form)
+        return await act(await clients.authenticate(request, form), form, request)
+    except OAuth2Error as error:
+        challenge = _BASIC_CHALLENGE if error.status_code == 401 else {}
+        return OAuthAnswer(error.status_code, dict(error.get_body()), _NO_STORE | challenge)
+    except TooManyFailures as error:
+        wait = {"Retry-After": str(error.wait_s)}
+        return OAuthAnswer(429, _error("invalid_client", str(error)), _NO_STORE | wait)
+    except InvalidProof as error:
+        nonce = {"DPoP-Nonce": error.nonce} if isinstance(error, NonceNeeded) else {}
+        return OAuthAnswer(400, _error(error.code, str(error)), _NO_STORE | nonce)
 
 
 def _check_grant_type(form: Form) -> None:
@@ -122,6 +175,11 @@ def _check_grant_type(form: Form) -> None:
         raise OAuth2Error(f"the only grant_type is {GRANT}", error="unsupported_grant_type")
 
 
+def _check_token(form: Form) -> None:
+    if form.get("token") is None:
+        raise InvalidRequestError("token is missing")
+
+
 def _granted_scope(client: Client, requested: str | None) -> str:
     """Return everything that was asked for, or refuse it all."""
     # RFC 6749 section 3.3 wants single spaces. Nothing malformed is a scope that a client holds.
@@ -131,5 +189,5 @@ def _granted_scope(client: Client, requested: str | None) -> str:
     return " ".join(scope for scope in SCOPES if scope in names)
 
 
-def _error(code: str, description: str) -> dict[str, str | int]:
+def _error(code: str, description: str) -> dict[str, str]:
     return {"error": code, "error_description": description}

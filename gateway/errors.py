@@ -29,9 +29,10 @@ from litestar.types import ExceptionHandlersMap
 import auth
 import rag
 from config.postgres import UNREACHABLE
-from gateway.openai.errors import ErrorBody, ErrorObject
+from gateway.openai.errors import ErrorBody, ErrorObject, OAuthErrorBody
 
 _log = logging.getLogger(__name__)
+_NO_STORE = {"cache-control": "no-store"}
 _AT = re.compile(r" - at `\$\.?(.*)`$")
 
 
@@ -137,6 +138,12 @@ class Answer:
         """Return the OpenAI error body."""
         return ErrorBody(self.error)
 
+    @property
+    def oauth_body(self) -> OAuthErrorBody:
+        """Return the RFC 6749 error body."""
+        codes = {500: "server_error", 503: "temporarily_unavailable"}
+        return OAuthErrorBody(codes.get(self.status, "invalid_request"), self.error.message)
+
 
 def describe(error: Exception) -> Answer:
     """Return the answer for any exception."""
@@ -234,7 +241,9 @@ _TABLE: tuple[
 )
 
 
-def _respond(request: Request[Any, Any, Any], error: Exception) -> Response[ErrorBody]:
+def _respond(
+    request: Request[Any, Any, Any], error: Exception
+) -> Response[ErrorBody | OAuthErrorBody]:
     if isinstance(error, RequestEntityTooLarge):
         limit = request.route_handler.resolve_request_max_body_size()
         error = TooLarge(f"the body is over the limit of {limit:,} bytes", code="body_too_large")
@@ -243,10 +252,12 @@ def _respond(request: Request[Any, Any, Any], error: Exception) -> Response[Erro
     if isinstance(error, auth.AuthError):
         metadata = f"{request.app.state.services.issuer}/.well-known/oauth-protected-resource"
         headers = headers | error.headers(metadata)
+    # By path, because where no handler was found there is no other mark.
+    oauth = request.scope["path"].startswith("/oauth/")
     return Response(
-        answer.body,
+        answer.oauth_body if oauth else answer.body,
         status_code=answer.status,
-        headers=headers,
+        headers=headers | (_NO_STORE if oauth else {}),
         media_type=MediaType.JSON,
     )
 

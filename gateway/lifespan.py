@@ -13,9 +13,11 @@ from litestar.di import NamedDependency
 from auth import (
     Announcer,
     AuthorizationServer,
+    ClientAuthenticator,
     Revocations,
     SecretBox,
     SigningKeys,
+    Throttle,
     Verifier,
     watching,
 )
@@ -25,6 +27,7 @@ from config.postgres import open_pool
 from config.settings import ServerSettings, Settings
 from gateway.agents.run import Agents
 from gateway.generation.models import Models
+from gateway.media import Media
 from gateway.sessions.store import Sessions
 from rag import Embedder, open_embedder
 
@@ -51,6 +54,7 @@ class Services:
     verifier: Verifier
     embedder: Embedder
     models: Models
+    media: Media
     sessions: Sessions
     agents: Agents
 
@@ -90,8 +94,12 @@ async def open_services(settings: Settings, embedding_socket: Path) -> AsyncIter
             aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0))
         )
         models = Models(settings.models, settings.providers, http, embedder)
+        media = Media(settings.media)
+        stack.push_async_callback(media.close)
         sessions = Sessions(pool)
         issuer = settings.issuer
+        announcer = Announcer(cache)
+        proofs = Proofs(identity, Nonces(box), require_nonce=settings.auth.dpop_nonce)
         yield Services(
             issuer=issuer,
             limits=settings.server,
@@ -99,9 +107,17 @@ async def open_services(settings: Settings, embedding_socket: Path) -> AsyncIter
             identity=identity,
             redis=cache,
             keys=keys,
-            announcer=Announcer(cache),
+            announcer=announcer,
             authorization=AuthorizationServer(
-                identity, box, keys, issuer=issuer, audience=issuer, ttl_s=settings.auth.token_ttl_s
+                identity,
+                box,
+                keys,
+                clients=ClientAuthenticator(identity, box, Throttle(cache, box), issuer),
+                proofs=proofs,
+                announcer=announcer,
+                issuer=issuer,
+                audiences=(issuer, *map(str, settings.auth.audiences)),
+                ttl_s=settings.auth.token_ttl_s,
             ),
             verifier=Verifier(
                 identity,
@@ -110,11 +126,12 @@ async def open_services(settings: Settings, embedding_socket: Path) -> AsyncIter
                 issuer=issuer,
                 audience=issuer,
                 revocations=revocations,
-                proofs=Proofs(identity, Nonces(box), require_nonce=settings.auth.dpop_nonce),
+                proofs=proofs,
                 foreign=ForeignIssuers(settings.auth.issuers, issuers, identity),
             ),
             embedder=embedder,
             models=models,
+            media=media,
             sessions=sessions,
             agents=Agents(pool, embedder, models, sessions, settings.sessions),
         )

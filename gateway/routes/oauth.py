@@ -1,7 +1,7 @@
 """The authorization server's routes. RFC 6749 §3.2, RFC 8414, RFC 9728, RFC 7517."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from litestar import MediaType, Request, Response, get, post
 from litestar.openapi.spec import OpenAPIMediaType, Operation, RequestBody, Schema
@@ -12,46 +12,73 @@ from gateway.guards import PUBLIC, RAW_BODY
 from gateway.lifespan import Provided
 
 _CACHED = {"cache-control": "public, max-age=300"}
-_FORM_FIELDS = ("grant_type", "scope", "client_id", "client_secret", "resource")
+_AUTHENTICATION = ("client_id", "client_secret", "client_assertion", "client_assertion_type")
 
 
 @dataclass
-class TokenOperation(Operation):
-    """The OpenAPI operation of the token endpoint, whose body is a form read by `auth`."""
+class _FormOperation(Operation):
+    """The OpenAPI operation of an endpoint whose body is a form read by `auth`."""
+
+    fields: ClassVar[tuple[str, ...]]
 
     def __post_init__(self) -> None:
-        """Describe the form."""
+        """Describe the form; the first field is required."""
         text = Schema(type=OpenAPIType.STRING)
         form = Schema(
             type=OpenAPIType.OBJECT,
-            properties=dict.fromkeys(_FORM_FIELDS, text),
-            required=["grant_type"],
+            properties=dict.fromkeys((*self.fields, *_AUTHENTICATION), text),
+            required=[self.fields[0]],
         )
         media = OpenAPIMediaType(schema=form)
         self.request_body = RequestBody({"application/x-www-form-urlencoded": media}, required=True)
 
 
-@post(
-    "/oauth/token",
-    opt=PUBLIC | RAW_BODY,
-    status_code=200,
-    tags=["oauth"],
-    operation_id="token",
-    operation_class=TokenOperation,
-)
+class _Grant(_FormOperation):
+    fields = ("grant_type", "scope", "resource")
+
+
+class _AboutToken(_FormOperation):
+    fields = ("token", "token_type_hint")
+
+
+_FORM_BODY: dict[str, Any] = {"opt": PUBLIC | RAW_BODY, "status_code": 200, "tags": ["oauth"]}
+
+
+@post("/oauth/token", operation_id="token", operation_class=_Grant, **_FORM_BODY)
 async def token(request: Request[Any, Any, Any], services: Provided) -> Response[dict[str, Any]]:
-    """Issue an access token for client credentials; HTTP Basic or body, one of them."""
-    answer = await services.authorization.token(
+    """Issue an access token for client credentials."""
+    return _response(await services.authorization.token(await _oauth_request(request)))
+
+
+@post("/oauth/revoke", operation_id="revoke", operation_class=_AboutToken, **_FORM_BODY)
+async def revoke(request: Request[Any, Any, Any], services: Provided) -> Response[dict[str, Any]]:
+    """Revoke a token or an API key of the client's own; 200 also for what is none."""
+    return _response(await services.authorization.revoke(await _oauth_request(request)))
+
+
+@post("/oauth/introspect", operation_id="introspect", operation_class=_AboutToken, **_FORM_BODY)
+async def introspect(
+    request: Request[Any, Any, Any], services: Provided
+) -> Response[dict[str, Any]]:
+    """Describe a token or an API key that counts, to who may know; else `{"active": false}`."""
+    return _response(await services.authorization.introspect(await _oauth_request(request)))
+
+
+async def _oauth_request(request: Request[Any, Any, Any]) -> auth.OAuthRequest:
+    headers = tuple((name.lower(), value) for name, value in request.headers.multi_items())
+    return auth.OAuthRequest(
         method=request.method,
-        headers=dict(request.headers.items()),
+        headers=headers,
         query=request.scope["query_string"],
         body=await request.body(),
+        peer=request.client.host if request.client else "",
     )
+
+
+def _response(answer: auth.OAuthAnswer) -> Response[dict[str, Any]]:
+    content = {} if answer.body is None else answer.body
     return Response(
-        answer.body,
-        status_code=answer.status,
-        headers=dict(answer.headers),
-        media_type=MediaType.JSON,
+        content, status_code=answer.status, headers=answer.headers, media_type=MediaType.JSON
     )
 
 
@@ -94,4 +121,12 @@ async def resource_metadata(services: Provided) -> Response[dict[str, Any]]:
     return Response(dict(auth.resource_metadata(services.issuer, services.issuer)), headers=_CACHED)
 
 
-HANDLERS = [token, jwks, server_metadata, openid_configuration, resource_metadata]
+HANDLERS = [
+    token,
+    revoke,
+    introspect,
+    jwks,
+    server_metadata,
+    openid_configuration,
+    resource_metadata,
+]

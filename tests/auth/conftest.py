@@ -10,6 +10,7 @@ import pytest
 from auth_support import ISSUER, make_verifier
 
 import auth
+from auth.dpop import Nonces, Proofs
 from config.postgres import migrate, open_pool
 from config.settings import AuthSettings
 
@@ -61,7 +62,17 @@ async def client(pool: asyncpg.Pool, box: auth.SecretBox) -> auth.NewClient:
 def server(
     pool: asyncpg.Pool, box: auth.SecretBox, keys: auth.SigningKeys
 ) -> auth.AuthorizationServer:
-    return auth.AuthorizationServer(pool, box, keys, issuer=ISSUER, audience=ISSUER, ttl_s=900)
+    return auth.AuthorizationServer(
+        pool,
+        box,
+        keys,
+        clients=auth.ClientAuthenticator(pool, box, auth.Throttle(None, box), ISSUER),
+        proofs=Proofs(pool, Nonces(box), require_nonce=False),
+        announcer=auth.Announcer(None),
+        issuer=ISSUER,
+        audiences=(ISSUER, "https://other.naru.example"),
+        ttl_s=900,
+    )
 
 
 @pytest.fixture
@@ -73,7 +84,8 @@ def verifier(pool: asyncpg.Pool, box: auth.SecretBox, keys: auth.SigningKeys) ->
 def ask(server: auth.AuthorizationServer, client: auth.NewClient) -> Ask:
     """Ask for a token as the client does by default; keywords change or (None) drop parameters.
 
-    `basic`, `headers`, `query`, `body` and `method` replace that part of the request.
+    `basic`, `headers`, `query`, `body` and `method` replace that part of the request; `endpoint` is
+    the one asked.
     """
 
     async def send(
@@ -83,9 +95,10 @@ def ask(server: auth.AuthorizationServer, client: auth.NewClient) -> Ask:
         query: bytes = b"",
         body: bytes | None = None,
         method: str = "POST",
+        endpoint: str = "token",
         **parameters: str | None,
     ) -> auth.OAuthAnswer:
-        form = {"grant_type": "client_credentials"}
+        form = {"grant_type": "client_credentials"} if endpoint == "token" else {}
         if basic is None:
             form |= {"client_id": client.client_id, "client_secret": client.client_secret}
         form = {name: value for name, value in (form | parameters).items() if value is not None}
@@ -93,8 +106,8 @@ def ask(server: auth.AuthorizationServer, client: auth.NewClient) -> Ask:
         if basic is not None:
             sent["authorization"] = "Basic " + base64.b64encode(basic.encode()).decode()
         body = urlencode(form).encode() if body is None else body
-        return await server.token(
-            method=method, headers=sent | (headers or {}), query=query, body=body
-        )
+        pairs = tuple((sent | (headers or {})).items())
+        request = auth.OAuthRequest(method, pairs, query, body, "192.0.2.1")
+        return await getattr(server, endpoint)(request)
 
     return send

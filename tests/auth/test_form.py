@@ -3,13 +3,13 @@ from collections.abc import Mapping
 import pytest
 from authlib.oauth2.rfc6749.errors import InvalidRequestError
 
-from auth.form import MAX_BODY_BYTES, Form, parse_form
+from auth.form import MAX_BODY_BYTES, Form, OAuthRequest, parse_form
 
 FORM = {"content-type": "application/x-www-form-urlencoded"}
 
 
 def parse(body: bytes, query: bytes = b"", headers: Mapping[str, str] = FORM) -> Form:
-    return parse_form(headers, query, body)
+    return parse_form(OAuthRequest("POST", tuple(headers.items()), query, body))
 
 
 def test_values_are_decoded_as_appendix_b_says() -> None:

@@ -3,17 +3,29 @@ from auth import metadata, resource_metadata
 ISSUER = "https://naru.example"
 
 
+METHODS = ["client_secret_basic", "client_secret_post", "private_key_jwt"]
+ASSERTIONS = ["ES256", "ES384", "ES512", "EdDSA", "PS256", "RS256"]
+
+
 def test_the_server_advertises_only_what_works() -> None:
     assert metadata(ISSUER) == {
         "issuer": ISSUER,
         "token_endpoint": f"{ISSUER}/oauth/token",
+        "token_endpoint_auth_methods_supported": METHODS,
+        "token_endpoint_auth_signing_alg_values_supported": ASSERTIONS,
+        "revocation_endpoint": f"{ISSUER}/oauth/revoke",
+        "revocation_endpoint_auth_methods_supported": METHODS,
+        "revocation_endpoint_auth_signing_alg_values_supported": ASSERTIONS,
+        "introspection_endpoint": f"{ISSUER}/oauth/introspect",
+        "introspection_endpoint_auth_methods_supported": METHODS,
+        "introspection_endpoint_auth_signing_alg_values_supported": ASSERTIONS,
         "jwks_uri": f"{ISSUER}/oauth/jwks",
         "scopes_supported": [
             *("inference", "agents", "agents:write", "knowledge", "knowledge:write", "admin")
         ],
         "response_types_supported": [],
         "grant_types_supported": ["client_credentials"],
-        "token_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post"],
+        "dpop_signing_alg_values_supported": ["ES256", "Ed25519", "EdDSA", "PS256", "RS256"],
     }
 
 

@@ -1,0 +1,2 @@
+-- name: is_revoked
+SELECT EXISTS (SELECT FROM revocations WHERE kind = 'token' AND subject = $1)
