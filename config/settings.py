@@ -16,6 +16,7 @@ from pydantic import (
     model_validator,
 )
 
+from config.media import MediaSettings
 from config.section import Section
 from config.targets import AliasName, Ladder, ProviderName, ProviderSettings
 
@@ -67,6 +68,8 @@ class ServerSettings(Section):
     """Longest uploaded file; a longer one is answered 413."""
     max_message_chars: int = Field(default=32_000, ge=1)
     """Longest message to an agent; a longer one is answered 413."""
+    max_choices: int = Field(default=8, ge=1, le=128)
+    """Most answers (`n`) that one request may ask of an engine."""
     grace_s: float = Field(default=10.0, ge=0)
     """How long open requests may go on after SIGTERM."""
 
@@ -246,6 +249,7 @@ class Settings(Section):
     embedding: EmbeddingSettings = EmbeddingSettings()
     retrieval: RetrievalSettings = RetrievalSettings()
     sessions: SessionSettings = SessionSettings()
+    media: MediaSettings = MediaSettings()
     engines: dict[EngineName, EngineSettings] = Field(default={})
     providers: dict[ProviderName, ProviderSettings] = Field(default={})
     models: dict[AliasName, Ladder] = Field(default={})

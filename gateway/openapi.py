@@ -22,7 +22,10 @@ from litestar.openapi.spec.enums import OpenAPIFormat, OpenAPIType
 
 from gateway.guards import PUBLIC, is_public
 
-_STREAMED = {"create_chat_completion", "chat_with_agent", "create_agent_completion"}
+_STREAMED = {
+    *("create_chat_completion", "create_completion"),
+    *("chat_with_agent", "create_agent_completion"),
+}
 _BYTES = "get_file_content"
 _METHODS = ("get", "post", "put", "patch", "delete")
 

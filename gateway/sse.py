@@ -86,6 +86,11 @@ def event(name: str, payload: bytes) -> bytes:
     return b"event: " + name.encode() + b"\ndata: " + payload + b"\n\n"
 
 
+def comment(words: bytes) -> bytes:
+    """Return a comment: readers of the stream pass over it."""
+    return b": " + words + b"\n\n"
+
+
 class EventStream(Response[Any]):
     """An answer that sends frames as they come.
 

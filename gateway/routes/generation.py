@@ -1,0 +1,95 @@
+"""What the routes of completions share: a checked prompt in, a target's answer out."""
+
+from collections.abc import AsyncGenerator
+from typing import Any
+
+import msgspec
+from litestar import Request, Response
+
+from config.scope import TenantScope
+from gateway.errors import InvalidRequest
+from gateway.generation.target import Comment, Completion, Prompt, Stream, Target
+from gateway.lifespan import Services
+from gateway.openai.chat_request import ChatRequest
+from gateway.openai.completions import CompletionRequest
+from gateway.openai.engine_fields import engine_fields
+from gateway.openai.normalise import Kind
+from gateway.sse import EventStream, comment, data
+
+_OURS = frozenset({"model", "stream", "stream_options"})
+_decode_fields = msgspec.json.Decoder(dict[str, Any]).decode
+
+
+async def prompt_of(
+    asked: ChatRequest | CompletionRequest,
+    request: Request[Any, Any, Any],
+    target: Target,
+    caller: TenantScope,
+    services: Services,
+) -> Prompt:
+    """Return what the target is asked: its fields checked, its media at hand.
+
+    Raises:
+        InvalidRequest: A field is not for this target; `param` names it.
+    """
+    given = _decode_fields(await request.body())
+    fields = {name: value for name, value in given.items() if value is not None}
+    if not target.accepts_unknown:
+        fields = engine_fields(asked, fields, max_choices=services.limits.max_choices)
+    kind: Kind = "completions"
+    affinity = None
+    if isinstance(asked, ChatRequest):
+        kind, affinity = "chat", asked.prompt_cache_key
+        await services.media.inline(fields["messages"], files=target.accepts_unknown)
+    return Prompt(
+        {name: value for name, value in fields.items() if name not in _OURS},
+        kind=kind,
+        include_usage=_wants_usage(asked),
+        tenant=caller.tenant,
+        affinity=affinity,
+        local_only=stays_local(request),
+    )
+
+
+def _wants_usage(asked: ChatRequest | CompletionRequest) -> bool:
+    if asked.stream_options and not asked.stream:
+        raise InvalidRequest("stream_options: only with `stream: true`", param="stream_options")
+    return bool(asked.stream_options and asked.stream_options.include_usage)
+
+
+def stays_local(request: Request[Any, Any, Any]) -> bool:
+    """Tell whether the caller keeps its prompt on our own engines.
+
+    Raises:
+        InvalidRequest: The header says something else.
+    """
+    residency = request.headers.get("x-naru-residency", "any")
+    if residency not in ("any", "local"):
+        raise InvalidRequest("x-naru-residency: send `local` or `any`", param="x-naru-residency")
+    return residency == "local"
+
+
+async def answer(target: Target, prompt: Prompt, *, stream: bool) -> Response[Any]:
+    """Return the target's answer, whole or as a stream: JSON already, passed on as it is."""
+    if stream:
+        opened = await target.stream(prompt)
+        return EventStream(_frames(opened), served_by(opened))
+    completion = await target.complete(prompt)
+    headers = served_by(completion)
+    return Response(completion.body, media_type="application/json", headers=headers)
+
+
+def served_by(answered: Completion | Stream) -> dict[str, str]:
+    """Return the headers that say which target answered, and why not the ones before it."""
+    headers = {"x-naru-target": answered.target, "x-naru-attempts": str(answered.attempts)}
+    if answered.reason:
+        headers["x-naru-fallback-reason"] = answered.reason
+    return headers
+
+
+async def _frames(stream: Stream) -> AsyncGenerator[bytes, None]:
+    try:
+        async for payload in stream.payloads:
+            yield comment(payload) if isinstance(payload, Comment) else data(payload)
+    finally:
+        await stream.payloads.aclose()
