@@ -111,7 +111,9 @@ async def test_unknown_clients_cost_the_same_work(
     monkeypatch.setattr(box, "digest", lambda text: digested.append(text) or original(text))
     await ask(client_secret="wrong")
     await ask(client_id="nobody", client_secret="wrong")
-    assert digested == ["wrong", "wrong"]
+    # Each failure also hashes who failed, for the throttle.
+    assert [text for text in digested if text == "wrong"] == ["wrong", "wrong"]
+    assert len(digested) == 4
 
 
 @pytest.mark.parametrize("extra", ["client_secret", "client_assertion"])
@@ -124,8 +126,40 @@ async def test_two_methods_at_once_are_refused(
     assert (answer.status, answer.body["error"]) == (400, "invalid_request")
 
 
-async def test_an_assertion_is_no_method_yet(ask: Ask) -> None:
-    assert await ask(client_secret=None, client_assertion="x") == REFUSED
+async def test_an_authorization_header_sent_twice_is_refused(
+    server: auth.AuthorizationServer, client: auth.NewClient
+) -> None:
+    encoded = base64.b64encode(f"demo:{client.client_secret}".encode()).decode()
+    headers = (
+        ("content-type", "application/x-www-form-urlencoded"),
+        *[("authorization", f"Basic {encoded}")] * 2,
+    )
+    request = auth.OAuthRequest("POST", headers, b"", b"grant_type=client_credentials")
+    answer = await server.token(request)
+    assert (answer.status, answer.body) == (
+        400,
+        {
+            "error": "invalid_request",
+            "error_description": "more than one client authentication method was used",
+        },
+    )
+
+
+async def test_a_method_the_client_may_not_use_is_refused(
+    ask: Ask, client: auth.NewClient, pool: asyncpg.Pool
+) -> None:
+    await pool.execute("UPDATE clients SET auth_methods = '{client_secret_basic}'")
+    assert await ask() == REFUSED
+    assert (await ask(basic=f"demo:{client.client_secret}")).status == 200
+
+
+async def test_after_too_many_failures_only_further_failures_wait(ask: Ask) -> None:
+    failures = [await ask(client_secret="wrong") for _ in range(31)]
+    assert failures[:30] == [REFUSED] * 30
+    assert failures[30].status == 429
+    assert 1 <= int(failures[30].headers["Retry-After"]) <= 60
+    assert (await ask()).status == 200
+    assert await ask(client_id="another", client_secret="wrong") == REFUSED
 
 
 async def test_two_client_ids_are_refused(ask: Ask, client: auth.NewClient) -> None:
