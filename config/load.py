@@ -3,6 +3,7 @@
 import difflib
 import json
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, get_args
@@ -19,6 +20,7 @@ DEFAULT_FILE = Path("naru.yaml")
 FILE_VARIABLE = "NARU_CONFIG"
 SOCKET_VARIABLE = "NARU_EMBEDDING_SOCKET"
 ENGINES_VARIABLE = "NARU_ENGINE_SOCKETS"
+STARTING_VARIABLE = "NARU_STARTING_FILE"
 _PREFIX = "NARU__"
 _SHORT_NAMES = {
     "HOST": ("server", "host"),
@@ -28,6 +30,8 @@ _SHORT_NAMES = {
     "OPENAI_API_KEY": ("providers", "openai", "api_key"),
     "OPENAI_BASE_URL": ("providers", "openai", "base_url"),
 }
+
+_UNFIT = re.compile(r"[^A-Za-z0-9._-]+")
 
 _Tree = dict[str, Any]
 
@@ -51,6 +55,7 @@ def load_settings(file: Path | None = None, environ: Mapping[str, str] | None = 
         if name.startswith(_PREFIX):
             path = tuple(name.removeprefix(_PREFIX).lower().split("__"))
             _put(values, path, _env_value(name, text))
+    _put_model(values, environ)
     _say_kinds(values)
     try:
         settings = Settings.model_validate(values)
@@ -77,6 +82,33 @@ def engine_urls(environ: Mapping[str, str] | None = None) -> dict[str, tuple[str
     """Return where the engines that the parent process started listen, `unix:///PATH` by name."""
     text = (os.environ if environ is None else environ).get(ENGINES_VARIABLE, "{}")
     return {name: tuple(urls) for name, urls in json.loads(text).items()}
+
+
+def starting_file(environ: Mapping[str, str] | None = None) -> Path | None:
+    """Return the file that is there until every engine was up once, as the parent names it."""
+    path = (os.environ if environ is None else environ).get(STARTING_VARIABLE)
+    return Path(path) if path else None
+
+
+def model_alias(environ: Mapping[str, str] | None = None) -> str | None:
+    """Return the alias of the model that MODEL names: its last path part, made fit for one."""
+    model = (os.environ if environ is None else environ).get("MODEL")
+    if not model:
+        return None
+    last = Path(model).resolve().name if Path(model).is_dir() else model.rpartition("/")[2]
+    return _UNFIT.sub("-", last).strip("-._")[:64] or "model"
+
+
+def _put_model(values: _Tree, environ: Mapping[str, str]) -> None:
+    """MODEL alone is an engine; behind it stand OpenAI, where it is configured, and quotes."""
+    alias = model_alias(environ)
+    if alias is None:
+        return
+    _put(values, ("engines", alias, "model"), environ["MODEL"])
+    hosted = ["openai/gpt-4o-mini"] if "openai" in (values.get("providers") or {}) else []
+    models = values.setdefault("models", {})
+    if isinstance(models, dict):
+        models.setdefault(alias, [f"engine/{alias}", *hosted, "extractive"])
 
 
 def _read_file(file: Path | None) -> _Tree:
@@ -154,6 +186,8 @@ def _check_references(settings: Settings) -> None:
         for rung in ladder.targets
         if (fault := _missing(settings, rung.target))
     ]
+    if "engine" in settings.providers:
+        missing.append("  providers.engine: this name stands for engines in `models`; take another")
     if missing:
         lines = "\n".join(missing)
         raise ConfigError(f"the settings need {len(missing)} change(s):\n{lines}")

@@ -22,6 +22,7 @@ from gateway.agents.registry import AgentDefinition, find_agent, save_agent
 from gateway.children import say
 from gateway.credentials import Credentials
 from gateway.errors import NotFound as AgentNotFound
+from gateway.generation.models import DEFAULT_ALIAS
 from rag.errors import NotFound
 from rag.files import create_file, delete_file
 from rag.stores import StoreFile, add_file, create_store, get_store, get_store_file
@@ -54,6 +55,7 @@ class _Demo:
     db: asyncpg.Pool
     scope: TenantScope
     store: str
+    model: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +67,12 @@ class _Places:
     box: SecretBox
 
 
-async def provision(settings: Settings, database_url: str) -> Credentials:
+async def provision(
+    settings: Settings, database_url: str, model: str | None = None
+) -> Credentials:
     """Bring the demo up to date and write `demo.env`; return when the handbook can be searched.
+
+    `model` is the alias that the demo's agent answers with, where it is not the default one.
 
     Raises:
         ConfigError: The handbook is missing or is not read in time.
@@ -82,9 +88,9 @@ async def provision(settings: Settings, database_url: str) -> Credentials:
         credentials, scope = found or await _create(places, settings)
         credentials = replace(credentials, url=settings.server.url)
         credentials.write(data_dir)
-        demo = _Demo(db, scope, credentials.store)
-        if not found or not await _has_agent(demo):
-            await _save_agent(demo)
+        demo = _Demo(db, scope, credentials.store, model or DEFAULT_ALIAS)
+        if not found or await _wants_agent(demo):
+            await save_agent(demo.db, demo.scope, _definition(demo))
         await _ingest_handbook(demo, data_dir)
     return credentials
 
@@ -121,20 +127,23 @@ async def _create(places: _Places, settings: Settings) -> tuple[Credentials, Ten
     return credentials, scope
 
 
-async def _has_agent(demo: _Demo) -> bool:
-    """Tell whether there is an agent to leave as it is: it may have been changed on purpose."""
+async def _wants_agent(demo: _Demo) -> bool:
+    """Tell whether there is no agent, or one of an earlier start that only had another model.
+
+    One that was changed is left as it is: there may have been a purpose.
+    """
     try:
-        await find_agent(demo.db, demo.scope, AGENT)
+        found = (await find_agent(demo.db, demo.scope, AGENT)).definition
     except AgentNotFound:
-        return False
-    return True
+        return True
+    wanted = _definition(demo)
+    return found != wanted and msgspec.structs.replace(found, model=demo.model) == wanted
 
 
-async def _save_agent(demo: _Demo) -> None:
-    definition = AgentDefinition(
-        name=AGENT, instructions=_INSTRUCTIONS, model="default", vector_stores=(demo.store,)
+def _definition(demo: _Demo) -> AgentDefinition:
+    return AgentDefinition(
+        name=AGENT, instructions=_INSTRUCTIONS, model=demo.model, vector_stores=(demo.store,)
     )
-    await save_agent(demo.db, demo.scope, definition)
 
 
 async def _ingest_handbook(demo: _Demo, data_dir: Path) -> None:

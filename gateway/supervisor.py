@@ -1,16 +1,18 @@
 """The parent process: starts the stores and the workers, keeps them running, stops them in order.
 
-Start: stores, migrations, embedding worker, job worker, demo data, web workers. Stop: the reverse.
+Start: stores, migrations, engines, embedding worker, job worker, demo data, web workers. Stop: the
+reverse. Nothing waits for an engine but the word that the service is ready.
 """
 
 import asyncio
+import json
 import math
 import os
 import shutil
 import signal
 import socket
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,11 +22,12 @@ import asyncpg
 from config import embedded
 from config.embedded import Command
 from config.errors import ConfigError
-from config.load import FILE_VARIABLE, SOCKET_VARIABLE
+from config.load import ENGINES_VARIABLE, FILE_VARIABLE, SOCKET_VARIABLE, STARTING_VARIABLE
 from config.postgres import migrate
 from config.settings import Settings
 from gateway import preflight, probes
 from gateway.children import Child, say, stop_all
+from gateway.engines.engines import Engines
 
 PACKAGES = ("auth", "rag", "gateway")
 """Whose migrations are applied, in this order."""
@@ -121,12 +124,20 @@ class Supervisor:
             stack.callback(os.close, self._lock)
             runtime = embedded.runtime_dir(data_dir)
             stack.callback(shutil.rmtree, runtime, ignore_errors=True)
+            engines = self._engines(data_dir, runtime)
+            checking = self._task(engines.check())
             await self._start_stores(data_dir, runtime)
             await self._migrate()
+            await checking
+            starting = self._start_engines(engines, runtime)
             await self._start_workers(data_dir)
             if self.launch.provision:
                 await self.launch.provision(self._environ["NARU__DATABASE__URL"])
-            await self._serve(listener)
+            self._start_serving(listener)
+            await starting
+            degraded = await probes.wait_until_ready(self.settings.server, _READY_S)
+            if degraded:
+                say(f"naru: serving without {', '.join(degraded)}: see the lines above")
             self.launch.announce()
             await asyncio.Event().wait()
 
@@ -190,7 +201,39 @@ class Supervisor:
             self._start([child])
             await _wait_for_embedding(child, Path(path))
 
-    async def _serve(self, listener: socket.socket) -> None:
+    def _engines(self, data_dir: Path, runtime: Path) -> Engines:
+        return Engines(
+            self.settings.engines,
+            runtime=runtime,
+            logs=data_dir / "logs",
+            grace_s=self.settings.server.grace_s,
+            pass_fds=(self._lock,),
+        )
+
+    def _start_engines(self, engines: Engines, runtime: Path) -> asyncio.Task[None]:
+        """Start them; return what ends when each was up once, and web workers are to say so."""
+        if not engines.replicas:
+            return self._task(engines.settled())
+        starting = runtime / "starting"
+        starting.touch()
+        self._environ[STARTING_VARIABLE] = str(starting)
+        self._environ[ENGINES_VARIABLE] = json.dumps(engines.urls)
+        self._start([each.child for each in engines.replicas])
+        self._task(engines.watch())
+
+        async def settle() -> None:
+            await engines.settled()
+            starting.unlink()
+
+        return self._task(settle())
+
+    def _task(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
+        """Do something beside the rest, until this run ends."""
+        task = asyncio.create_task(work)
+        self._stack.callback(task.cancel)
+        return task
+
+    def _start_serving(self, listener: socket.socket) -> None:
         preflight.listen(listener, self.settings.server)
         grace_s = self.settings.server.grace_s + _DRAIN_MARGIN_S
         arguments = ("--fd", str(listener.fileno()))
@@ -200,9 +243,6 @@ class Supervisor:
         ]
         descriptors = (listener.fileno(), self._lock)
         self._start([Child(command, self._environ, descriptors) for command in commands])
-        degraded = await probes.wait_until_ready(self.settings.server, _READY_S)
-        if degraded:
-            say(f"naru: serving without {', '.join(degraded)}: see the lines above")
 
     def _start(self, children: list[Child]) -> None:
         """Start children that are to be stopped together, before all those started earlier."""

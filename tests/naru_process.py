@@ -49,7 +49,8 @@ class NaruProcess:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.log = data_dir.with_name(data_dir.name + f".{self.port}.log")
-        inherited = {k: v for k, v in os.environ.items() if not k.startswith(("NARU", "OPENAI_"))}
+        foreign = ("NARU", "OPENAI_", "MODEL")
+        inherited = {k: v for k, v in os.environ.items() if not k.startswith(foreign)}
         self.environ = {**inherited, "NARU__DATA_DIR": str(data_dir), "PORT": str(self.port)}
         argv = [sys.executable, "-P", "-m", "gateway", "serve", *arguments]
         with self.log.open("wb") as log:

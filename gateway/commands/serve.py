@@ -1,14 +1,12 @@
 """`naru serve`: settings, then the supervisor."""
 
 import asyncio
-import os
 import time
 from pathlib import Path
 
 import typer
 
-from config.errors import ConfigError
-from config.load import load_settings
+from config.load import load_settings, model_alias
 from config.settings import Settings
 from gateway.children import say
 from gateway.credentials import FILE_NAME
@@ -22,17 +20,12 @@ def run(config_file: Path | None, *, demo: bool, parent: int | None) -> int:
         ConfigError: Something the operator must change keeps the service from starting.
     """
     started = time.monotonic()
-    if os.environ.get("MODEL"):
-        raise ConfigError(
-            "this version starts no engine for MODEL yet: run one yourself and name its URL in "
-            "naru.yaml, `providers: {local: {base_url: http://127.0.0.1:8000/v1}}`"
-        )
     settings = load_settings(config_file)
 
     async def load_demo(database_url: str) -> None:
         from gateway.demo import provision  # noqa: PLC0415 - not wanted without --demo
 
-        await provision(settings, database_url)
+        await provision(settings, database_url, model_alias())
 
     def announce() -> None:
         say(f"\nNaru is ready at {settings.server.url} in {time.monotonic() - started:.1f} s")

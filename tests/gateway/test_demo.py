@@ -98,6 +98,21 @@ async def test_the_second_start_changes_nothing(
     assert (await find_agent(pool, scope, "hr-assistant")).definition == mine
 
 
+async def test_the_agent_follows_the_model_until_somebody_changes_it(
+    database: str, pool: asyncpg.Pool, settings: Settings, handbook: Path
+) -> None:
+    made = await demo.provision(settings, database, "tiny")
+    scope = await caller(database, settings, made)
+    for model, expected in (("other", "other"), (None, "default")):
+        await demo.provision(settings, database, model)
+        found = (await find_agent(pool, scope, "hr-assistant")).definition
+        assert found.model == expected
+    mine = AgentDefinition("hr-assistant", "Be brief.", "default", (made.store,))
+    await save_agent(pool, scope, mine)
+    await demo.provision(settings, database, "tiny")
+    assert (await find_agent(pool, scope, "hr-assistant")).definition == mine
+
+
 async def test_only_a_changed_document_is_read_again(
     database: str, pool: asyncpg.Pool, settings: Settings, handbook: Path
 ) -> None:
