@@ -7,7 +7,6 @@ from urllib.parse import urlsplit
 from pydantic import (
     AfterValidator,
     AnyHttpUrl,
-    AnyUrl,
     BeforeValidator,
     Field,
     JsonValue,
@@ -49,6 +48,8 @@ def secure_url(url: str) -> str:
 IssuerUrl = Annotated[
     str, StringConstraints(pattern=r"^https?://[^\s?#@]+$"), AfterValidator(secure_url)
 ]
+# Absolute, without a fragment (RFC 8707 section 2), and compared character by character too.
+ResourceUri = Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9+.-]*:[^\s#]+$")]
 ClaimPath = Annotated[
     tuple[str, ...],
     Field(min_length=1),
@@ -144,7 +145,7 @@ class AuthSettings(Section):
     """A signing key of this age is followed by a new one."""
     key_lead_s: int = Field(default=600, ge=0)
     """How long a new signing key is published before it signs."""
-    audiences: tuple[AnyUrl, ...] = ()
+    audiences: tuple[ResourceUri, ...] = ()
     """Further resources (RFC 8707) that tokens may be asked for, beside Naru itself."""
     dpop_nonce: bool = True
     """Whether DPoP proofs must carry a nonce of ours (RFC 9449 section 8)."""

@@ -87,3 +87,18 @@ def test_two_issuers_share_neither_name_nor_client(tmp_path: Path) -> None:
         load(tmp_path, KEYCLOAK, KEYCLOAK | {"client": "other"})
     with pytest.raises(ConfigError, match="clients of its own"):
         load(tmp_path, KEYCLOAK, ENTRA | {"clients": {"7": "acme-portal"}})
+
+
+def audiences(uri: str) -> tuple[str, ...]:
+    return load_settings(None, {"NARU__AUTH__AUDIENCES": json.dumps([uri])}).auth.audiences
+
+
+@pytest.mark.parametrize("uri", ["https://API.example", "https://api.example/", "urn:acme:api"])
+def test_an_audience_is_kept_character_by_character(uri: str) -> None:
+    assert audiences(uri) == (uri,)
+
+
+@pytest.mark.parametrize("uri", ["api.example", "/api", "https://api.example#a", "https://a b", ""])
+def test_an_audience_is_an_absolute_uri_without_a_fragment(uri: str) -> None:
+    with pytest.raises(ConfigError, match="audiences"):
+        audiences(uri)
