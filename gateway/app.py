@@ -2,9 +2,10 @@
 
 import re
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from litestar import Litestar, Request
@@ -25,12 +26,23 @@ _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 _ESCAPED_NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 
 
-def create_app(settings: Settings, embedding_socket: Path) -> Litestar:
-    """Return the application; its stores, and the embedding worker, are opened when it starts."""
+def create_app(
+    settings: Settings,
+    embedding_socket: Path,
+    *,
+    engines: Mapping[str, Sequence[str]] = MappingProxyType({}),
+    starting: Path | None = None,
+) -> Litestar:
+    """Return the application; its stores, and the other processes, are opened when it starts.
+
+    `engines` says where those of the parent process listen, `starting` which file is there until
+    they were up.
+    """
 
     @asynccontextmanager
     async def lifespan(app: Litestar) -> AsyncIterator[None]:
-        async with open_services(settings, embedding_socket) as services:
+        opening = open_services(settings, embedding_socket, engines=engines, starting=starting)
+        async with opening as services:
             app.state.services = services
             yield
 

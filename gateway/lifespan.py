@@ -1,6 +1,6 @@
 """What a web worker opens at start and closes, in reverse, at its end."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,6 +41,8 @@ class Services:
     Attributes:
         pool: Works as `naru_app`: one tenant's rows at a time.
         identity: Works as `naru_auth`: tenants, clients, keys; nothing else.
+        engines: Where the engines that the parent process started listen, by name.
+        starting: A file that is there until every one of them was up once.
     """
 
     issuer: str
@@ -57,6 +59,8 @@ class Services:
     media: Media
     sessions: Sessions
     agents: Agents
+    engines: Mapping[str, Sequence[str]]
+    starting: Path | None
 
 
 Provided = NamedDependency[Services]
@@ -64,7 +68,13 @@ Provided = NamedDependency[Services]
 
 
 @asynccontextmanager
-async def open_services(settings: Settings, embedding_socket: Path) -> AsyncIterator[Services]:
+async def open_services(
+    settings: Settings,
+    embedding_socket: Path,
+    *,
+    engines: Mapping[str, Sequence[str]],
+    starting: Path | None,
+) -> AsyncIterator[Services]:
     """Open the stores and the clients of the other processes.
 
     `embedding_socket` is where the embedding worker listens.
@@ -116,7 +126,7 @@ async def open_services(settings: Settings, embedding_socket: Path) -> AsyncIter
                 proofs=proofs,
                 announcer=announcer,
                 issuer=issuer,
-                audiences=(issuer, *map(str, settings.auth.audiences)),
+                audiences=(issuer, *settings.auth.audiences),
                 ttl_s=settings.auth.token_ttl_s,
             ),
             verifier=Verifier(
@@ -134,4 +144,6 @@ async def open_services(settings: Settings, embedding_socket: Path) -> AsyncIter
             media=media,
             sessions=sessions,
             agents=Agents(pool, embedder, models, sessions, settings.sessions),
+            engines=engines,
+            starting=starting,
         )

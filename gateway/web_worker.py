@@ -9,7 +9,7 @@ import socket
 
 import uvicorn
 
-from config.load import embedding_socket, load_settings
+from config.load import embedding_socket, engine_urls, load_settings, starting_file
 from gateway.app import create_app
 from gateway.observe.logs import configure_logging
 
@@ -21,7 +21,7 @@ def main() -> None:
     listening = socket.socket(fileno=parser.parse_args().fd)
     configure_logging()
     settings = load_settings()
-    app = create_app(settings, embedding_socket())
+    app = create_app(settings, embedding_socket(), engines=engine_urls(), starting=starting_file())
     # Decision 2: what lives as long as the process is kept out of collections.
     gc.freeze()
     gc.set_threshold(50_000, 20, 100)
