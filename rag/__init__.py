@@ -2,7 +2,14 @@
 
 from rag.answerable import Verdict, judge
 from rag.embed import Embedder, open_embedder
-from rag.errors import EmbedderUnavailable, NotAllowed, NotFound, RagError, UnreadableDocument
+from rag.errors import (
+    EmbedderUnavailable,
+    NotAllowed,
+    NotFound,
+    RagError,
+    TextRefused,
+    UnreadableDocument,
+)
 from rag.extract import Quote, extract
 from rag.files import StoredFile, create_file, delete_file, get_file, list_files, read_file
 from rag.ingest import run_jobs
@@ -38,6 +45,7 @@ __all__ = [
     "Retrieval",
     "StoreFile",
     "StoredFile",
+    "TextRefused",
     "UnreadableDocument",
     "VectorStore",
     "Verdict",

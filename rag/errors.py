@@ -4,6 +4,7 @@
     - NotFound: no such file, vector store or file of a store, or another tenant's
     - NotAllowed: the caller is limited to some vector stores, and this would reach beyond them
     - UnreadableDocument: this document can't be read; the reason is for its owner
+    - TextRefused: the embedding model takes no such text
     - EmbedderUnavailable: the embedding model gave no answer in time; try again later
 """
 
@@ -41,6 +42,18 @@ class UnreadableDocument(RagError):
     def __init__(self, reason: str, *, code: str = "invalid_file") -> None:
         super().__init__(reason)
         self.reason = reason
+        self.code = code
+
+
+class TextRefused(RagError):
+    """The embedding model takes no such text; the message says why.
+
+    Attributes:
+        code: `context_length_exceeded`, or None.
+    """
+
+    def __init__(self, reason: str, *, code: str | None = None) -> None:
+        super().__init__(reason)
         self.code = code
 
 

@@ -18,7 +18,8 @@ from config.postgres import UNREACHABLE, Connection, load_queries, tenant_transa
 from config.scope import TenantScope
 from config.settings import RetrievalSettings
 from rag.chunk import indexed_text
-from rag.embed import Embedder, Vector
+from rag.embed import Embedder
+from rag.embedding_wire import Vector
 from rag.errors import EmbedderUnavailable, NotFound, UnreadableDocument
 from rag.files import read_file
 from rag.lexical import document_vector

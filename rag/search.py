@@ -12,7 +12,8 @@ import asyncpg
 
 from config.postgres import Connection, load_queries, tenant_transaction
 from config.scope import TenantScope
-from rag.embed import Embedder, Vector
+from rag.embed import Embedder
+from rag.embedding_wire import Vector
 from rag.errors import EmbedderUnavailable, NotFound
 from rag.files import storable
 from rag.lexical import query_vector, term_id, term_weights, tokens

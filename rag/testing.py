@@ -6,7 +6,9 @@ from array import array
 from collections.abc import Sequence
 from math import hypot
 
-from rag.embed import Vector, reads
+from rag.embed import Counted
+from rag.embedding_wire import Vector
+from rag.scripts import reads
 
 
 class InMemoryEmbedder:
@@ -51,6 +53,10 @@ class InMemoryEmbedder:
         """Return one vector per text."""
         self.asked += texts
         return [self._vector(text) for text in texts]
+
+    async def embed_whole(self, texts: Sequence[str]) -> Counted:
+        """Return one vector per text; a word is a token."""
+        return Counted(await self.embed(texts), sum(len(text.split()) for text in texts))
 
     async def check(self) -> None:
         """Ask as anybody would: there is no memory to pass."""

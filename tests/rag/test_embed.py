@@ -12,10 +12,9 @@ import pytest
 from aiohttp import web
 
 from config.settings import EmbeddingSettings
-from rag.embed import Embedder, open_embedder, reads
-from rag.embedding_worker import Batcher, serve
-from rag.errors import EmbedderUnavailable
-from rag.testing import InMemoryEmbedder
+from rag.embed import Embedder, open_embedder
+from rag.embedding_worker import Batcher, Tokens, serve
+from rag.errors import EmbedderUnavailable, TextRefused
 
 calls: list[list[str]] = []
 
@@ -31,7 +30,8 @@ def encode(texts: list[str]) -> bytes:
 @asynccontextmanager
 async def worker(socket: Path) -> AsyncIterator[None]:
     stop = asyncio.Event()
-    task = asyncio.create_task(serve(Batcher(encode, 2), socket, stop))
+    tokens = Tokens(lambda texts: [len(text.split()) for text in texts], limit=5)
+    task = asyncio.create_task(serve(Batcher(encode, 2, tokens), socket, stop))
     while not socket.exists():  # noqa: ASYNC240 - what a supervisor does
         await asyncio.sleep(0.01)
     yield
@@ -83,6 +83,22 @@ async def test_a_check_is_never_answered_from_memory(embedder: Embedder, tmp_pat
     assert len(calls) == 2
     with pytest.raises(EmbedderUnavailable):
         await embedder.check()
+
+
+async def test_whole_texts_are_counted(embedder: Embedder, tmp_path: Path) -> None:
+    async with worker(tmp_path / "s"):
+        vectors, tokens = await embedder.embed_whole(["one two", "one two three four five"])
+    assert [vector[0] for vector in vectors] == [7, 23]
+    assert tokens == 7
+
+
+async def test_a_text_that_would_be_cut_is_refused(embedder: Embedder, tmp_path: Path) -> None:
+    async with worker(tmp_path / "s"):
+        with pytest.raises(TextRefused, match="input 1 is 6 tokens long") as refused:
+            await embedder.embed_whole(["one", "one two three four five six"])
+        assert len(await embedder.embed(["one two three four five six"])) == 1
+    assert refused.value.code == "context_length_exceeded"
+    assert calls == [["one two three four five six"]]
 
 
 async def test_it_connects_again(embedder: Embedder, tmp_path: Path) -> None:
@@ -175,25 +191,19 @@ async def test_a_remote_failure(status: int, body: dict[str, object]) -> None:
             await embedder.embed(["question"])
 
 
-@pytest.mark.parametrize(
-    ("languages", "text", "known"),
-    [
-        (["en"], "How many days?", True),
-        (["en"], "며칠인가요?", False),
-        (["en"], "Docker 설정은 어떻게 하나요", False),
-        (["en"], "What does 연차 mean in the handbook?", True),
-        (["en"], "2026-11-20", True),
-        (["en"], "", True),
-        (["en", "ko"], "Docker 설정은 어떻게 하나요", True),
-        (["ko"], "Docker settings", True),
-        (["ko"], "設定の方法", False),
-        (["ja"], "設定の方法", True),
-        (["en"], "Как настроить", False),
-    ],
-)
-def test_which_texts_a_model_knows(languages: list[str], text: str, known: bool) -> None:
-    assert reads(languages, text) is known
-    assert InMemoryEmbedder(languages=languages).knows(text) is known
+async def test_a_remote_refusal_of_a_whole_text() -> None:
+    async def handler(request: web.Request) -> web.Response:
+        if "long" in (await request.json())["input"]:
+            return web.Response(status=400, text="too long")
+        answer = {"data": [{"index": 0, "embedding": [1, 0]}], "usage": {"prompt_tokens": 3}}
+        return web.json_response(answer)
+
+    async with api(handler) as embedder:
+        assert (await embedder.embed_whole(["short"])).tokens == 3
+        with pytest.raises(TextRefused):
+            await embedder.embed_whole(["long"])
+        with pytest.raises(EmbedderUnavailable):
+            await embedder.embed(["long"])
 
 
 def test_other_languages_are_another_space(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from passages import retrieval_of
 
 from rag import EmbedderUnavailable, Quote, extract
-from rag.embed import Vector
+from rag.embedding_wire import Vector
 from rag.testing import InMemoryEmbedder
 
 LEAVE = (

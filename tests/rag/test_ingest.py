@@ -11,7 +11,7 @@ from support import scope_of
 import rag
 from config.settings import RetrievalSettings
 from rag import ingest
-from rag.embed import Vector
+from rag.embedding_wire import Vector
 from rag.testing import InMemoryEmbedder
 
 ACME = scope_of("acme")
