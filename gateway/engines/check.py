@@ -14,7 +14,7 @@ _LIMIT_S = 180.0
 _SCRIPT = "vllm_arguments.py"
 
 
-class _Found(msgspec.Struct, frozen=True):
+class _Found(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What the script in the engine's interpreter says."""
 
     version: str = ""

@@ -28,7 +28,6 @@ class Replica:
 
     Attributes:
         settled: Set once it was up, or has failed so often that nobody should wait for it.
-        up: Whether its last start came to its end.
     """
 
     engine: str
@@ -36,7 +35,12 @@ class Replica:
     socket: Path
     log: Path
     settled: asyncio.Event = field(default_factory=asyncio.Event)
-    up: bool = False
+    _came_up: int = 0
+
+    @property
+    def up(self) -> bool:
+        """Whether its last start came to its end, and it still runs."""
+        return self.child.running and self._came_up == self.child.starts
 
     async def watch(self) -> None:
         """Follow every start and tell of it on the terminal; runs until cancelled."""
@@ -44,9 +48,9 @@ class Replica:
         while True:
             while self.child.starts == begun:  # noqa: ASYNC110 - nothing announces it
                 await asyncio.sleep(_POLL_S)
-            begun, self.up = self.child.starts, False
+            begun = self.child.starts
             read_to = await self._follow_start(begun, read_to)
-            if self.up or begun >= _STARTS_TO_WAIT_FOR:
+            if self._came_up == begun or begun >= _STARTS_TO_WAIT_FOR:
                 self.settled.set()
 
     async def _follow_start(self, begun: int, read_to: int) -> int:
@@ -55,14 +59,15 @@ class Replica:
         started = told = loop.time()
         title, tail = self.child.command.name, _LogTail(self.log, read_to)
         while self.child.starts == begun:
-            if await is_up(self.socket):
-                await warm_up(self.socket, self.engine)
-                self.up = True
-                say(f"  {title}: ready in {loop.time() - started:.0f} s")
-                return tail.position
+            up = await is_up(self.socket)
             for step in tail.steps():
                 say(f"  {title}: {step}")
                 told = loop.time()
+            if up:
+                await warm_up(self.socket, self.engine)
+                self._came_up = begun
+                say(f"  {title}: ready in {loop.time() - started:.0f} s")
+                return tail.position
             if loop.time() - told > _STILL_S:
                 told = loop.time()
                 say(f"  {title}: still starting after {told - started:.0f} s (see {self.log})")
