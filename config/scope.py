@@ -49,6 +49,10 @@ class TenantScope:
     role: Role = "viewer"
     allowed: Allowed = EVERYTHING
 
+    def may_use_model(self, name: str) -> bool:
+        """Tell whether the caller may use the model or alias `name`."""
+        return self.allowed.models is None or name in self.allowed.models
+
     def as_agent(self, vector_stores: frozenset[str]) -> Self:
         """Return what an agent may do for this caller: use its own model and vector stores."""
         return replace(self, allowed=Allowed(self.allowed.agents, None, vector_stores))

@@ -176,6 +176,9 @@ class EmbeddingSettings(Section):
     url: AnyHttpUrl | None = None
     """Base URL (`…/v1`) of an OpenAI-compatible embeddings API to use instead of a local model."""
     api_key: SecretStr | None = None
+    truncatable: bool = False
+    """Whether the model was trained so that the first numbers of a vector are a vector too
+    (Matryoshka): callers may then ask for fewer `dimensions`."""
     timeout_s: float = Field(default=30.0, gt=0)
 
 

@@ -19,7 +19,17 @@ from gateway.errors import HANDLERS, InvalidRequest, NotFound
 from gateway.guards import authenticate, check_every_route_is_declared, provide_caller
 from gateway.lifespan import Services, open_services
 from gateway.openapi import correct_document, openapi_config
-from gateway.routes import agents, chat, completions, health, models, oauth, sessions, vector_stores
+from gateway.routes import (
+    agents,
+    chat,
+    completions,
+    embeddings,
+    health,
+    models,
+    oauth,
+    sessions,
+    vector_stores,
+)
 from gateway.routes.files import files_router
 
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
@@ -53,6 +63,7 @@ def create_app(
             *models.HANDLERS,
             *chat.HANDLERS,
             *completions.HANDLERS,
+            *embeddings.HANDLERS,
             *agents.HANDLERS,
             *sessions.HANDLERS,
             files_router(settings.server.max_file_bytes),

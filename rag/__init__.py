@@ -1,7 +1,7 @@
 """Retrieval: documents in, cited passages out. Knows no HTTP and nothing of who may do what."""
 
 from rag.answerable import Verdict, judge
-from rag.embed import Embedder, open_embedder
+from rag.embed import Counted, Embedder, open_embedder
 from rag.errors import (
     EmbedderUnavailable,
     NotAllowed,
@@ -32,6 +32,7 @@ from rag.types import Chunk, Page, Passage, Retrieval
 
 __all__ = [
     "Chunk",
+    "Counted",
     "Embedder",
     "EmbedderUnavailable",
     "FileCounts",

@@ -147,8 +147,9 @@ class WorkerEmbedder(_CachingEmbedder):
         if response.too_long:
             longest = max(response.tokens)
             raise TextRefused(
-                f"input {response.tokens.index(longest)} is {longest:,} tokens long, and the "
-                f"model {self.model} reads {response.limit:,}: cut it into shorter ones",
+                f"{longest:,} tokens are more than the {response.limit:,} that the model reads: "
+                "cut the text into shorter ones",
+                index=response.tokens.index(longest),
                 code="context_length_exceeded",
             )
         return Counted(split_vectors(response), sum(response.tokens))

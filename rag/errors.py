@@ -49,11 +49,13 @@ class TextRefused(RagError):
     """The embedding model takes no such text; the message says why.
 
     Attributes:
+        index: Which of the texts it was, or None.
         code: `context_length_exceeded`, or None.
     """
 
-    def __init__(self, reason: str, *, code: str | None = None) -> None:
+    def __init__(self, reason: str, *, index: int | None = None, code: str | None = None) -> None:
         super().__init__(reason)
+        self.index = index
         self.code = code
 
 

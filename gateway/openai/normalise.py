@@ -11,13 +11,13 @@ from typing import Any, Literal
 
 import msgspec
 
-Kind = Literal["chat", "completions"]
-"""Of which route the answer is."""
+Kind = Literal["chat", "completions", "embeddings"]
+"""Of which route the answer is; embeddings come whole."""
 
 UsageMode = Literal["none", "null", "keep"]
 """What becomes of a chunk's `usage`."""
 
-_ID_PREFIX = {"chat": "chatcmpl", "completions": "cmpl"}
+_ID_PREFIX = {"chat": "chatcmpl", "completions": "cmpl", "embeddings": "embd"}
 _NULLABLE = frozenset({"content", "refusal", "logprobs", "finish_reason", "bytes"})
 _FINISHED = frozenset({"stop", "length", "tool_calls", "content_filter", "function_call"})
 _BROKEN_OFF = frozenset({"abort", "error"})
@@ -67,6 +67,8 @@ class Normaliser:
     def completion(self, body: bytes) -> bytes:
         """Return a whole answer."""
         answer = _decode(body)
+        if self._kind == "embeddings":
+            return _encode(self._vectors(answer))
         choices = _list_of_objects(answer.get("choices"))
         finish = self._finish_chat if self._kind == "chat" else self._finish_text
         answer["choices"] = [finish(i, choice) for i, choice in enumerate(choices)]
@@ -74,6 +76,20 @@ class Normaliser:
         answer["usage"] = clean_usage(usage) if isinstance(usage, dict) else None
         name = "chat.completion" if self._kind == "chat" else "text_completion"
         return _encode(self._headed(answer, name))
+
+    def _vectors(self, answer: _Json) -> _Json:
+        data = _list_of_objects(answer.get("data"))
+        for position, item in enumerate(data):
+            if not isinstance(item.get("embedding"), list | str):
+                raise msgspec.DecodeError("an embedding is missing")
+            item |= {"object": "embedding", "index": _number(item.get("index"), position)}
+        usage = clean_usage(answer.get("usage") or {})
+        return {
+            "object": "list",
+            "model": _text(answer.get("model")) or self._model,
+            "data": data,
+            "usage": {name: usage[name] for name in ("prompt_tokens", "total_tokens")},
+        }
 
     def chunk(self, payload: bytes, *, usage: UsageMode) -> bytes:
         """Return one chunk."""

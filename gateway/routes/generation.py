@@ -12,16 +12,23 @@ from gateway.generation.target import Comment, Completion, Prompt, Stream, Targe
 from gateway.lifespan import Services
 from gateway.openai.chat_request import ChatRequest
 from gateway.openai.completions import CompletionRequest
+from gateway.openai.embeddings import EmbeddingRequest
 from gateway.openai.engine_fields import engine_fields
 from gateway.openai.normalise import Kind
 from gateway.sse import EventStream, comment, data
 
+_Asked = ChatRequest | CompletionRequest | EmbeddingRequest
+_KINDS: dict[type, Kind] = {
+    ChatRequest: "chat",
+    CompletionRequest: "completions",
+    EmbeddingRequest: "embeddings",
+}
 _OURS = frozenset({"model", "stream", "stream_options"})
 _decode_fields = msgspec.json.Decoder(dict[str, Any]).decode
 
 
 async def prompt_of(
-    asked: ChatRequest | CompletionRequest,
+    asked: _Asked,
     request: Request[Any, Any, Any],
     target: Target,
     caller: TenantScope,
@@ -36,14 +43,13 @@ async def prompt_of(
     fields = {name: value for name, value in given.items() if value is not None}
     if not target.accepts_unknown:
         fields = engine_fields(asked, fields, max_choices=services.limits.max_choices)
-    kind: Kind = "completions"
     affinity = None
     if isinstance(asked, ChatRequest):
-        kind, affinity = "chat", asked.prompt_cache_key
+        affinity = asked.prompt_cache_key
         await services.media.inline(fields["messages"], files=target.accepts_unknown)
     return Prompt(
         {name: value for name, value in fields.items() if name not in _OURS},
-        kind=kind,
+        kind=_KINDS[type(asked)],
         include_usage=_wants_usage(asked),
         tenant=caller.tenant,
         affinity=affinity,
@@ -51,7 +57,9 @@ async def prompt_of(
     )
 
 
-def _wants_usage(asked: ChatRequest | CompletionRequest) -> bool:
+def _wants_usage(asked: _Asked) -> bool:
+    if isinstance(asked, EmbeddingRequest):
+        return False
     if asked.stream_options and not asked.stream:
         raise InvalidRequest("stream_options: only with `stream: true`", param="stream_options")
     return bool(asked.stream_options and asked.stream_options.include_usage)
@@ -74,7 +82,11 @@ async def answer(target: Target, prompt: Prompt, *, stream: bool) -> Response[An
     if stream:
         opened = await target.stream(prompt)
         return EventStream(_frames(opened), served_by(opened))
-    completion = await target.complete(prompt)
+    return whole(await target.complete(prompt))
+
+
+def whole(completion: Completion) -> Response[Any]:
+    """Return an answer that came at once."""
     headers = served_by(completion)
     return Response(completion.body, media_type="application/json", headers=headers)
 

@@ -94,10 +94,10 @@ async def test_whole_texts_are_counted(embedder: Embedder, tmp_path: Path) -> No
 
 async def test_a_text_that_would_be_cut_is_refused(embedder: Embedder, tmp_path: Path) -> None:
     async with worker(tmp_path / "s"):
-        with pytest.raises(TextRefused, match="input 1 is 6 tokens long") as refused:
+        with pytest.raises(TextRefused, match="6 tokens are more than the 5") as refused:
             await embedder.embed_whole(["one", "one two three four five six"])
         assert len(await embedder.embed(["one two three four five six"])) == 1
-    assert refused.value.code == "context_length_exceeded"
+    assert (refused.value.code, refused.value.index) == ("context_length_exceeded", 1)
     assert calls == [["one two three four five six"]]
 
 

@@ -1,0 +1,39 @@
+"""`POST /v1/embeddings`: the service's own embedding model, a provider's, or an engine's."""
+
+from typing import Any
+
+from litestar import Request, Response, post
+from litestar.params import JSONBody
+
+from gateway.guards import Caller, needs
+from gateway.lifespan import Provided
+from gateway.openai.embeddings import EmbeddingList, EmbeddingRequest
+from gateway.routes.generation import prompt_of, whole
+from gateway.routes.models import unknown_model
+
+
+@post(
+    "/v1/embeddings",
+    opt=needs("inference"),
+    status_code=200,
+    tags=["embeddings"],
+    operation_id="create_embedding",
+)
+async def create_embedding(
+    data: JSONBody[EmbeddingRequest],
+    request: Request[Any, Any, Any],
+    caller: Caller,
+    services: Provided,
+) -> Response[EmbeddingList]:
+    """Return one vector per input."""
+    if services.embeddings.serves(caller, data.model):
+        return whole(await services.embeddings.embed(data))
+    target = services.models.find(caller, data.model)
+    if target is None:
+        raise unknown_model(data.model)
+    services.embeddings.check_alias(data.model)
+    prompt = await prompt_of(data, request, target, caller, services)
+    return whole(await target.complete(prompt))
+
+
+HANDLERS = [create_embedding]
