@@ -95,7 +95,7 @@ def model_alias(environ: Mapping[str, str] | None = None) -> str | None:
     model = (os.environ if environ is None else environ).get("MODEL")
     if not model:
         return None
-    last = Path(model).resolve().name if Path(model).is_dir() else model.rpartition("/")[2]
+    last = (Path(model).resolve() if Path(model).is_dir() else Path(model)).name
     return _UNFIT.sub("-", last).strip("-._")[:64] or "model"
 
 

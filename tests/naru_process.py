@@ -91,7 +91,7 @@ class NaruProcess:
     def children(self, word: str) -> list[psutil.Process]:
         """The supervised processes whose command has `word`."""
         tethers = self.process.children()
-        return [child for t in tethers if word in t.cmdline()[-1] for child in t.children()]
+        return [child for t in tethers if word in str(t.cmdline()[-1:]) for child in t.children()]
 
     def get(self, path: str) -> tuple[int, Any]:
         """Status and JSON; status 0 when nothing answers."""

@@ -5,7 +5,13 @@ from pathlib import Path
 import pytest
 
 from config.errors import ConfigError
-from config.load import embedding_socket, load_settings
+from config.load import (
+    embedding_socket,
+    engine_urls,
+    load_settings,
+    model_alias,
+    starting_file,
+)
 from config.settings import ServerSettings, Settings
 
 
@@ -166,3 +172,68 @@ def test_a_ladder_that_can_not_be(file: Path, text: str, message: str) -> None:
     file.write_text(text)
     with pytest.raises(ConfigError, match=message):
         load_settings(file, {})
+
+
+@pytest.mark.parametrize(
+    ("model", "alias"),
+    [
+        ("Qwen/Qwen3-4B", "Qwen3-4B"),
+        ("/models/my model (v2)/", "my-model-v2"),
+        ("org/한국어", "model"),
+        ("org/_x_", "x"),
+        ("gpt2", "gpt2"),
+        ("org/" + "a" * 99, "a" * 64),
+        ("", None),
+    ],
+)
+def test_a_model_is_called_by_its_last_part_made_fit(model: str, alias: str | None) -> None:
+    assert model_alias({"MODEL": model}) == alias
+
+
+def test_a_folder_is_called_by_its_name(file: Path, tmp_path: Path) -> None:
+    (tmp_path / "tiny").mkdir()
+    assert model_alias({"MODEL": "./tiny/"}) == "tiny"
+    assert model_alias({"MODEL": "."}) == tmp_path.name
+
+
+def test_model_alone_is_an_engine_and_a_ladder(file: Path) -> None:
+    file.write_text("engines: {Qwen3-4B: {args: {max-model-len: 4096}}}")
+    settings = load_settings(file, {"MODEL": "Qwen/Qwen3-4B"})
+    assert settings.engines["Qwen3-4B"].model == "Qwen/Qwen3-4B"
+    assert settings.engines["Qwen3-4B"].args == {"max-model-len": 4096}
+    targets = [rung.target for rung in settings.models["Qwen3-4B"].targets]
+    assert targets == ["engine/Qwen3-4B", "extractive"]
+
+
+def test_behind_model_stands_openai_where_there_is_a_key(file: Path) -> None:
+    settings = load_settings(None, {"MODEL": "Qwen/Qwen3-4B", "OPENAI_API_KEY": "sk"})
+    targets = [rung.target for rung in settings.models["Qwen3-4B"].targets]
+    assert targets == ["engine/Qwen3-4B", "openai/gpt-4o-mini", "extractive"]
+
+
+@pytest.mark.parametrize(
+    ("engine", "expected"),
+    [
+        ("{}", "engines.q: Value error, set either model or urls"),
+        ("{model: m, urls: [http://a/v1]}", "set either model or urls"),
+        ("{model: m, api_key: k}", "api_key goes with urls only"),
+        ("{urls: [http://a/v1], args: {x: 1}}", "args goes with model only"),
+        ("{urls: [ftp://a]}", "engines.q.urls.0: "),
+        ("{urls: [http://user:pass@a/v1]}", "engines.q.urls.0: "),
+        ("{model: m, device: tpu}", "must be 'auto', 'cpu' or 'cuda'"),
+    ],
+)
+def test_an_engine_is_started_or_elsewhere(file: Path, engine: str, expected: str) -> None:
+    assert expected in fault(f"engines: {{q: {engine}}}", file)
+
+
+def test_a_provider_may_not_be_called_engine(file: Path) -> None:
+    said = fault("providers: {engine: {base_url: 'http://a/v1'}}", file)
+    assert "providers.engine: this name stands for engines" in said
+
+
+def test_processes_learn_from_their_parent_where_engines_listen() -> None:
+    assert engine_urls({}) == {}
+    assert engine_urls({"NARU_ENGINE_SOCKETS": '{"q": ["unix:///s"]}'}) == {"q": ("unix:///s",)}
+    assert starting_file({}) is None
+    assert starting_file({"NARU_STARTING_FILE": "/f"}) == Path("/f")

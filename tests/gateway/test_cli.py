@@ -180,8 +180,16 @@ def test_serve_names_a_missing_settings_file(tmp_path: Path) -> None:
     )
 
 
-def test_serve_has_no_engine_for_a_model_yet(tmp_path: Path) -> None:
-    assert "no engine for MODEL yet" in refusal(tmp_path, "serve", MODEL="Qwen/Qwen3-4B")
+def test_serve_names_a_wrong_argument_of_an_engine(tmp_path: Path) -> None:
+    engine = "{model: m, args: {max-modl-len: 1}}"
+    (tmp_path / "naru.yaml").write_text(f"engines: {{qwen: {engine}}}")
+    result = naru(tmp_path, "serve", PORT=str(free_port()))
+    assert result.returncode == 2
+    assert result.stderr.splitlines()[-1] == (
+        "naru: engines.qwen.args: vLLM has no argument `max-modl-len`; "
+        "did you mean `max-model-len`?"
+    )
+    assert "Traceback" not in result.stderr
 
 
 def test_serve_names_a_busy_port(tmp_path: Path) -> None:

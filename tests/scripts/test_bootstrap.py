@@ -3,6 +3,7 @@
 import ast
 import importlib.util
 import os
+import re
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -31,7 +32,8 @@ def root(tmp_path: Path) -> Path:
     (tmp_path / "requirements" / "torch.txt").write_text("# alone\ntorch==2.13.0\n")
     (tmp_path / "requirements" / "run.txt").write_text("# all\nno-such-package-of-naru==1.0\n")
     (tmp_path / "requirements" / "dev.txt").write_text("# more\n")
-    (tmp_path / "pyproject.toml").write_text("[project]\n")
+    (tmp_path / "requirements" / "engine-cpu.txt").write_text("# whole\nvllm-cpu==0.1\n")
+    (tmp_path / "pyproject.toml").write_text('[project]\nvllm = ["vllm==0.1"]\n')
     (tmp_path / "scripts" / "bootstrap.py").touch()
     return tmp_path
 
@@ -80,9 +82,9 @@ def test_a_machine_without_any_redis_is_named(
 def test_the_second_time_nothing_is_done(
     bootstrap: ModuleType, root: Path, installed: list[list[str]]
 ) -> None:
-    bootstrap.install(str(root), dev=False)
+    bootstrap.install(str(root), ["run"])
     assert len(installed) == 3
-    bootstrap.install(str(root), dev=False)
+    bootstrap.install(str(root), ["run"])
     assert len(installed) == 3
 
 
@@ -92,21 +94,80 @@ def test_the_second_time_nothing_is_done(
 def test_a_changed_pin_installs_again(
     bootstrap: ModuleType, root: Path, installed: list[list[str]], file: str
 ) -> None:
-    bootstrap.install(str(root), dev=False)
+    bootstrap.install(str(root), ["run"])
     with (root / file).open("a") as opened:
         opened.write("# changed\n")
-    bootstrap.install(str(root), dev=False)
+    bootstrap.install(str(root), ["run"])
     assert len(installed) == 6
 
 
 def test_tests_need_more_than_running(
     bootstrap: ModuleType, root: Path, installed: list[list[str]]
 ) -> None:
-    bootstrap.install(str(root), dev=False)
-    bootstrap.install(str(root), dev=True)
+    bootstrap.install(str(root), ["run"])
+    bootstrap.install(str(root), ["run", "dev"])
     assert any(argument.endswith("dev.txt") for argument in installed[4])
-    bootstrap.install(str(root), dev=False)
+    bootstrap.install(str(root), ["run"])
     assert len(installed) == 6
+
+
+class TestEngine:
+    """vLLM comes when it is wanted, in the build for this machine."""
+
+    @pytest.mark.parametrize(
+        ("arguments", "environ", "gpu", "expected"),
+        [
+            ([], {}, False, ["run"]),
+            ([], {"MODEL": ""}, True, ["run"]),
+            ([], {"MODEL": "m"}, False, ["run", "engine-cpu"]),
+            ([], {"MODEL": "m"}, True, ["run", "engine-gpu"]),
+            (["--engine-cpu"], {}, True, ["run", "engine-cpu"]),
+            (["--dev"], {}, False, ["run", "dev", "engine-cpu"]),
+        ],
+    )
+    def test_it_is_wanted_for_a_model_and_for_tests(
+        self,
+        bootstrap: ModuleType,
+        monkeypatch: pytest.MonkeyPatch,
+        arguments: list[str],
+        environ: dict[str, str],
+        gpu: bool,
+        expected: list[str],
+    ) -> None:
+        monkeypatch.setattr(bootstrap, "has_gpu", lambda: gpu)
+        assert bootstrap.groups(arguments, environ) == expected
+
+    def test_for_the_cpu_it_is_installed_by_its_list_alone(
+        self, bootstrap: ModuleType, root: Path, installed: list[list[str]]
+    ) -> None:
+        bootstrap.install(str(root), ["run"])
+        bootstrap.install(str(root), ["run", "engine-cpu"])
+        path = str(root / "requirements" / "engine-cpu.txt")
+        assert installed[3:][-1] == ["--no-deps", "-r", path]
+        count = len(installed)
+        bootstrap.install(str(root), ["run", "engine-cpu"])
+        assert len(installed) == count
+
+    def test_for_a_gpu_pip_finds_what_it_needs_within_our_pins(
+        self,
+        bootstrap: ModuleType,
+        root: Path,
+        installed: list[list[str]],
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        monkeypatch.setattr(bootstrap, "has_gpu", lambda: True)
+        bootstrap.install(str(root), ["run", "engine-gpu"])
+        assert installed[0] == ["torch==2.13.0"]
+        constraints = [str(root / "requirements" / name) for name in ("run.txt", "torch.txt")]
+        assert installed[-1] == ["-c", constraints[0], "-c", constraints[1], "vllm==0.1"]
+
+
+def test_the_pins_of_every_list_agree() -> None:
+    pins: dict[str, str] = {}
+    for name in ("run", "dev", "engine-cpu"):
+        text = (SCRIPT.parents[1] / "requirements" / f"{name}.txt").read_text()
+        for package, pin in re.findall(r"^([\w.-]+)==([^;\s]+)", text, re.MULTILINE):
+            assert pins.setdefault(package.lower().replace("_", "-"), pin) == pin, package
 
 
 def test_an_install_that_was_killed_is_begun_afresh(
@@ -115,7 +176,7 @@ def test_an_install_that_was_killed_is_begun_afresh(
     (root / ".venv" / "bin").mkdir(parents=True)
     (root / ".venv" / "bin" / "python").touch()
     (root / ".venv" / "naru-installing").touch()
-    bootstrap.install(str(root), dev=False)
+    bootstrap.install(str(root), ["run"])
     assert (root / ".venv" / "bin" / "python").read_text() == "new"
     assert not (root / ".venv" / "naru-installing").exists()
 
@@ -131,7 +192,7 @@ def test_an_install_that_failed_in_order_is_continued(
 
     monkeypatch.setattr(bootstrap, "pip_install", fail)
     with pytest.raises(bootstrap.Problem):
-        bootstrap.install(str(root), dev=False)
+        bootstrap.install(str(root), ["run"])
     assert [entry.name for entry in (root / ".venv").iterdir()] == ["bin"]
 
 
@@ -142,7 +203,7 @@ class TestTorch:
     def test_a_cpu_build_pip_knows_comes_first(
         self, bootstrap: ModuleType, installed: list[list[str]]
     ) -> None:
-        bootstrap.install_torch("python", "2.13.0")
+        bootstrap.install_torch("python", "2.13.0", gpu=False)
         assert installed == [["--no-deps", "torch==2.13.0+cpu"]]
 
     def test_else_the_cpu_index_without_waiting(
@@ -152,7 +213,7 @@ class TestTorch:
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
         monkeypatch.setattr(bootstrap, "known_versions", lambda *_: ["2.13.0"])
-        bootstrap.install_torch("python", "2.13.0")
+        bootstrap.install_torch("python", "2.13.0", gpu=False)
         assert installed[0][:2] == ["--index-url", "https://download.pytorch.org/whl/cpu"]
         assert installed[0][2:6] == ["--timeout", "15", "--retries", "0"]
         assert installed[0][-1] == "torch==2.13.0+cpu"
@@ -165,29 +226,26 @@ class TestTorch:
     ) -> None:
         monkeypatch.setattr(bootstrap, "known_versions", lambda *_: [])
         monkeypatch.setenv("TORCH_INDEX_URL", "https://mirror.example/cpu")
-        bootstrap.install_torch("python", "2.13.0")
+        bootstrap.install_torch("python", "2.13.0", gpu=False)
         assert installed[0][1] == "https://mirror.example/cpu"
 
     def test_with_a_gpu_the_cuda_build(
         self,
         bootstrap: ModuleType,
         installed: list[list[str]],
-        monkeypatch: pytest.MonkeyPatch,
     ) -> None:
-        monkeypatch.setattr(bootstrap, "has_gpu", lambda: True)
-        bootstrap.install_torch("python", "2.13.0")
+        bootstrap.install_torch("python", "2.13.0", gpu=True)
         assert installed == [["torch==2.13.0"]]
 
     def test_an_index_out_of_reach_is_told(
         self, bootstrap: ModuleType, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(bootstrap, "has_gpu", lambda: False)
         monkeypatch.setattr(bootstrap, "known_versions", lambda *_: [])
         monkeypatch.setenv("TORCH_INDEX_URL", "http://127.0.0.1:1/cpu")
         monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
         monkeypatch.delenv("PIP_FIND_LINKS", raising=False)
         with pytest.raises(bootstrap.Problem, match="set TORCH_INDEX_URL to a mirror"):
-            bootstrap.install_torch(sys.executable, "0.0.0")
+            bootstrap.install_torch(sys.executable, "0.0.0", gpu=False)
 
 
 def test_pips_own_error_is_shown(
