@@ -1,0 +1,114 @@
+"""Engines under the real supervisor: readiness, secrets, a drain, and no orphan ever."""
+
+import json
+import os
+import signal
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+from engine_support import ENGINE, engine_settings
+from naru_process import NaruProcess, wait_until_gone
+
+from config import embedded
+
+_STARTING = {"status": "starting", "degraded": ["embedding", f"engine {ENGINE}"]}
+_READY = {"status": "degraded", "degraded": ["embedding"]}
+_SECRETS = {
+    "OPENAI_API_KEY": "sk-ours",
+    "ANTHROPIC_API_KEY": "sk-ours-too",
+    "NARU__AUTH__SECRET_KEY": "a secret of more than thirty-two characters",
+}
+
+
+def start(folder: Path, model: Path) -> NaruProcess:
+    settings = engine_settings(model)
+    section = f"NARU__ENGINES__{ENGINE.upper()}__"
+    environ = {
+        **_SECRETS,
+        section + "MODEL": str(model),
+        section + "ARGS": json.dumps(settings.args),
+        section + "ENV": json.dumps(settings.env),
+        "NARU__EMBEDDING__URL": "http://127.0.0.1:9/v1",
+        "NARU__SERVER__GRACE_S": "20",
+    }
+    return NaruProcess(folder, environ=environ)
+
+
+def engine_family(naru: NaruProcess) -> list[psutil.Process]:
+    """vLLM's processes: the server of its API, its core, its worker, what they need beside."""
+    return [
+        process
+        for server in naru.children("api_server.entry")
+        for process in (server, *server.children(recursive=True))
+    ]
+
+
+@pytest.fixture(scope="module")
+def naru(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> Iterator[NaruProcess]:
+    with start(tmp_path_factory.mktemp("supervised") / "data", tiny_model) as process:
+        yield process
+
+
+def test_readiness_waits_for_its_first_start_and_the_terminal_tells_of_it(
+    naru: NaruProcess,
+) -> None:
+    naru.wait_for_answer("/health/ready", 503, _STARTING)
+    naru.wait_until_ready(280)
+    assert naru.get("/health/ready") == (200, _READY)
+    assert f"engine {ENGINE}: " in naru.output
+    assert f"engine-{ENGINE}: loading weights" in naru.output
+    assert f"engine-{ENGINE}: ready in " in naru.output
+
+
+def test_no_secret_of_ours_is_in_the_environment_of_any_of_its_processes(
+    naru: NaruProcess,
+) -> None:
+    family = engine_family(naru)
+    assert len(family) >= 3
+    for process in family:
+        environ = process.environ()
+        assert not [name for name in environ if name.startswith("NARU") or "API_KEY" in name]
+        assert not set(_SECRETS.values()) & set(environ.values())
+
+
+def test_when_it_is_told_to_stop_a_stream_under_way_finishes_and_nothing_stays(
+    naru: NaruProcess,
+) -> None:
+    family = naru.family()
+    (server,) = naru.children("api_server.entry")
+    with socket.socket(socket.AF_UNIX) as stream:
+        stream.connect(str(embedded.runtime_path(naru.data_dir) / "engine-0-1.sock"))
+        stream.settimeout(30)
+        stream.sendall(_long_request())
+        read = stream.recv(4096)
+        server.send_signal(signal.SIGTERM)
+        naru.process.send_signal(signal.SIGTERM)
+        while part := stream.recv(65536):
+            read += part
+    assert b'"finish_reason":"length"' in read
+    assert b"data: [DONE]" in read
+    assert naru.process.wait(60) == 0, naru.output
+    wait_until_gone(family, 10)
+
+
+def test_after_kill_9_of_naru_no_process_of_an_engine_stays(
+    tmp_path: Path, tiny_model: Path
+) -> None:
+    killed = start(tmp_path / "data", tiny_model)
+    while "VLLM::Worker" not in [process.name() for process in engine_family(killed)]:
+        assert killed.process.poll() is None, killed.output
+    family = engine_family(killed)
+    everything = killed.family()
+    assert {os.getpgid(process.pid) for process in family} == {family[0].pid}
+    killed.kill()
+    wait_until_gone(everything)
+
+
+def _long_request() -> bytes:
+    fields = {"model": ENGINE, "prompt": "hi", "stream": True, "max_tokens": 900}
+    body = json.dumps({**fields, "ignore_eos": True}).encode()
+    head = "POST /v1/completions HTTP/1.1\r\nhost: engine\r\ncontent-type: application/json\r\n"
+    return f"{head}connection: close\r\ncontent-length: {len(body)}\r\n\r\n".encode() + body
