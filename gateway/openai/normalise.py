@@ -44,7 +44,7 @@ _DETAILS = {
 }
 
 _Json = dict[str, Any]
-_decode = msgspec.json.Decoder(_Json).decode
+_decoder = msgspec.json.Decoder(_Json)
 _encode = msgspec.json.Encoder().encode
 
 
@@ -83,7 +83,8 @@ class Normaliser:
             if not isinstance(item.get("embedding"), list | str):
                 raise msgspec.DecodeError("an embedding is missing")
             item |= {"object": "embedding", "index": _number(item.get("index"), position)}
-        usage = clean_usage(answer.get("usage") or {})
+        told = answer.get("usage")
+        usage = clean_usage(told if isinstance(told, dict) else {})
         return {
             "object": "list",
             "model": _text(answer.get("model")) or self._model,
@@ -189,6 +190,13 @@ class Normaliser:
         return call
 
 
+def _decode(body: bytes) -> _Json:
+    try:
+        return _decoder.decode(body)
+    except RecursionError:
+        raise msgspec.DecodeError("nested without end") from None
+
+
 def clean_usage(usage: _Json) -> _Json:
     """Return token counts with the fields of OpenAI's schema alone."""
     asked, said = (_number(usage.get(name), 0) for name in _COUNTS)
@@ -234,7 +242,7 @@ def _text(value: object) -> str:
 
 
 def _number(value: object, otherwise: int) -> int:
-    return value if isinstance(value, int) else otherwise
+    return value if isinstance(value, int) and not isinstance(value, bool) else otherwise
 
 
 def _list_of_objects(value: object) -> list[_Json]:
