@@ -24,12 +24,16 @@ class SecretBox:
     """Seals what must be read again, hashes what must only be recognised.
 
     Every use has a key of its own, derived with HKDF (RFC 5869): none reveals another.
+
+    Attributes:
+        salt_key: Makes the salts that part one tenant's cached prompts from another's in an engine.
     """
 
     def __init__(self, secret: str) -> None:
         self._cipher = AESGCM(_derive(secret, b"naru seal"))
         self._hash_key = _derive(secret, b"naru digest")
         self._nonce_key = _derive(secret, b"naru nonce")
+        self.salt_key = _derive(secret, b"naru engine cache")
 
     @classmethod
     def load(cls, settings: AuthSettings, data_dir: Path) -> Self:

@@ -7,6 +7,7 @@
     ├── Overloaded          429  an upstream's own limit; Retry-After is passed on
     ├── UpstreamError       502  a target answered nonsense or refused us
     │   ├── UpstreamRefused      the caller's own 4xx, from the upstream
+    │   │   └── ContextOverflow  the prompt is too long for this one
     │   ├── UpstreamTimeout 504  a target was silent too long
     │   └── UpstreamInterrupted  a stream broke off after its first content
     └── Unavailable         503  we, or the store, can't serve now
@@ -108,6 +109,10 @@ class UpstreamRefused(UpstreamError):
         self.status = status
 
 
+class ContextOverflow(UpstreamRefused):
+    """Prompt and answer together are longer than the model can hold; another's may hold them."""
+
+
 class UpstreamTimeout(UpstreamError):
     """504: a target stayed silent longer than its timeout."""
 
@@ -200,6 +205,12 @@ def _decoding(error: Exception) -> Answer:
     return Answer(400, ErrorObject(prefix + message, "invalid_request_error", param, None))
 
 
+def _nested(_: RecursionError) -> Answer:
+    return Answer(
+        400, ErrorObject("the body is nested too deep", "invalid_request_error", None, None)
+    )
+
+
 def _http(error: HTTPException) -> Answer:
     headers = dict(error.headers or {})
     kind = "server_error" if error.status_code >= 500 else "invalid_request_error"
@@ -236,6 +247,7 @@ _TABLE: tuple[
     (auth.IssuerUnavailable, _no_issuer),
     (ValidationException, _validation),
     ((msgspec.ValidationError, msgspec.DecodeError), _decoding),
+    (RecursionError, _nested),
     (HTTPException, _http),
     (UNREACHABLE, _unavailable),
 )

@@ -26,7 +26,9 @@ from auth.issuers import ForeignIssuers
 from config.postgres import open_pool
 from config.settings import ServerSettings, Settings
 from gateway.agents.run import Agents
+from gateway.generation.embeddings import Embeddings
 from gateway.generation.models import Models
+from gateway.generation.replicas import open_engines
 from gateway.media import Media
 from gateway.sessions.store import Sessions
 from rag import Embedder, open_embedder
@@ -56,6 +58,7 @@ class Services:
     verifier: Verifier
     embedder: Embedder
     models: Models
+    embeddings: Embeddings
     media: Media
     sessions: Sessions
     agents: Agents
@@ -103,7 +106,10 @@ async def open_services(
         http = await stack.enter_async_context(
             aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0))
         )
-        models = Models(settings.models, settings.providers, http, embedder)
+        replicas = await stack.enter_async_context(
+            open_engines(settings.engines, engines, box.salt_key)
+        )
+        models = Models(settings.models, settings.providers, replicas, http, embedder)
         media = Media(settings.media)
         stack.push_async_callback(media.close)
         sessions = Sessions(pool)
@@ -141,6 +147,7 @@ async def open_services(
             ),
             embedder=embedder,
             models=models,
+            embeddings=Embeddings(settings.embedding, embedder, settings.models),
             media=media,
             sessions=sessions,
             agents=Agents(pool, embedder, models, sessions, settings.sessions),

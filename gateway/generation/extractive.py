@@ -4,6 +4,7 @@ import re
 import time
 import uuid
 from collections.abc import AsyncGenerator
+from typing import Final
 
 import msgspec
 
@@ -31,10 +32,17 @@ class Extractive:
     """Answers an agent's prompt with verbatim, cited sentences; deterministic."""
 
     name = NAME
+    place: Final = "here"
     accepts_unknown = True
+    context = None
 
     def __init__(self, embedder: Embedder) -> None:
         self._embedder = embedder
+
+    def first_token_s(self, prompt: Prompt) -> float:
+        """Return 0: there is no queue."""
+        del prompt
+        return 0.0
 
     async def complete(self, prompt: Prompt) -> Completion:
         """Return the quotes as one completion."""

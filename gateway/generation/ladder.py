@@ -1,46 +1,252 @@
 """A target made of targets: the next one is tried as long as nothing was said yet."""
 
+import asyncio
+import hashlib
 import logging
+import random
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import replace
-from typing import TypeVar
+from dataclasses import dataclass, field, replace
+from typing import Literal, Protocol, TypeVar
 
-from gateway.errors import GatewayError, UpstreamRefused
+from gateway.errors import (
+    ContextOverflow,
+    GatewayError,
+    InvalidRequest,
+    Unavailable,
+    UpstreamInterrupted,
+    UpstreamRefused,
+)
+from gateway.generation.budget import RetryBudget
+from gateway.generation.continuation import Continuation, may_continue
 from gateway.generation.target import Completion, Prompt, Stream, Target
+from gateway.generation.upstream import UNREACHABLE
+from gateway.openai.engine_fields import ENGINE_ONLY
 
 _log = logging.getLogger(__name__)
 _Result = TypeVar("_Result", Completion, Stream)
+_BACK_OFF_S = (0.05, 0.25)
+
+
+class Place(Protocol):
+    """A target that a ladder can judge before it asks.
+
+    Attributes:
+        place: In this process, on an engine of our own, or at somebody else's.
+        context: How many tokens prompt and answer may have together; None when it is not known.
+    """
+
+    @property
+    def place(self) -> Literal["here", "engine", "hosted"]: ...  # noqa: D102 - see the class
+
+    @property
+    def context(self) -> int | None: ...  # noqa: D102
+
+    def first_token_s(self, prompt: Prompt) -> float:
+        """Return in how many seconds the first token is to be expected; 0 where none can tell."""
+        ...
+
+
+class Rung(Target, Place, Protocol):
+    """What a ladder is made of."""
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """How a ladder is climbed.
+
+    Attributes:
+        weights: Each rung's share of being the first; None for one that only follows.
+        local_only: No prompt goes to a hosted rung.
+        first_token_s: An engine that is slower than this is passed; None for none.
+        continuation: Whether the next rung goes on with an answer that broke off.
+    """
+
+    weights: Sequence[float | None] = ()
+    local_only: bool = False
+    first_token_s: float | None = None
+    continuation: bool = False
+
+
+@dataclass(slots=True)
+class _Climb:
+    """What one request has met so far."""
+
+    asked: int = 0
+    failures: list[tuple[Rung, GatewayError]] = field(default_factory=list)
+    passed: list[str] = field(default_factory=list)
+    again: list[Rung] = field(default_factory=list)
+    context: int | None = None
+    strained: bool = False
+
+    @property
+    def reason(self) -> str | None:
+        """Return who was passed, and why; `TARGET: CODE`, separated by commas."""
+        return ", ".join(self.passed) or None
+
+    @property
+    def failure(self) -> GatewayError:
+        """Return the first failure; one of an upstream says more than one of ours."""
+        upstreams = (error for rung, error in self.failures if rung.place != "here")
+        return next(upstreams, self.failures[0][1])
 
 
 class Ladder:
     """An alias's targets in their order.
 
     Moves on when a target fails before its first content; never on the caller's own fault, which
-    every rung would refuse alike. When all fail, the first failure is the answer: it says most.
+    every rung would refuse alike. Targets that failed in passing are asked once more at the end.
+    When all fail, the first failure is the answer: it says most.
     """
 
-    def __init__(self, name: str, rungs: Sequence[Target]) -> None:
+    def __init__(self, name: str, rungs: Sequence[Rung], policy: Policy | None = None) -> None:
         self.name = name
-        self._rungs = tuple(rungs)
         self.accepts_unknown = all(rung.accepts_unknown for rung in rungs)
+        self._rungs = tuple(rungs)
+        self._policy = policy or Policy()
+        self._budget = RetryBudget()
 
     async def complete(self, prompt: Prompt) -> Completion:
         """Return the first rung's answer that succeeds."""
-        return await self._climb(lambda rung: rung.complete(prompt))
+        return await self._climb(self._plan(prompt), prompt, lambda rung, p: rung.complete(p))
 
     async def stream(self, prompt: Prompt) -> Stream:
         """Return the first stream that gives content."""
-        return await self._climb(lambda rung: rung.stream(prompt))
+        plan = self._plan(prompt)
+        stream = await self._climb(plan, prompt, lambda rung, p: rung.stream(p))
+        if not (self._policy.continuation and may_continue(prompt)):
+            return stream
+        at = [rung.name for rung in plan].index(stream.target)
+        following = [rung for rung in plan[at + 1 :] if rung.place != "here"]
+        if not following:
+            return stream
 
-    async def _climb(self, ask: Callable[[Target], Awaitable[_Result]]) -> _Result:
-        first: GatewayError | None = None
-        for attempt, rung in enumerate(self._rungs, start=1):
-            try:
-                return replace(await ask(rung), attempts=attempt)
-            except UpstreamRefused:
-                raise
-            except GatewayError as error:
-                _log.warning("%s: target %s failed: %s", self.name, rung.name, error.code)
-                first = first or error
-        assert first is not None, "a ladder has at least one rung"  # noqa: S101 - settings say so
-        raise first
+        async def go_on(continued: Prompt) -> Stream:
+            return await self._climb(following, continued, lambda rung, p: rung.stream(p))
+
+        return replace(stream, payloads=Continuation(stream, prompt, go_on))
+
+    def _plan(self, prompt: Prompt) -> list[Rung]:
+        """Return the rungs to ask, in their order.
+
+        Raises:
+            InvalidRequest: The prompt must not leave, and there is nothing here.
+        """
+        rungs = self._weighed(prompt)
+        if prompt.local_only or self._policy.local_only:
+            rungs = [rung for rung in rungs if rung.place != "hosted"]
+        if not rungs:
+            raise InvalidRequest(
+                f"`{self.name}` has no target of our own, and the request must not leave: "
+                "name another model, or allow `x-naru-residency: any`",
+                param="model",
+                code="no_local_target",
+            )
+        return rungs
+
+    def _weighed(self, prompt: Prompt) -> list[Rung]:
+        weights = {i: weight for i, weight in enumerate(self._policy.weights) if weight}
+        if not weights:
+            return list(self._rungs)
+        at = _share(prompt) * sum(weights.values())
+        first = max(weights)
+        for i, weight in weights.items():
+            if at < weight:
+                first = i
+                break
+            at -= weight
+        others = [rung for i, rung in enumerate(self._rungs) if i != first]
+        return [self._rungs[first], *others]
+
+    async def _climb(
+        self,
+        rungs: Sequence[Rung],
+        prompt: Prompt,
+        ask: Callable[[Rung, Prompt], Awaitable[_Result]],
+    ) -> _Result:
+        climb = _Climb()
+        self._budget.count_request()
+        for rung in rungs:
+            last = rung is rungs[-1]
+            if not self._passes(climb, rung, prompt, last=last) and (
+                result := await self._try(climb, rung, prompt, ask)
+            ):
+                return result
+        for rung in tuple(climb.again):
+            if climb.asked:
+                await asyncio.sleep(random.uniform(*_BACK_OFF_S))  # noqa: S311 - no secret
+            if self._affords(climb) and (result := await self._try(climb, rung, prompt, ask)):
+                return result
+        raise climb.failure
+
+    def _passes(self, climb: _Climb, rung: Rung, prompt: Prompt, *, last: bool) -> bool:
+        """Tell whether a rung need not be asked; note why."""
+        if climb.context and rung.context and rung.context <= climb.context:
+            return True
+        if rung.place != "here" and not self._affords(climb):
+            return True
+        limit = self._policy.first_token_s
+        if limit is None or last or prompt.local_only or self._policy.local_only:
+            return False
+        slow = rung.first_token_s(prompt) > limit
+        if slow:
+            climb.passed.append(f"{rung.name}: slow_first_token")
+            climb.again.insert(0, rung)
+        return slow
+
+    def _affords(self, climb: _Climb) -> bool:
+        """Tell whether another request may be sent after one that an upstream could not take."""
+        return not climb.strained or self._budget.spend()
+
+    async def _try(
+        self,
+        climb: _Climb,
+        rung: Rung,
+        prompt: Prompt,
+        ask: Callable[[Rung, Prompt], Awaitable[_Result]],
+    ) -> _Result | None:
+        try:
+            result = await ask(rung, self._fitting(rung, prompt))
+        except ContextOverflow as error:
+            climb.asked += 1
+            climb.context = rung.context
+            self._note(climb, rung, error)
+        except UpstreamRefused:
+            raise
+        except Unavailable as error:
+            self._note(climb, rung, error)
+        except GatewayError as error:
+            climb.asked += 1
+            climb.strained |= rung.place != "here"
+            if _may_have_passed(error):
+                climb.again.append(rung)
+            self._note(climb, rung, error)
+        else:
+            return replace(result, attempts=climb.asked + result.attempts, reason=climb.reason)
+        return None
+
+    def _note(self, climb: _Climb, rung: Rung, error: GatewayError) -> None:
+        _log.warning("%s: target %r failed: %s", self.name, rung.name, error.code)
+        climb.failures.append((rung, error))
+        climb.passed.append(f"{rung.name}: {error.code}")
+
+    def _fitting(self, rung: Rung, prompt: Prompt) -> Prompt:
+        """Return the prompt without what only engines know, where the ladder has both."""
+        if rung.place != "hosted" or self.accepts_unknown:
+            return prompt
+        fields = {name: value for name, value in prompt.fields.items() if name not in ENGINE_ONLY}
+        return replace(prompt, fields=fields)
+
+
+def _may_have_passed(error: GatewayError) -> bool:
+    """Tell whether the same target may answer a moment later; one that says when is left alone."""
+    code = error.code or ""
+    passing = isinstance(error, UpstreamInterrupted) or code.startswith("upstream_status_5")
+    return (passing or code == UNREACHABLE) and not error.headers
+
+
+def _share(prompt: Prompt) -> float:
+    """Return a number in [0, 1): always the same one for one affinity, else any."""
+    if prompt.affinity is None:
+        return random.random()  # noqa: S311 - no secret
+    key = f"{prompt.tenant}\0{prompt.affinity}".encode("utf-8", "replace")
+    return int.from_bytes(hashlib.blake2b(key, digest_size=7).digest(), "big") / 2**56

@@ -1,5 +1,6 @@
 """Which target a model's name means: an alias of the settings, or `provider/model`."""
 
+from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 
 import aiohttp
@@ -7,66 +8,102 @@ import aiohttp
 from config.scope import TenantScope
 from config.targets import LadderSettings, ProviderSettings
 from gateway.generation import extractive
+from gateway.generation.engine import Engine
 from gateway.generation.extractive import Extractive
 from gateway.generation.hosted import Hosted
-from gateway.generation.ladder import Ladder
+from gateway.generation.ladder import Ladder, Policy, Rung
+from gateway.generation.replicas import Replicas
 from gateway.generation.target import Target
 from rag import Embedder
 
 DEFAULT_ALIAS = "default"
 _OPENAI_DEFAULT = "openai/gpt-4o-mini"
+_MOST_UNNAMED = 1_000
 
 
 class Models:
-    """Aliases and providers, resolved to targets.
+    """Aliases, engines and providers, resolved to targets.
 
-    The alias `default` exists always: unless the settings name its ladder, it is OpenAI's small
-    model where that provider is configured, with the extractive engine as the last rung.
+    Every engine is an alias of its own name, with the extractive engine as the last rung, unless
+    the settings say what that alias means. `default` exists always: unless the settings name its
+    ladder, it is the first engine, OpenAI's small model where that provider is configured, and the
+    extractive engine.
     """
 
     def __init__(
         self,
         aliases: Mapping[str, LadderSettings],
         providers: Mapping[str, ProviderSettings],
+        engines: Mapping[str, Replicas],
         http: aiohttp.ClientSession,
         embedder: Embedder,
     ) -> None:
         self._providers = providers
+        self._engines = engines
         self._http = http
         self._extractive = Extractive(embedder)
-        named = {DEFAULT_ALIAS: _default_ladder(providers)} | {
-            alias: [rung.target for rung in ladder.targets] for alias, ladder in aliases.items()
-        }
-        self._aliases = {
-            alias: Ladder(alias, [self._target(name) for name in ladder])
-            for alias, ladder in named.items()
-        }
+        self._rungs: dict[str, Rung] = {}
+        self._unnamed: OrderedDict[str, Ladder] = OrderedDict()
+        named = {**_given_ladders(providers, engines), **aliases}
+        self._aliases = {alias: self._ladder(alias, each) for alias, each in named.items()}
 
     def names(self, scope: TenantScope) -> list[str]:
         """Return the aliases the caller may use, sorted."""
-        return sorted(name for name in self._aliases if _may_use(scope, name))
+        return sorted(name for name in self._aliases if scope.may_use_model(name))
 
     def find(self, scope: TenantScope, name: str) -> Target | None:
         """Return the target that `name` means, or None when there is none for this caller."""
-        if not _may_use(scope, name):
+        if not scope.may_use_model(name):
             return None
         if alias := self._aliases.get(name):
             return alias
         provider, _, model = name.partition("/")
         if model and provider in self._providers:
-            return self._target(name)
+            return self._provider_model(name)
         return None
 
-    def _target(self, name: str) -> Target:
+    def _ladder(self, alias: str, settings: LadderSettings) -> Ladder:
+        rungs = [self._rung(rung.target) for rung in settings.targets]
+        policy = Policy(
+            weights=[rung.weight for rung in settings.targets],
+            local_only=settings.residency == "local",
+            first_token_s=settings.ttft_objective_s,
+            continuation=settings.continuation,
+        )
+        return Ladder(alias, rungs, policy)
+
+    def _rung(self, name: str) -> Rung:
+        """Return the one target of that name: aliases share what is known of its health."""
+        return self._rungs.get(name) or self._rungs.setdefault(name, self._made(name))
+
+    def _made(self, name: str) -> Rung:
         if name == extractive.NAME:
             return self._extractive
-        provider, _, model = name.partition("/")
-        return Hosted(self._http, provider, self._providers[provider], model)
+        kind, _, rest = name.partition("/")
+        if kind == "engine":
+            engine, _, adapter = rest.partition("/")
+            return Engine(self._engines[engine], adapter)
+        return Hosted(self._http, kind, self._providers[kind], rest)
+
+    def _provider_model(self, name: str) -> Ladder:
+        """Return a ladder of one rung; those of names that callers make up are forgotten again."""
+        rung = self._rungs.get(name)
+        ladder = self._unnamed.get(name) or Ladder(name, [rung or self._made(name)])
+        self._unnamed[name] = ladder
+        self._unnamed.move_to_end(name)
+        if len(self._unnamed) > _MOST_UNNAMED:
+            self._unnamed.popitem(last=False)
+        return ladder
 
 
-def _may_use(scope: TenantScope, name: str) -> bool:
-    return scope.allowed.models is None or name in scope.allowed.models
+def _given_ladders(
+    providers: Mapping[str, ProviderSettings], engines: Mapping[str, Replicas]
+) -> dict[str, LadderSettings]:
+    ladders = {name: _of([f"engine/{name}", extractive.NAME]) for name in engines}
+    first = [f"engine/{name}" for name in list(engines)[:1]]
+    hosted = [_OPENAI_DEFAULT] if "openai" in providers else []
+    return ladders | {DEFAULT_ALIAS: _of([*first, *hosted, extractive.NAME])}
 
 
-def _default_ladder(providers: Mapping[str, ProviderSettings]) -> Sequence[str]:
-    return [_OPENAI_DEFAULT, extractive.NAME] if "openai" in providers else [extractive.NAME]
+def _of(targets: Sequence[str]) -> LadderSettings:
+    return LadderSettings.model_validate({"targets": targets})

@@ -2,11 +2,13 @@
 
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 import msgspec
 
 from gateway.generation.usage import TokenUsage, UsageView
+from gateway.openai.normalise import Kind
+from gateway.openai.tokens import estimate_tokens
 from rag import Retrieval
 
 Fields = Mapping[str, Any]
@@ -20,7 +22,7 @@ class Prompt:
 
     Attributes:
         fields: The OpenAI request's fields.
-        kind: Which of OpenAI's two requests they are.
+        kind: Which of OpenAI's requests they are; embeddings are never streamed.
         include_usage: Whether a stream's chunks carry `usage`: null, and told in one last chunk.
         retrieval: The passages to answer from, on an agent's turn.
         tenant: For whom; an engine's cached prefixes are shared within it alone.
@@ -31,7 +33,7 @@ class Prompt:
     """
 
     fields: Fields
-    kind: Literal["chat", "completions"] = "chat"
+    kind: Kind = "chat"
     include_usage: bool = False
     retrieval: Retrieval | None = None
     tenant: str = ""
@@ -175,11 +177,16 @@ class _Choice(msgspec.Struct):
     text: str = ""
     finish_reason: str | None = None
 
+    @property
+    def estimate(self) -> int:
+        """Return about how many tokens it says."""
+        return estimate_tokens(self.message.content or self.text)
+
 
 class CompletionView(msgspec.Struct):
     """The parts of a completion that the gateway itself looks at."""
 
-    choices: list[_Choice]
+    choices: list[_Choice] = []
     usage: UsageView | None = None
 
 

@@ -44,13 +44,6 @@ class TokenUsage:
         self.cached_tokens = (details and details.cached_tokens) or 0
         self.estimated = False
 
-    def add(self, earlier: "TokenUsage") -> None:
-        """Add what another upstream took for the same answer."""
-        self.prompt_tokens += earlier.prompt_tokens
-        self.completion_tokens += earlier.completion_tokens
-        self.cached_tokens += earlier.cached_tokens
-        self.estimated |= earlier.estimated
-
     @property
     def total_tokens(self) -> int:
         """Return both together."""

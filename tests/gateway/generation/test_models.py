@@ -24,7 +24,7 @@ async def models() -> Models:
     async with aiohttp.ClientSession() as http:
         provider = ProviderSettings.model_validate({"base_url": "http://127.0.0.1:9/v1"})
         smart = LadderSettings.model_validate({"targets": ["fake/big"]})
-        return Models({"smart": smart}, {"fake": provider}, http, InMemoryEmbedder())
+        return Models({"smart": smart}, {"fake": provider}, {}, http, InMemoryEmbedder())
 
 
 @pytest.mark.parametrize(

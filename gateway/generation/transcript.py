@@ -1,0 +1,110 @@
+"""What a stream has said so far: checked, counted, mended for the client."""
+
+from typing import Any
+
+import msgspec
+
+from gateway.generation.target import ChunkView, Prompt, view_chunk
+from gateway.generation.usage import TokenUsage
+from gateway.openai.normalise import Kind, Normaliser
+
+_WORDS: dict[Kind, str] = {"chat": "messages", "completions": "prompt", "embeddings": "input"}
+
+
+class BrokenOff(Exception):
+    """The upstream itself says, in its stream, that it can't go on."""
+
+
+class Transcript:
+    """One stream's chunks, from the upstream's words to the client's.
+
+    Attributes:
+        begun: Whether there was content.
+        usage: The tokens so far.
+    """
+
+    def __init__(self, prompt: Prompt, model: str) -> None:
+        self.begun = False
+        self.usage = TokenUsage()
+        self._prompt = prompt
+        self._normaliser = Normaliser(prompt.kind, model)
+        self._told: bytes | None = None
+        self._open: set[int] = set()
+        self._ended: set[int] = set()
+        self._said_bytes = 0
+        self._counted = False
+
+    @property
+    def ended(self) -> bool:
+        """Tell whether every answer that began has its `finish_reason`."""
+        return bool(self._ended) and not self._open
+
+    def take(self, payload: bytes) -> bytes | None:
+        """Return the chunk for the client; None when it holds nothing but usage.
+
+        Raises:
+            ValueError: It is no chunk.
+            BrokenOff: It is an error.
+        """
+        chunk = view_chunk(payload)
+        if chunk.error is not None:
+            raise BrokenOff
+        self._count(chunk)
+        if chunk.usage and not chunk.choices:
+            self._told = self._normaliser.chunk(payload, usage="keep")
+            return None
+        self.begun = self.begun or chunk.commits
+        usage = self._prompt.include_usage
+        return self._normaliser.chunk(payload, usage="null" if usage else "none")
+
+    def finish(self) -> bytes | None:
+        """Return the chunk that tells the usage, where the client asked for it."""
+        self.usage.complete = True
+        self.settle()
+        if not self._prompt.include_usage:
+            return None
+        return self._told or self._normaliser.usage_chunk(wire_usage(self.usage))
+
+    def settle(self) -> None:
+        """Estimate what the upstream did not tell."""
+        if not self._counted:
+            self.usage.prompt_tokens = estimate_prompt(self._prompt)
+            self.usage.completion_tokens = -(-self._said_bytes // 3)
+            self.usage.estimated = True
+
+    def _count(self, chunk: ChunkView) -> None:
+        if chunk.usage:
+            self.usage.take(chunk.usage)
+            self._counted = True
+        for choice in chunk.choices:
+            if choice.finish_reason is None:
+                self._open.add(choice.index)
+            else:
+                self._ended.add(choice.index)
+            if not self._counted:
+                self._said_bytes += len(choice.said.encode("utf-8", "replace"))
+                self._said_bytes += len(str(choice.delta.tool_calls or ""))
+        self._open -= self._ended
+
+
+def words_of(prompt: Prompt) -> bytes:
+    """Return what a prompt asks, as JSON."""
+    field = prompt.fields.get(_WORDS[prompt.kind], "")
+    return bytes(field) if isinstance(field, msgspec.Raw) else msgspec.json.encode(field)
+
+
+def estimate_prompt(prompt: Prompt) -> int:
+    """Return about how many tokens a prompt has."""
+    return -(-len(words_of(prompt)) // 3)
+
+
+def wire_usage(usage: TokenUsage) -> dict[str, Any]:
+    """Return token counts in OpenAI's words."""
+    counts: dict[str, Any] = {
+        "prompt_tokens": usage.prompt_tokens,
+        "completion_tokens": usage.completion_tokens,
+        "total_tokens": usage.total_tokens,
+    }
+    if usage.cached_tokens:
+        counts["prompt_tokens_details"] = {"cached_tokens": usage.cached_tokens}
+    return counts

@@ -1,0 +1,251 @@
+"""One server that speaks OpenAI's API: how it is asked, and what may go wrong.
+
+Five timeouts: to connect, in our own queue (`admission`), to the first token of a stream, between
+two parts of it, and in all.
+"""
+
+import asyncio
+import contextlib
+from collections import deque
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol, Self
+
+import aiohttp
+import msgspec
+
+from gateway.errors import GatewayError, UpstreamError, UpstreamInterrupted, UpstreamTimeout
+from gateway.generation.refusal import MAX_ERROR_BYTES, refusal
+from gateway.generation.target import Completion, Prompt, Stream, view_completion
+from gateway.generation.transcript import BrokenOff, Transcript, estimate_prompt
+from gateway.generation.usage import TokenUsage
+from gateway.openai.normalise import Kind, Normaliser
+from gateway.sse import read_events
+
+_PATHS: dict[Kind, str] = {
+    "chat": "/chat/completions",
+    "completions": "/completions",
+    "embeddings": "/embeddings",
+}
+
+_MAX_ANSWER_BYTES = 64_000_000
+_MAX_EMPTY_CHUNKS = 1_000
+_LAST_WORDS_S = 0.05
+_DONE = b"[DONE]"
+
+
+class Timeouts(Protocol):
+    """What of a provider's or an engine's settings says how long to wait."""
+
+    connect_timeout_s: float
+    first_byte_timeout_s: float
+    idle_timeout_s: float
+    total_timeout_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One request as it goes out.
+
+    Attributes:
+        prompt: What it was made from.
+        fields: The body, `model` included; `stream` and its options are added.
+        headers: What lets us in.
+    """
+
+    prompt: Prompt
+    fields: dict[str, Any]
+    headers: Mapping[str, str]
+
+
+class Upstream:
+    """A server at one URL, called `name`. `http` sets no total timeout and is closed elsewhere."""
+
+    def __init__(
+        self, name: str, url: str, http: aiohttp.ClientSession, timeouts: Timeouts, query: str = ""
+    ) -> None:
+        self.name = name
+        self._http = http
+        self._timeouts = timeouts
+        base = url.rstrip("/")
+        self._urls = {kind: f"{base}{path}{query}" for kind, path in _PATHS.items()}
+        self._timeout = aiohttp.ClientTimeout(
+            total=timeouts.total_timeout_s, connect=timeouts.connect_timeout_s
+        )
+
+    async def complete(self, call: Call) -> Completion:
+        """Return the whole answer; the total timeout is the one that counts."""
+        with self._translated():
+            response = await self._post(call, call.fields)
+            async with response:
+                body = await _read(response, _MAX_ANSWER_BYTES)
+        usage = TokenUsage(complete=True)
+        try:
+            view = view_completion(body)
+            mended = Normaliser(call.prompt.kind, call.fields["model"]).completion(body)
+        except ValueError:
+            raise self._nonsense() from None
+        if view.usage:
+            usage.take(view.usage)
+        else:
+            usage.prompt_tokens = estimate_prompt(call.prompt)
+            usage.completion_tokens = sum(choice.estimate for choice in view.choices)
+            usage.estimated = True
+        return Completion(mended, self.name, usage=usage)
+
+    async def stream(self, call: Call, on_end: "OnEnd") -> Stream:
+        """Return the stream once its first content is there.
+
+        `on_end` is called once when an opened stream is over: with the error that ended it, or
+        None. It is not called when this raises.
+        """
+        options = {"include_usage": True, **call.fields.get("stream_options", {})}
+        fields = call.fields | {"stream": True, "stream_options": options}
+        transcript = Transcript(call.prompt, call.fields["model"])
+        held: deque[bytes] = deque()
+        with self._translated():
+            async with asyncio.timeout(self._timeouts.first_byte_timeout_s):
+                payloads = self._payloads(await self._post(call, fields), transcript)
+                try:
+                    while not transcript.begun and len(held) <= _MAX_EMPTY_CHUNKS:
+                        held.append(await anext(payloads))
+                except StopAsyncIteration:
+                    pass
+                except BaseException:
+                    await payloads.aclose()
+                    raise
+        if len(held) > _MAX_EMPTY_CHUNKS:
+            await payloads.aclose()
+            raise self._nonsense()
+        return Stream(OpenPayloads(held, payloads, on_end), self.name, usage=transcript.usage)
+
+    async def _post(self, call: Call, fields: dict[str, Any]) -> aiohttp.ClientResponse:
+        response = await self._http.post(
+            self._urls[call.prompt.kind],
+            data=msgspec.json.encode(fields),
+            headers={
+                "content-type": "application/json",
+                "accept-encoding": "identity",
+                **call.headers,
+            },
+            timeout=self._timeout,
+            allow_redirects=False,
+        )
+        if response.status == 200:
+            return response
+        async with response:
+            try:
+                body = await _read(response, MAX_ERROR_BYTES)
+            except (ValueError, aiohttp.ClientError):
+                body = b""
+        raise refusal(self.name, response.status, response.headers, body)
+
+    async def _payloads(
+        self, response: aiohttp.ClientResponse, transcript: Transcript
+    ) -> AsyncGenerator[bytes, None]:
+        """Yield the client's chunks until `[DONE]`, or an end that leaves no answer open."""
+        try:
+            async with response:
+                events = read_events(response.content.iter_any())
+                while True:
+                    patience = self._timeouts.idle_timeout_s if transcript.begun else None
+                    with self._translated():
+                        async with asyncio.timeout(patience):
+                            payload = await anext(events, None)
+                        if payload in (None, _DONE):
+                            break
+                        chunk = transcript.take(payload)
+                    if chunk is not None:
+                        yield chunk
+                if payload is None and not transcript.ended:
+                    raise self._interrupted()
+                await _hear_out(response)
+            if last := transcript.finish():
+                yield last
+        finally:
+            transcript.settle()
+
+    @contextlib.contextmanager
+    def _translated(self) -> Iterator[None]:
+        """Turn the client library's errors into ours."""
+        try:
+            yield
+        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError):
+            message = f"{self.name} can't be reached"
+            raise UpstreamError(message, code=UNREACHABLE) from None
+        except TimeoutError:
+            message = f"{self.name} did not answer in time"
+            raise UpstreamTimeout(message, code="upstream_timeout") from None
+        except (aiohttp.ClientResponseError, ValueError):
+            raise self._nonsense() from None
+        except (aiohttp.ClientError, OSError, BrokenOff):
+            raise self._interrupted() from None
+
+    def _nonsense(self) -> UpstreamError:
+        message = f"{self.name} answered what is not an OpenAI completion"
+        return UpstreamError(message, code="upstream_invalid_answer")
+
+    def _interrupted(self) -> UpstreamInterrupted:
+        message = f"{self.name} broke off before its end"
+        return UpstreamInterrupted(message, code="upstream_interrupted")
+
+
+UNREACHABLE = "upstream_unreachable"
+"""Code of the error of a server that nothing was sent to."""
+
+OnEnd = Callable[[GatewayError | None], None]
+
+
+class OpenPayloads:
+    """The payloads that were held back while a stream was opened, then the rest."""
+
+    def __init__(
+        self, held: deque[bytes], rest: AsyncGenerator[bytes, None], on_end: OnEnd
+    ) -> None:
+        self._held = held
+        self._rest = rest
+        self._on_end: OnEnd | None = on_end
+
+    def __aiter__(self) -> Self:
+        """Return itself."""
+        return self
+
+    async def __anext__(self) -> bytes:
+        """Return the next payload."""
+        if self._held:
+            return self._held.popleft()
+        try:
+            return await anext(self._rest)
+        except BaseException as error:
+            self._end(error if isinstance(error, GatewayError) else None)
+            raise
+
+    async def aclose(self) -> None:
+        """Close the connection, which ends the upstream's work."""
+        self._held.clear()
+        try:
+            await self._rest.aclose()
+        finally:
+            self._end(None)
+
+    def _end(self, error: GatewayError | None) -> None:
+        on_end, self._on_end = self._on_end, None
+        if on_end:
+            on_end(error)
+
+
+async def _read(response: aiohttp.ClientResponse, limit: int) -> bytes:
+    parts, size = [], 0
+    async for part in response.content.iter_any():
+        size += len(part)
+        if size > limit:
+            raise ValueError("answer too long")
+        parts.append(part)
+    return b"".join(parts)
+
+
+async def _hear_out(response: aiohttp.ClientResponse) -> None:
+    """Read what follows the end, so that the connection can serve again; but not for long."""
+    with contextlib.suppress(TimeoutError, ValueError, aiohttp.ClientError, OSError):
+        async with asyncio.timeout(_LAST_WORDS_S):
+            await _read(response, MAX_ERROR_BYTES)
