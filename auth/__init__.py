@@ -1,17 +1,7 @@
 """OAuth 2: clients, keys, tokens, and the only place where a `TenantScope` is made. No HTTP."""
 
 from auth.client_auth import ClientAuthenticator
-from auth.clients import (
-    Client,
-    NewClient,
-    NewKey,
-    create_client,
-    create_key,
-    create_tenant,
-    find_client,
-    find_key,
-    list_clients,
-)
+from auth.clients import Client, find_client, find_key
 from auth.errors import (
     AuthError,
     ClientExists,
@@ -31,6 +21,13 @@ from auth.form import OAuthRequest
 from auth.jwks import IssuerUnavailable
 from auth.keys import SigningKeys
 from auth.metadata import metadata, resource_metadata
+from auth.registration import (
+    NewClient,
+    NewKey,
+    create_client,
+    create_key,
+    create_tenant,
+)
 from auth.revocations import Announcer, Revocations
 from auth.rotation import (
     KeyInfo,
@@ -79,7 +76,6 @@ __all__ = [
     "create_tenant",
     "find_client",
     "find_key",
-    "list_clients",
     "list_signing_keys",
     "metadata",
     "remove_signing_key",

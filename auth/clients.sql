@@ -1,12 +1,3 @@
--- name: create_tenant
-INSERT INTO tenants (id, name) VALUES ($1, $2) ON CONFLICT (id) DO NOTHING
-
--- name: create_client
-INSERT INTO clients (id, tenant, name, scopes, default_scopes) VALUES ($1, $2, $3, $4, $4)
-
--- name: create_secret
-INSERT INTO client_secrets (id, client, hash) VALUES ($1, $2, $3)
-
 -- name: find_client
 SELECT clients.id, tenant, clients.name, role, scopes, default_scopes, auth_methods,
        jwks::text AS jwks, assertion_algorithms, dpop, allowed_agents, allowed_models,
@@ -19,17 +10,6 @@ WHERE clients.id = $1
 -- Those valid now, at most two, and the same shape for a question that has no answer.
 SELECT coalesce(array_agg(hash), '{}') FROM client_secrets
 WHERE client = $1 AND (expires_at IS NULL OR expires_at > now())
-
--- name: list_clients
-SELECT clients.id, tenant, clients.name, role, scopes, default_scopes, auth_methods,
-       jwks::text AS jwks, assertion_algorithms, dpop, allowed_agents, allowed_models,
-       allowed_vector_stores, end_user, generation, clients.created_at,
-       coalesce(clients.disabled_at, tenants.disabled_at) AS disabled_at
-FROM clients JOIN tenants ON tenants.id = tenant
-WHERE tenant = $1 ORDER BY clients.created_at, clients.id
-
--- name: create_key
-INSERT INTO api_keys (id, client, hash, scopes) VALUES ($1, $2, $3, $4)
 
 -- name: find_key
 SELECT api_keys.id, tenant, clients.id AS client, role, clients.scopes AS client_scopes,

@@ -8,12 +8,20 @@
     ├── InsufficientScope        403 insufficient_scope
     └── InvalidEndUser           400, no challenge: the credentials are good
 
-    RegistrationError        an operator asked for something that can't be; str() says what to do
-    ├── InvalidName
-    ├── UnknownTenant
-    ├── UnknownClient
-    ├── UnknownScope
-    └── ClientExists
+    RegistrationError        an administrator asked for what can't be; str() says what to do
+    ├── InvalidName              400, an id or a name breaks its grammar
+    ├── UnknownScope             400
+    ├── InvalidOption            400, a client can't be like that
+    ├── NotPermitted             403, the caller's role, scopes or limits are too small
+    ├── UnknownObject            404, unknown, or another tenant's
+    │   ├── UnknownTenant
+    │   └── UnknownClient
+    └── Conflict                 409, not as things are now
+        ├── TenantExists
+        ├── ClientExists
+        ├── ClientDisabled
+        ├── TooManySecrets
+        └── LastOperator
 
 The token endpoint raises neither: it answers with RFC 6749 section 5.2 bodies. A failing database
 is never turned into one of these, so that it can't be mistaken for a refusal. Settings that can't
@@ -161,33 +169,108 @@ def _quoted(attributes: dict[str, str]) -> str:
 
 
 class RegistrationError(Exception):
-    """An operator's request about tenants, clients or keys can't be done."""
+    """A request about tenants, clients, secrets or keys can't be done.
+
+    Attributes:
+        status: HTTP status of the answer.
+        code: A stable name for programs, or None.
+        param: The option at fault, or None.
+    """
+
+    status: ClassVar[int] = 400
+    code: ClassVar[str | None] = None
+    param: str | None = None
 
 
 class InvalidName(RegistrationError):
     """An id or a name breaks its grammar."""
 
 
-class UnknownTenant(RegistrationError):
-    """No tenant has this id."""
-
-    def __init__(self, tenant: str) -> None:
-        super().__init__(f"there is no tenant {tenant!r}")
-
-
-class UnknownClient(RegistrationError):
-    """No client has this id, or it is disabled."""
-
-    def __init__(self, client_id: str) -> None:
-        super().__init__(f"there is no active client {client_id!r}")
-
-
 class UnknownScope(RegistrationError):
     """A scope does not exist, or the client does not hold it."""
 
+    param = "scopes"
 
-class ClientExists(RegistrationError):
+
+class InvalidOption(RegistrationError):
+    """A client can't be like that."""
+
+    def __init__(self, param: str, message: str) -> None:
+        super().__init__(message)
+        self.param = param
+
+
+class NotPermitted(RegistrationError):
+    """The caller is known, and this is not its to do."""
+
+    status = 403
+    code = "not_permitted"
+
+
+class UnknownObject(RegistrationError):
+    """There is none of this id, or it is another tenant's."""
+
+    status = 404
+    code = "not_found"
+
+    def __init__(self, what: str, id: str) -> None:  # noqa: A002 - the object's own name for it
+        super().__init__(f"there is no {what} {id!r}")
+
+
+class UnknownTenant(UnknownObject):
+    """No tenant has this id."""
+
+    def __init__(self, tenant: str) -> None:
+        super().__init__("tenant", tenant)
+
+
+class UnknownClient(UnknownObject):
+    """No client has this id."""
+
+    def __init__(self, client_id: str) -> None:
+        super().__init__("client", client_id)
+
+
+class Conflict(RegistrationError):
+    """It can't be done as things are now."""
+
+    status = 409
+    code = "conflict"
+
+
+class TenantExists(Conflict):
+    """The tenant id is taken."""
+
+    def __init__(self, tenant: str) -> None:
+        super().__init__(f"a tenant {tenant!r} exists already: choose another id")
+
+
+class ClientExists(Conflict):
     """The client id is taken, by this tenant or another."""
 
     def __init__(self, client_id: str) -> None:
         super().__init__(f"a client {client_id!r} exists already: choose another id")
+
+
+class ClientDisabled(Conflict):
+    """The client, or its tenant, is disabled."""
+
+    def __init__(self, client_id: str) -> None:
+        super().__init__(f"the client {client_id!r} is disabled: enable it, or its tenant, first")
+
+
+class TooManySecrets(Conflict):
+    """Two secrets of the client are valid."""
+
+    def __init__(self, client_id: str) -> None:
+        super().__init__(
+            f"two secrets of {client_id!r} are valid: retire one of them first, or let both expire "
+            "at once (an overlap of 0)"
+        )
+
+
+class LastOperator(Conflict):
+    """Nobody could administer the platform any more."""
+
+    def __init__(self) -> None:
+        super().__init__("this is the last active operator: make another one first")

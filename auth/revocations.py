@@ -6,6 +6,7 @@ Redis only says "look now"; it holds nothing, so that losing it loses nothing bu
 import asyncio
 import datetime as dt
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -37,12 +38,19 @@ async def record_token(db: Database, jti: str, expires: dt.datetime) -> None:
 
 
 async def record_client(db: Database, client_id: str, generation: int) -> None:
-    """Revoke a client's tokens of generations below this one, inside the caller's transaction.
+    """Do what `record_clients` does for one."""
+    await record_clients(db, {client_id: generation})
 
-    What is remembered of its API keys and of foreign tokens that stand for it is looked up again.
+
+async def record_clients(db: Database, generations: Mapping[str, int]) -> None:
+    """Revoke the tokens of clients of generations below these, inside the caller's transaction.
+
+    What is remembered of their API keys and of foreign tokens that stand for them is looked up
+    again.
     """
+    ids, lowest = list(generations), list(generations.values())
     async with asyncio.timeout(_TIMEOUT_S):
-        await db.execute(_SQL["record_client"], client_id, generation, _LIFE_S)
+        await db.execute(_SQL["record_clients"], ids, lowest, _LIFE_S)
 
 
 async def record_key(db: Database, key_id: str) -> None:

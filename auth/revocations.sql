@@ -2,9 +2,10 @@
 INSERT INTO revocations (kind, subject, expires_at) VALUES ('token', $1, $2)
 ON CONFLICT (kind, subject) DO NOTHING
 
--- name: record_client
+-- name: record_clients
 INSERT INTO revocations (kind, subject, generation, expires_at)
-VALUES ('client', $1, $2, now() + make_interval(secs => $3))
+SELECT 'client', id, generation, now() + make_interval(secs => $3)
+FROM unnest($1::text[], $2::integer[]) AS clients (id, generation)
 ON CONFLICT (kind, subject) DO UPDATE SET
     generation = greatest(revocations.generation, excluded.generation),
     recorded = excluded.recorded,

@@ -6,6 +6,8 @@ from contextlib import asynccontextmanager
 import asyncpg
 
 import auth
+from auth.admin.clients import list_clients as list_all
+from auth.admin.desk import SHELL, Desk
 from config import embedded
 from config.errors import ConfigError
 from config.postgres import open_pool
@@ -28,7 +30,8 @@ async def create_client(
 async def list_clients(settings: Settings, tenant: str) -> list[auth.Client]:
     """Return a tenant's clients, oldest first."""
     async with _database(settings) as pool:
-        return await auth.list_clients(pool, tenant)
+        desk = Desk(pool, auth.SecretBox("x" * 32), settings.auth, auth.Announcer(None))
+        return await list_all(desk, SHELL, limit=1000, tenant=tenant)
 
 
 async def create_key(

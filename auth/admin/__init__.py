@@ -1,0 +1,1 @@
+"""Administration of identity on behalf of a caller, within its role. No HTTP."""
