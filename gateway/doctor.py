@@ -13,8 +13,9 @@ from pathlib import Path
 from config import embedded
 from config.errors import ConfigError
 from config.load import DEFAULT_FILE, FILE_VARIABLE
-from config.settings import EmbeddingSettings, Settings
+from config.settings import EmbeddingSettings, EngineSettings, Settings
 from gateway import preflight, probes
+from gateway.engines.check import check_engine
 from rag.embedding_worker import PACKAGED
 
 
@@ -42,8 +43,24 @@ async def examine(settings: Settings, config_file: Path | None) -> list[Finding]
         await _redis(settings),
         _embedding(settings.embedding),
         await asyncio.to_thread(_address, settings),
-        Finding("providers", ", ".join(sorted(settings.providers)) or "none: answers are quotes"),
+        *await asyncio.gather(*(_engine(*item) for item in settings.engines.items())),
+        _providers(settings),
     ]
+
+
+async def _engine(name: str, settings: EngineSettings) -> Finding:
+    subject = f"engine {name}"
+    if settings.urls:
+        return Finding(subject, f"elsewhere: {', '.join(settings.urls)}")
+    try:
+        return Finding(subject, f"{settings.model}, {await check_engine(name, settings)}")
+    except ConfigError as error:
+        return Finding(subject, str(error), ok=False)
+
+
+def _providers(settings: Settings) -> Finding:
+    none = "none" if settings.engines else "none: answers are quotes"
+    return Finding("providers", ", ".join(sorted(settings.providers)) or none)
 
 
 def _package(name: str, *, needed: bool) -> Finding:

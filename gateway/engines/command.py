@@ -53,6 +53,7 @@ _DEFAULTS: Mapping[str, JsonValue] = {
 }
 _MODULE = "vllm.entrypoints.launchers.api_server.entry"
 _STOP_MARGIN_S = 10.0
+_DEVICES = "CUDA_VISIBLE_DEVICES"
 _GIB = 2**30
 _LARGEST_CACHE_GIB = 64
 _INHERITED = {
@@ -128,10 +129,12 @@ def check_reserved(name: str, settings: EngineSettings) -> None:
             raise ConfigError(f"engines.{name}.args.{written}: {reason.format(engine=name)}")
 
 
-def environment(settings: EngineSettings, ours: Mapping[str, str]) -> dict[str, str]:
+def environment(
+    settings: EngineSettings, ours: Mapping[str, str], replica: int = 1
+) -> dict[str, str]:
     """Return a child's whole environment: what vLLM reads of ours, and nothing secret of Naru's.
 
-    HF_TOKEN is passed on: a gated model needs it.
+    HF_TOKEN is passed on: a gated model needs it. Replicas divide CUDA_VISIBLE_DEVICES evenly.
     """
     inherited = {
         name: value
@@ -139,7 +142,7 @@ def environment(settings: EngineSettings, ours: Mapping[str, str]) -> dict[str, 
         if name in _INHERITED or name.startswith(_INHERITED_FAMILIES)
     }
     inherited.pop("VLLM_API_KEY", None)  # its server would ask us for it
-    return {
+    environ = {
         "VLLM_CPU_KVCACHE_SPACE": str(_cache_gib(settings.replicas)),
         **inherited,
         "VLLM_NO_USAGE_STATS": "1",
@@ -148,6 +151,25 @@ def environment(settings: EngineSettings, ours: Mapping[str, str]) -> dict[str, 
         "PYTHONUNBUFFERED": "1",
         **settings.env,
     }
+    if devices := environ.get(_DEVICES, ""):
+        environ[_DEVICES] = _share(devices.split(","), settings.replicas, replica)
+    return environ
+
+
+def _share(devices: list[str], replicas: int, replica: int) -> str:
+    """Return the GPUs of one replica; a single GPU is shared by all.
+
+    Raises:
+        ConfigError: They can't be divided evenly.
+    """
+    if len(devices) == 1:
+        return devices[0]
+    each, left = divmod(len(devices), replicas)
+    if left or not each:
+        raise ConfigError(
+            f"{_DEVICES} has {len(devices)} GPUs, which {replicas} replicas can't share evenly"
+        )
+    return ",".join(devices[(replica - 1) * each : replica * each])
 
 
 def _cache_gib(replicas: int) -> int:

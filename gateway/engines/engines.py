@@ -26,7 +26,15 @@ class Engines:
     ) -> None:
         self._settings = {name: each for name, each in settings.items() if each.model}
         self.replicas = [
-            _replica(name, each, runtime / f"engine-{place}-{number}.sock", logs, grace_s, pass_fds)
+            _replica(
+                name,
+                each,
+                number,
+                socket=runtime / f"engine-{place}-{number}.sock",
+                logs=logs,
+                grace_s=grace_s,
+                pass_fds=pass_fds,
+            )
             for place, (name, each) in enumerate(self._settings.items())
             for number in range(1, each.replicas + 1)
         ]
@@ -64,13 +72,14 @@ class Engines:
 def _replica(
     name: str,
     settings: EngineSettings,
+    number: int,
+    *,
     socket: Path,
     logs: Path,
     grace_s: float,
     pass_fds: Sequence[int],
 ) -> Replica:
-    number = int(socket.stem.rpartition("-")[2])
     run = command(name, settings, socket, grace_s, number)
     log = logs / f"{run.name}.log"
-    environ = environment(settings, os.environ)
+    environ = environment(settings, os.environ, number)
     return Replica(name, Child(run, environ, pass_fds, log, socket), socket, log)

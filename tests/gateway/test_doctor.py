@@ -77,3 +77,18 @@ async def test_a_data_folder_that_cannot_be_made_is_missing(tmp_path: Path) -> N
 )
 async def test_the_embedding_model_is_told(embedding: dict[str, str], expected: str) -> None:
     assert expected in (await look(embedding=embedding))["embedding"].text
+
+
+async def test_an_engine_is_told_with_its_version_or_what_is_wrong() -> None:
+    found = await look(
+        engines={
+            "good": {"model": "Qwen/Qwen3-4B", "args": {"max-model-len": 4096}},
+            "bad": {"model": "m", "python": "/nowhere/python"},
+            "far": {"urls": ["https://gpu.example/v1"]},
+        }
+    )
+    assert found["engine good"].text.startswith("Qwen/Qwen3-4B, vLLM 0.32.0 on ")
+    assert not found["engine bad"].ok
+    assert "engines.bad.python: can't run /nowhere/python" in found["engine bad"].text
+    assert found["engine far"].text == "elsewhere: https://gpu.example/v1"
+    assert found["providers"].text == "none"

@@ -99,3 +99,16 @@ def test_the_cache_on_the_cpu_leaves_room_and_can_be_set() -> None:
     assert 1 == many <= share <= 64
     chosen = EngineSettings(model="m", env={"VLLM_CPU_KVCACHE_SPACE": "7"})
     assert environment(chosen, {})["VLLM_CPU_KVCACHE_SPACE"] == "7"
+
+
+def test_replicas_divide_the_gpus() -> None:
+    def devices(gpus: str, replicas: int) -> list[str]:
+        settings = EngineSettings(model="m", replicas=replicas, env={"CUDA_VISIBLE_DEVICES": gpus})
+        every = range(1, replicas + 1)
+        return [environment(settings, {}, each)["CUDA_VISIBLE_DEVICES"] for each in every]
+
+    assert devices("4,5,6,7", 2) == ["4,5", "6,7"]
+    assert devices("0,1", 1) == ["0,1"]
+    assert devices("0", 2) == ["0", "0"]
+    with pytest.raises(ConfigError, match="3 GPUs, which 2 replicas can't share"):
+        devices("0,1,2", 2)
