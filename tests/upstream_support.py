@@ -50,7 +50,7 @@ async def json_answer(body: bytes, status: int = 200, **headers: str) -> web.Res
 
 @asynccontextmanager
 async def play_upstream() -> AsyncIterator[Upstream]:
-    """Serve `/v1/chat/completions` until the context ends."""
+    """Serve OpenAI's routes of generation until the context ends."""
     state = Upstream()
 
     async def handle(request: web.Request) -> web.StreamResponse:
@@ -59,7 +59,8 @@ async def play_upstream() -> AsyncIterator[Upstream]:
         return await state.answer(request)
 
     application = web.Application()
-    application.router.add_post("/v1/chat/completions", handle)
+    for path in ("chat/completions", "completions", "embeddings"):
+        application.router.add_post(f"/v1/{path}", handle)
     runner = web.AppRunner(application, handler_cancellation=True, shutdown_timeout=0.1)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)

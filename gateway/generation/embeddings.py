@@ -39,9 +39,13 @@ class Embeddings:
         self._embedder = embedder
         self._ladders = frozenset(name for name, each in aliases.items() if _models(each) > 1)
 
+    def names(self, scope: TenantScope) -> list[str]:
+        """Return the model's name, if the caller may use it."""
+        return [self.name] if scope.may_use_model(self.name) else []
+
     def serves(self, scope: TenantScope, name: str) -> bool:
         """Tell whether `name` is the service's own model and this caller may use it."""
-        return name == self.name and scope.may_use_model(name)
+        return name in self.names(scope)
 
     def check_alias(self, name: str) -> None:
         """Refuse an alias of several models: the next one's vectors would mean something else.

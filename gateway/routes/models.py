@@ -1,4 +1,7 @@
-"""`/v1/models`: aliases and agents the caller may use."""
+"""`/v1/models`: aliases, engines, agents and the embedding model, as far as a caller may use them.
+
+`created` is an agent's own time; a model of the settings has none and says 0.
+"""
 
 from litestar import get
 from litestar.params import FromPath
@@ -14,13 +17,13 @@ _OWNER = "naru"
 
 @get("/v1/models", opt=needs("inference"), tags=["models"], operation_id="list_models")
 async def list_models(caller: Caller, services: Provided) -> ModelList:
-    """List the model aliases and agents the caller may use."""
+    """List the aliases, engines, agents and the embedding model that the caller may use."""
     return ModelList(await _visible(caller, services))
 
 
 @get("/v1/models/{model:path}", opt=needs("inference"), tags=["models"], operation_id="get_model")
 async def get_model(model: FromPath[str], caller: Caller, services: Provided) -> ModelObject:
-    """Return one model, alias or agent."""
+    """Return one model, alias or agent; `provider/model` too, which the list leaves out."""
     name = model.removeprefix("/")
     for known in await _visible(caller, services):
         if known.id == name:
@@ -31,7 +34,8 @@ async def get_model(model: FromPath[str], caller: Caller, services: Provided) ->
 
 
 async def _visible(caller: Caller, services: Provided) -> list[ModelObject]:
-    aliases = [ModelObject(name, 0, _OWNER) for name in services.models.names(caller)]
+    names = {*services.models.names(caller), *services.embeddings.names(caller)}
+    aliases = [ModelObject(name, 0, _OWNER) for name in sorted(names)]
     if "agents" not in caller.scopes:
         return aliases
     agents = await list_agents(services.pool, caller)
