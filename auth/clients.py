@@ -12,7 +12,7 @@ import msgspec
 
 from auth.revocations import record_key
 from auth.secrets import SecretBox
-from config.postgres import Database, load_queries
+from config.postgres import Connection, Database, load_queries
 from config.scope import Allowed, Role, TenantScope
 
 EndUserPolicy = Literal["forbidden", "optional", "required"]
@@ -102,7 +102,10 @@ async def find_authenticated(
 
 
 async def find_key(db: Database, box: SecretBox, key: str) -> KeyHolder | None:
-    """Return whom an API key stands for; None when unknown, disabled or malformed."""
+    """Return whom an API key stands for; None when unknown, disabled or malformed.
+
+    Keys of a client that is bound to DPoP stand for nobody.
+    """
     if not _KEY.fullmatch(key):
         return None
     async with asyncio.timeout(QUERY_TIMEOUT_S):
@@ -122,11 +125,11 @@ async def find_key(db: Database, box: SecretBox, key: str) -> KeyHolder | None:
     return KeyHolder(scope, row["end_user"])
 
 
-async def disable_key(db: Database, key_id: str) -> None:
-    """End an API key for good; announce it afterwards."""
+async def disable_key(con: Connection, key_id: str) -> None:
+    """End an API key for good, inside the caller's transaction; announce it afterwards."""
     async with asyncio.timeout(QUERY_TIMEOUT_S):
-        await db.execute(_SQL["disable_key"], key_id)
-        await record_key(db, key_id)
+        await con.execute(_SQL["disable_key"], key_id)
+        await record_key(con, key_id)
 
 
 def read_client(row: asyncpg.Record) -> Client:

@@ -12,6 +12,7 @@ SELECT coalesce(array_agg(hash), '{}') FROM client_secrets
 WHERE client = $1 AND (expires_at IS NULL OR expires_at > now())
 
 -- name: find_key
+-- None of a client that is sender-constrained: a key proves nothing but that somebody has it.
 SELECT api_keys.id, tenant, clients.id AS client, role, clients.scopes AS client_scopes,
        coalesce(api_keys.scopes, clients.scopes) AS scopes,
        allowed_agents, allowed_models, allowed_vector_stores, end_user
@@ -19,7 +20,7 @@ FROM api_keys
 JOIN clients ON clients.id = api_keys.client
 JOIN tenants ON tenants.id = tenant
 WHERE api_keys.hash = $1 AND api_keys.disabled_at IS NULL AND clients.disabled_at IS NULL
-  AND tenants.disabled_at IS NULL
+  AND tenants.disabled_at IS NULL AND NOT clients.dpop
 
 -- name: disable_key
 UPDATE api_keys SET disabled_at = now() WHERE id = $1 AND disabled_at IS NULL

@@ -152,4 +152,5 @@ class IssuedKey:
 
     async def revoke(self, db: asyncpg.Pool) -> None:
         """Disable it; announce it afterwards."""
-        await disable_key(db, str(self.scope.key))
+        async with asyncio.timeout(_TIMEOUT_S), db.acquire() as con, con.transaction():
+            await disable_key(con, str(self.scope.key))

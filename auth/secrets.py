@@ -33,6 +33,7 @@ class SecretBox:
         self._cipher = AESGCM(_derive(secret, b"naru seal"))
         self._hash_key = _derive(secret, b"naru digest")
         self._nonce_key = _derive(secret, b"naru nonce")
+        self._pseudonym_key = _derive(secret, b"naru pseudonym")
         self.salt_key = _derive(secret, b"naru engine cache")
 
     @classmethod
@@ -83,6 +84,10 @@ class SecretBox:
         Enough without stretching, because every secret hashed here holds 256 random bits.
         """
         return hmac.digest(self._hash_key, secret.encode(), hashlib.sha256)
+
+    def pseudonym(self, name: str) -> bytes:
+        """Return what stands for a name where the name itself must not be known."""
+        return hmac.digest(self._pseudonym_key, name.encode(), hashlib.sha256)
 
     def nonce(self, period: int) -> bytes:
         """Return what nobody without the secret can say in advance of a period of time."""

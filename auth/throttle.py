@@ -5,6 +5,7 @@ Right credentials are never looked at here: nobody can lock a client out by gues
 
 import asyncio
 import json
+import math
 import time
 from collections import OrderedDict
 
@@ -26,7 +27,7 @@ class Throttle:
 
     Args:
         cache: Where they are counted; None counts in this process alone.
-        box: Hashes who failed, so that Redis holds no names and no addresses.
+        box: Renames who failed, so that Redis holds no names and no addresses.
     """
 
     def __init__(self, cache: "redis.asyncio.Redis | None", box: SecretBox) -> None:
@@ -36,13 +37,13 @@ class Throttle:
 
     async def count_failure(self, client_id: str, peer: str) -> int:
         """Count one; return how many seconds to wait, or 0 while there are not too many."""
-        who = self._box.digest(json.dumps([client_id, peer]))
+        who = self._box.pseudonym(json.dumps([client_id, peer]))
         try:
             async with asyncio.timeout(_REDIS_S):
                 count, left_s = await self._count_in_redis(who)
         except (RedisError, OSError):
             count, left_s = self._count_here(who)
-        return max(1, round(left_s)) if count > LIMIT else 0
+        return max(1, math.ceil(left_s)) if count > LIMIT else 0
 
     async def _count_in_redis(self, who: bytes) -> tuple[int, float]:
         if self._redis is None:

@@ -1,6 +1,7 @@
 """Client authentication, as the token endpoint shows it."""
 
 import base64
+import hmac
 from collections.abc import Awaitable, Callable
 
 import asyncpg
@@ -103,17 +104,29 @@ async def test_a_disabled_client_looks_unknown(ask: Ask, pool: asyncpg.Pool) -> 
     assert await ask() == REFUSED
 
 
-async def test_unknown_clients_cost_the_same_work(
-    ask: Ask, box: auth.SecretBox, monkeypatch: pytest.MonkeyPatch
+async def test_every_refused_secret_costs_the_same_work(
+    ask: Ask, pool: asyncpg.Pool, box: auth.SecretBox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    digested = []
-    original = box.digest
-    monkeypatch.setattr(box, "digest", lambda text: digested.append(text) or original(text))
+    work: list[str] = []
+
+    def counted(owner: object, name: str) -> None:
+        original = getattr(owner, name)
+        monkeypatch.setattr(owner, name, lambda *args: work.append(name) or original(*args))
+
+    for owner, names in (
+        (asyncpg.Pool, ("execute", "fetch", "fetchrow", "fetchval")),
+        (box, ("digest", "pseudonym")),
+        (hmac, ("compare_digest",)),
+    ):
+        for name in names:
+            counted(owner, name)
+    for client_id in ("demo", "nobody", "no id", "x" * 65):
+        await ask(client_id=client_id, client_secret="wrong")
+    await pool.execute("UPDATE clients SET disabled_at = now()")
+    work.remove("execute")
     await ask(client_secret="wrong")
-    await ask(client_id="nobody", client_secret="wrong")
-    # Each failure also hashes who failed, for the throttle.
-    assert [text for text in digested if text == "wrong"] == ["wrong", "wrong"]
-    assert len(digested) == 4
+    one = ["digest", "fetchval", "compare_digest", "compare_digest", "pseudonym"]
+    assert work == one * 5
 
 
 @pytest.mark.parametrize("extra", ["client_secret", "client_assertion"])

@@ -8,6 +8,7 @@ import pytest
 from auth_support import make_verifier
 
 import auth
+from auth import clients
 from auth.revocations import Revocations
 
 Ask = Callable[..., Awaitable[auth.OAuthAnswer]]
@@ -129,6 +130,19 @@ async def test_a_revoked_key_is_disabled(ask: Ask, pool: asyncpg.Pool, box: auth
     key = await auth.create_key(pool, box, "demo")
     assert (await ask(endpoint="revoke", token=key.key)).status == 200
     assert await auth.find_key(pool, box, key.key) is None
+
+
+async def test_a_key_is_disabled_and_announced_or_neither(
+    ask: Ask, pool: asyncpg.Pool, box: auth.SecretBox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fail(db: asyncpg.Connection, key_id: str) -> None:
+        raise ConnectionError
+
+    key = await auth.create_key(pool, box, "demo")
+    monkeypatch.setattr(clients, "record_key", fail)
+    with pytest.raises(ConnectionError):
+        await ask(endpoint="revoke", token=key.key)
+    assert await auth.find_key(pool, box, key.key)
 
 
 async def test_anothers_tokens_are_left_alone(ask: Ask, neighbour: dict[str, str]) -> None:

@@ -42,6 +42,8 @@ def test_another_secret_opens_nothing_and_hashes_differently(box: SecretBox) -> 
 
 def test_each_use_has_a_key_of_its_own() -> None:
     assert _derive(LONG, b"naru seal") != _derive(LONG, b"naru digest")
+    box = SecretBox(LONG)
+    assert box.pseudonym("a") != box.digest("a")
 
 
 def test_the_setting_wins_over_the_file(tmp_path: Path) -> None:

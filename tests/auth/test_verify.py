@@ -72,6 +72,14 @@ async def test_a_key_acts_as_its_client(verifier: auth.Verifier, key: auth.NewKe
     )
 
 
+async def test_a_key_of_a_sender_constrained_client_is_no_bearer_secret(
+    verifier: auth.Verifier, pool: asyncpg.Pool, key: auth.NewKey
+) -> None:
+    await pool.execute("UPDATE clients SET dpop = true")
+    with pytest.raises(auth.InvalidToken):
+        await verifier.verify(bearer(key.key))
+
+
 async def test_a_key_can_be_narrower_than_its_client(
     pool: asyncpg.Pool, box: auth.SecretBox, verifier: auth.Verifier, client: auth.NewClient
 ) -> None:
