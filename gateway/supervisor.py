@@ -120,7 +120,8 @@ class Supervisor:
             listener = stack.enter_context(preflight.bind(self.settings.server))
             data_dir = preflight.open_data_dir(self.settings.data_dir)
             stack.callback(os.close, preflight.lock(data_dir))
-            self._lock = await preflight.lock_for_children(data_dir, _PREVIOUS_INSTANCE_S)
+            patience_s = _PREVIOUS_INSTANCE_S + self.settings.server.grace_s
+            self._lock = await preflight.lock_for_children(data_dir, patience_s)
             stack.callback(os.close, self._lock)
             runtime = embedded.runtime_dir(data_dir)
             stack.callback(shutil.rmtree, runtime, ignore_errors=True)

@@ -23,7 +23,7 @@ _SECRETS = {
 }
 
 
-def start(folder: Path, model: Path) -> NaruProcess:
+def start(folder: Path, model: Path, *, grace_s: int = 20) -> NaruProcess:
     settings = engine_settings(model)
     section = f"NARU__ENGINES__{ENGINE.upper()}__"
     environ = {
@@ -32,7 +32,7 @@ def start(folder: Path, model: Path) -> NaruProcess:
         section + "ARGS": json.dumps(settings.args),
         section + "ENV": json.dumps(settings.env),
         "NARU__EMBEDDING__URL": "http://127.0.0.1:9/v1",
-        "NARU__SERVER__GRACE_S": "20",
+        "NARU__SERVER__GRACE_S": str(grace_s),
     }
     return NaruProcess(folder, environ=environ)
 
@@ -97,7 +97,7 @@ def test_when_it_is_told_to_stop_a_stream_under_way_finishes_and_nothing_stays(
 def test_after_kill_9_of_naru_no_process_of_an_engine_stays(
     tmp_path: Path, tiny_model: Path
 ) -> None:
-    killed = start(tmp_path / "data", tiny_model)
+    killed = start(tmp_path / "data", tiny_model, grace_s=1)
     while "VLLM::Worker" not in [process.name() for process in engine_family(killed)]:
         assert killed.process.poll() is None, killed.output
     family = engine_family(killed)
