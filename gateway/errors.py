@@ -10,7 +10,8 @@
     │   │   └── ContextOverflow  the prompt is too long for this one
     │   ├── UpstreamTimeout 504  a target was silent too long
     │   └── UpstreamInterrupted  a stream broke off after its first content
-    └── Unavailable         503  we, or the store, can't serve now
+    ├── Unavailable         503  we, or the store, can't serve now
+    └── ClientGone          499  nobody waits for the answer any more
 
 Errors of `auth` and `rag`, of the store's driver and of Litestar are mapped in `_TABLE`.
 """
@@ -130,6 +131,12 @@ class Unavailable(GatewayError):
     type = "service_unavailable"
 
 
+class ClientGone(GatewayError):
+    """499: the client left before there was an answer."""
+
+    status = 499
+
+
 @dataclass(frozen=True, slots=True)
 class Answer:
     """What an exception becomes on the wire."""
@@ -181,6 +188,11 @@ _AUTH_TYPES = {
 
 def _auth(error: auth.AuthError) -> Answer:
     kind = _AUTH_TYPES[error.status]
+    return Answer(error.status, ErrorObject(str(error), kind, error.param, error.code))
+
+
+def _registration(error: auth.RegistrationError) -> Answer:
+    kind = "permission_error" if error.status == 403 else "invalid_request_error"
     return Answer(error.status, ErrorObject(str(error), kind, error.param, error.code))
 
 
@@ -241,6 +253,7 @@ _TABLE: tuple[
 ] = (
     (GatewayError, _gateway),
     (auth.AuthError, _auth),
+    (auth.RegistrationError, _registration),
     (rag.NotFound, _missing),
     (rag.NotAllowed, _not_allowed),
     (rag.EmbedderUnavailable, _no_embedding),

@@ -42,6 +42,7 @@ class Question:
         given: Earlier messages that the caller sent along, without instructions.
         instructions: What the caller adds to the agent's own.
         sampling: OpenAI sampling fields for the model.
+        local_only: Never send it to a model that is not our own.
     """
 
     text: str
@@ -49,6 +50,7 @@ class Question:
     given: Sequence[ChatMessage] = ()
     instructions: Sequence[str] = ()
     sampling: dict[str, Any] = field(default_factory=dict)
+    local_only: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,6 +179,7 @@ class Agents:
             retrieval=retrieval,
             tenant=scope.tenant,
             affinity=question.session_id,
+            local_only=question.local_only or agent.residency == "local",
         )
         return _Prepared(agent, question, retrieval, prompt)
 

@@ -36,20 +36,22 @@ class _Body(msgspec.Struct):
     error: _Fault
 
 
-def refusal(name: str, status: int, headers: Mapping[str, str], body: bytes) -> GatewayError:
+def refusal(name: str, status: int, told: Mapping[str, str], body: bytes) -> GatewayError:
     """Return the error of a server called `name`, in its own words where it is the caller's."""
     fault = _read_fault(body)
     code = fault.code if isinstance(fault.code, str) else None
     if status in _CALLERS_FAULT:
         return _callers_fault(name, status, fault, code)
-    kept = {key: headers[key] for key in _KEPT if key in headers}
+    kept = {key: told[key] for key in _KEPT if key in told and status in (429, 503)}
     if status == 404:
         message = fault.message or f"{name} does not exist"
         return NotFound(message, param="model", code="model_not_found")
     if status == 429:
         return Overloaded(f"{name} is at its own limit", code="upstream_rate_limit", headers=kept)
     code = f"upstream_status_{status}"
-    return UpstreamError(f"{name} answered status {status}", code=code, headers=kept)
+    return UpstreamError(
+        f"{name} answered status {status}", code=code, headers=kept if status >= 500 else {}
+    )
 
 
 def _callers_fault(name: str, status: int, fault: _Fault, code: str | None) -> UpstreamRefused:

@@ -228,6 +228,10 @@ class OpenPayloads:
         finally:
             self._end(None)
 
+    def __del__(self) -> None:
+        # Who opens a stream and is cancelled before its first frame has nothing to close yet.
+        self._end(None)
+
     def _end(self, error: GatewayError | None) -> None:
         on_end, self._on_end = self._on_end, None
         if on_end:

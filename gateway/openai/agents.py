@@ -44,6 +44,7 @@ class AgentObject(msgspec.Struct):
     model: str
     vector_stores: list[str]
     top_k: int
+    residency: str
     created: int
     object: Literal["agent"] = "agent"
 

@@ -3,9 +3,11 @@
 import time
 import uuid
 from collections.abc import AsyncGenerator
+from dataclasses import replace
+from typing import Any
 
 import msgspec
-from litestar import Response
+from litestar import Request, Response
 from msgspec import UNSET
 
 from auth import require
@@ -24,6 +26,8 @@ from gateway.openai.chat import (
     Delta,
     Usage,
 )
+from gateway.presence import while_connected
+from gateway.routes.generation import stays_local
 from gateway.sessions.store import check_session_id
 from gateway.sse import EventStream, data
 
@@ -33,6 +37,7 @@ _ORDERING = ("system", "developer")
 async def complete_as_agent(
     agent: AgentDefinition,
     asked: AgentChatRequest,
+    request: Request[Any, Any, Any],
     caller: Caller,
     services: Provided,
     session_id: str | None,
@@ -40,10 +45,13 @@ async def complete_as_agent(
     """Run the agent's turn and answer as a chat completion, streamed or not."""
     require(caller, "agents")
     question = _question(asked, services.limits.max_message_chars, session_id)
+    question = replace(question, local_only=stays_local(request))
     if not asked.stream:
-        answer = await services.agents.answer(caller, agent, question)
+        turn = services.agents.answer(caller, agent, question)
+        answer = await while_connected(request, turn)
         return Response(_completion(answer, session_id))
-    live = await services.agents.stream(caller, agent, question)
+    opening = services.agents.stream(caller, agent, question)
+    live = await while_connected(request, opening)
     with_usage = bool(asked.stream_options and asked.stream_options.include_usage)
     return EventStream(_frames(live, session_id, with_usage=with_usage))
 

@@ -2,9 +2,10 @@
 
 import time
 from collections.abc import AsyncGenerator
+from typing import Any
 
 import msgspec
-from litestar import Response, get, post
+from litestar import Request, Response, get, post
 from litestar.params import FromPath, JSONBody
 
 from gateway.agents.registry import Agent, find_agent, list_agents
@@ -25,7 +26,9 @@ from gateway.openai.agents import (
     SessionEvent,
 )
 from gateway.openai.chat import AgentChatRequest, ChatCompletion
+from gateway.presence import while_connected
 from gateway.routes.agent_completions import check_message, complete_as_agent
+from gateway.routes.generation import stays_local
 from gateway.sessions.store import check_session_id, new_session_id
 from gateway.sse import EventStream, event
 
@@ -50,17 +53,23 @@ async def get_one(name: FromPath[str], caller: Caller, services: Provided) -> Ag
     operation_id="chat_with_agent",
 )
 async def chat(
-    name: FromPath[str], data: JSONBody[AgentMessage], caller: Caller, services: Provided
+    name: FromPath[str],
+    data: JSONBody[AgentMessage],
+    request: Request[Any, Any, Any],
+    caller: Caller,
+    services: Provided,
 ) -> Response[AgentReply]:
     """Ask an agent; with `stream` the answer comes as typed events."""
     agent = (await find_agent(services.pool, caller, name)).definition
     text = check_message(data.message, services.limits.max_message_chars, "message")
     session_id = _session_id(data.session_id)
-    question = Question(text, session_id)
+    question = Question(text, session_id, local_only=stays_local(request))
     if not data.stream:
-        answer = await services.agents.answer(caller, agent, question)
+        turn = services.agents.answer(caller, agent, question)
+        answer = await while_connected(request, turn)
         return Response(_reply(answer, agent.name, session_id))
-    live = await services.agents.stream(caller, agent, question)
+    opening = services.agents.stream(caller, agent, question)
+    live = await while_connected(request, opening)
     return EventStream(_frames(live, agent.name, session_id), on_error=_error_frame)
 
 
@@ -72,12 +81,16 @@ async def chat(
     operation_id="create_agent_completion",
 )
 async def chat_completions(
-    name: FromPath[str], data: JSONBody[AgentChatRequest], caller: Caller, services: Provided
+    name: FromPath[str],
+    data: JSONBody[AgentChatRequest],
+    request: Request[Any, Any, Any],
+    caller: Caller,
+    services: Provided,
 ) -> Response[ChatCompletion]:
     """Ask an agent in OpenAI's shape; the answer carries `session_id` and `references`."""
-    agent = await find_agent(services.pool, caller, name)
+    agent = (await find_agent(services.pool, caller, name)).definition
     session_id = _session_id(data.session_id)
-    return await complete_as_agent(agent.definition, data, caller, services, session_id)
+    return await complete_as_agent(agent, data, request, caller, services, session_id)
 
 
 def _session_id(given: str | None) -> str:
@@ -92,6 +105,7 @@ def _object(agent: Agent) -> AgentObject:
         model=definition.model,
         vector_stores=list(definition.vector_stores),
         top_k=definition.top_k,
+        residency=definition.residency,
         created=agent.created,
     )
 

@@ -32,20 +32,22 @@ async def create_chat_completion(
     """Answer an OpenAI chat completion, streamed or not."""
     target = services.models.find(caller, data.model)
     if target is None:
-        return await _ask_agent(await request.body(), data.model, caller, services)
+        return await _ask_agent(request, data.model, caller, services)
     prompt = await prompt_of(data, request, target, caller, services)
-    return await answer(target, prompt, stream=bool(data.stream))
+    return await answer(target, prompt, request, stream=bool(data.stream))
 
 
 async def _ask_agent(
-    body: bytes, name: str, caller: Caller, services: Provided
+    request: Request[Any, Any, Any], name: str, caller: Caller, services: Provided
 ) -> Response[ChatCompletion]:
     try:
         agent = await find_agent(services.pool, caller, name)
     except NotFound:
         raise unknown_model(name) from None
-    asked = _decode_agent_request(body)
-    return await complete_as_agent(agent.definition, asked, caller, services, asked.session_id)
+    asked = _decode_agent_request(await request.body())
+    return await complete_as_agent(
+        agent.definition, asked, request, caller, services, asked.session_id
+    )
 
 
 HANDLERS = [create_chat_completion]

@@ -30,7 +30,7 @@ async def create_completion(
     if target is None:
         raise unknown_model(data.model)
     prompt = await prompt_of(data, request, target, caller, services)
-    return await answer(target, prompt, stream=bool(data.stream))
+    return await answer(target, prompt, request, stream=bool(data.stream))
 
 
 HANDLERS = [create_completion]

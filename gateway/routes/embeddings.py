@@ -8,6 +8,7 @@ from litestar.params import JSONBody
 from gateway.guards import Caller, needs
 from gateway.lifespan import Provided
 from gateway.openai.embeddings import EmbeddingList, EmbeddingRequest
+from gateway.presence import while_connected
 from gateway.routes.generation import prompt_of, whole
 from gateway.routes.models import unknown_model
 
@@ -33,7 +34,7 @@ async def create_embedding(
         raise unknown_model(data.model)
     services.embeddings.check_alias(data.model)
     prompt = await prompt_of(data, request, target, caller, services)
-    return whole(await target.complete(prompt))
+    return whole(await while_connected(request, target.complete(prompt)))
 
 
 HANDLERS = [create_embedding]

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncGenerator
 from typing import Any
+from urllib.parse import quote
 
 import msgspec
 from litestar import Request, Response
@@ -15,6 +16,7 @@ from gateway.openai.completions import CompletionRequest
 from gateway.openai.embeddings import EmbeddingRequest
 from gateway.openai.engine_fields import engine_fields
 from gateway.openai.normalise import Kind
+from gateway.presence import while_connected
 from gateway.sse import EventStream, comment, data
 
 _Asked = ChatRequest | CompletionRequest | EmbeddingRequest
@@ -77,12 +79,14 @@ def stays_local(request: Request[Any, Any, Any]) -> bool:
     return residency == "local"
 
 
-async def answer(target: Target, prompt: Prompt, *, stream: bool) -> Response[Any]:
+async def answer(
+    target: Target, prompt: Prompt, request: Request[Any, Any, Any], *, stream: bool
+) -> Response[Any]:
     """Return the target's answer, whole or as a stream: JSON already, passed on as it is."""
     if stream:
-        opened = await target.stream(prompt)
+        opened = await while_connected(request, target.stream(prompt))
         return EventStream(_frames(opened), served_by(opened))
-    return whole(await target.complete(prompt))
+    return whole(await while_connected(request, target.complete(prompt)))
 
 
 def whole(completion: Completion) -> Response[Any]:
@@ -93,10 +97,15 @@ def whole(completion: Completion) -> Response[Any]:
 
 def served_by(answered: Completion | Stream) -> dict[str, str]:
     """Return the headers that say which target answered, and why not the ones before it."""
-    headers = {"x-naru-target": answered.target, "x-naru-attempts": str(answered.attempts)}
+    headers = {"x-naru-target": _ascii(answered.target), "x-naru-attempts": str(answered.attempts)}
     if answered.reason:
-        headers["x-naru-fallback-reason"] = answered.reason
+        headers["x-naru-fallback-reason"] = _ascii(answered.reason)
     return headers
+
+
+def _ascii(text: str) -> str:
+    """Return what a header can hold: callers make up the names of providers' models."""
+    return quote(text, safe=" /:,@+=()[]!*'~")
 
 
 async def _frames(stream: Stream) -> AsyncGenerator[bytes, None]:

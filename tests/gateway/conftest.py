@@ -158,7 +158,7 @@ async def service(
             },
             "models": {
                 "falls-back": ["down/x", "extractive"],
-                "broken": ["down/x"],
+                "broken": ["down/y"],
                 "smart": ["down/x", "fake/gpt-x"],
             },
         }

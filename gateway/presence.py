@@ -1,0 +1,41 @@
+"""Work that ends when nobody waits for it any more."""
+
+import asyncio
+import contextlib
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+from litestar import Request
+
+from gateway.errors import ClientGone
+
+_Result = TypeVar("_Result")
+
+
+async def while_connected(
+    request: Request[Any, Any, Any], work: Coroutine[Any, Any, _Result]
+) -> _Result:
+    """Return what the work gives; cancel it as soon as the client leaves.
+
+    The request's body must have been read.
+
+    Raises:
+        ClientGone: The client left; nobody sees this answer.
+    """
+    working = asyncio.create_task(work)
+    leaving = asyncio.create_task(_left(request))
+    try:
+        await asyncio.wait({working, leaving}, return_when=asyncio.FIRST_COMPLETED)
+        if not working.done():
+            raise ClientGone("the client left", code="client_gone")
+        return working.result()
+    finally:
+        for task in (leaving, working):
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError, Exception):
+                await task
+
+
+async def _left(request: Request[Any, Any, Any]) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
