@@ -167,6 +167,25 @@ async def test_a_revocation_is_effective_within_five_seconds_without_redis(
         assert await played.refused_within(credential_of(played, credential), WITHOUT_REDIS_S)
 
 
+@pytest.mark.parametrize("nonsense", [b":x\r\n", b"*x\r\n", b"HTTP/1.1 400\r\n\r\n", b"$9\r\n\xff"])
+async def test_a_redis_that_talks_nonsense_hinders_nothing(
+    pool: asyncpg.Pool, box: auth.SecretBox, client: auth.NewClient, nonsense: bytes
+) -> None:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while await reader.read(1024):
+            writer.write(nonsense)
+        writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    async with server, redis.asyncio.from_url(f"redis://127.0.0.1:{port}") as liar:
+        assert await auth.Throttle(liar, box).count_failure("demo", "192.0.2.1") == 0
+        async with scene(pool, box, client, liar) as played:
+            await revoke_token(played)
+            await auth.Announcer(liar).announce()
+            assert await played.refused_within(played.token, WITHOUT_REDIS_S)
+
+
 async def test_a_wiped_redis_revives_nothing(
     pool: asyncpg.Pool, box: auth.SecretBox, client: auth.NewClient, cache: redis.asyncio.Redis
 ) -> None:
