@@ -64,10 +64,10 @@ def correct_document(app: Litestar) -> None:
     }
     # The framework drops schemas that the configuration names.
     app.openapi_schema.components.schemas |= {"Error": _error(), "OAuthError": _oauth_error()}
-    for operation in _operations(app):
+    for path, operation in _operations(app):
         responses = operation.responses or {}
         responses.pop("400", None)
-        kind = "OAuthError" if "oauth" in (operation.tags or ()) else "Error"
+        kind = "OAuthError" if path.startswith("/oauth/") else "Error"
         responses["default"] = OpenAPIResponse(
             description="An error",
             content={
@@ -82,9 +82,9 @@ def correct_document(app: Litestar) -> None:
             _add_stream(responses["200"])
 
 
-def _operations(app: Litestar) -> Iterator[Operation]:
-    for item in (app.openapi_schema.paths or {}).values():
-        yield from (found for name in _METHODS if (found := getattr(item, name)))
+def _operations(app: Litestar) -> Iterator[tuple[str, Operation]]:
+    for path, item in (app.openapi_schema.paths or {}).items():
+        yield from ((path, found) for name in _METHODS if (found := getattr(item, name)))
 
 
 def _of_bytes(response: OpenAPIResponse | Reference) -> None:

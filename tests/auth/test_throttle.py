@@ -1,7 +1,9 @@
 """Failures are counted where every replica sees them, and here when Redis is away."""
 
+import asyncio
 import time
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 import redis.asyncio
@@ -56,6 +58,24 @@ async def test_without_redis_this_process_counts(box: auth.SecretBox) -> None:
     await away.aclose()
 
 
+async def test_a_redis_that_says_nothing_is_not_waited_for(
+    box: auth.SecretBox, tmp_path: Path
+) -> None:
+    async def say_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+        writer.close()
+
+    path = str(tmp_path / "redis.sock")
+    async with (
+        await asyncio.start_unix_server(say_nothing, path),
+        redis.asyncio.from_url(f"unix://{path}") as silent,
+    ):
+        counting, started = auth.Throttle(silent, box), time.monotonic()
+        waits = [await counting.count_failure(*WHO) for _ in range(31)]
+        assert time.monotonic() - started < 31 * 0.1
+    assert waits[30] > 0
+
+
 async def test_a_minute_later_failures_count_from_zero(
     box: auth.SecretBox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -65,6 +85,17 @@ async def test_a_minute_later_failures_count_from_zero(
     later = time.monotonic() + 61
     monkeypatch.setattr(time, "monotonic", lambda: later)
     assert await counting.count_failure(*WHO) == 0
+
+
+async def test_who_waits_as_long_as_told_waited_long_enough(
+    box: auth.SecretBox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counting, now = auth.Throttle(None, box), time.monotonic()
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    for _ in range(30):
+        await counting.count_failure(*WHO)
+    monkeypatch.setattr(time, "monotonic", lambda: now + 0.7)
+    assert await counting.count_failure(*WHO) == 60
 
 
 async def test_what_this_process_remembers_is_bounded(

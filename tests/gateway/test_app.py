@@ -9,6 +9,8 @@ from gateway_support import Service
 
 PUBLIC = {
     "/oauth/token",
+    "/oauth/revoke",
+    "/oauth/introspect",
     "/oauth/jwks",
     "/.well-known/oauth-authorization-server",
     "/.well-known/openid-configuration",
@@ -39,6 +41,8 @@ async def test_the_document_holds_every_route(nobody: httpx.AsyncClient, service
     paths = (await nobody.get("/schema/openapi.json")).json()["paths"]
     expected = {
         "/v1/chat/completions",
+        "/v1/completions",
+        "/v1/embeddings",
         "/v1/models",
         "/v1/models/{model}",
         "/v1/agents",
@@ -56,6 +60,17 @@ async def test_the_document_holds_every_route(nobody: httpx.AsyncClient, service
         "/v1/vector_stores/{store_id}/files",
         "/v1/vector_stores/{store_id}/files/{file_id}",
         "/v1/vector_stores/{store_id}/search",
+        "/admin/tenants",
+        "/admin/tenants/{tenant_id}",
+        "/admin/clients",
+        "/admin/clients/{client_id}",
+        "/admin/clients/{client_id}/secrets",
+        "/admin/clients/{client_id}/secrets/{secret_id}",
+        "/admin/clients/{client_id}/keys",
+        "/admin/keys",
+        "/admin/keys/{key_id}",
+        "/admin/signing-keys",
+        "/admin/signing-keys/{kid}",
     }
     assert set(paths) == expected | PUBLIC
     token = paths["/oauth/token"]["post"]

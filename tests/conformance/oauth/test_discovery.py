@@ -16,7 +16,7 @@ METHODS = {"client_secret_basic", "client_secret_post", "private_key_jwt"}
 async def read(site: Site, path: str) -> dict[str, Any]:
     answer = await site.http.get(path)
     assert answer.status_code == 200
-    assert answer.headers["content-type"].startswith("application/json")
+    assert "json" in answer.headers["content-type"]
     return dict(answer.json())
 
 
@@ -104,3 +104,8 @@ async def test_documents_can_only_be_read(site: Site, path: str) -> None:
     answer: httpx.Response = await site.http.post(path)
     assert answer.status_code == 405
     assert "GET" in answer.headers["allow"]
+    # As its description says, under `/oauth/` in RFC 6749's shape, elsewhere in OpenAI's.
+    described = (await read(site, "/schema/openapi.json"))["paths"][path]["get"]["responses"]
+    schema = described["default"]["content"]["application/json"]["schema"]["$ref"]
+    error = answer.json()["error"]
+    assert schema.rpartition("/")[2] == ("OAuthError" if isinstance(error, str) else "Error")
