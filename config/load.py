@@ -161,9 +161,16 @@ def _explain(detail: ErrorDetails) -> str:
     if detail["type"] == "extra_forbidden":
         near = difflib.get_close_matches(str(detail["loc"][-1]), _siblings(detail["loc"]), n=1)
         return f"{path}: no such setting" + (f"; did you mean `{near[0]}`?" if near else "")
-    message = detail["msg"].replace("Input should be", "must be")
-    secret = any(word in path for word in ("key", "url"))
-    return f"{path}: {message}" + ("" if secret else f", not {detail['input']!r:.60}")
+    message = detail["msg"].replace("Input should be", "must be").removeprefix("Value error, ")
+    given = f", not {detail['input']!r:.60}" if _is_harmless(path, detail) else ""
+    return f"{path}: {message}{given}" if path else message + given
+
+
+def _is_harmless(path: str, detail: ErrorDetails) -> bool:
+    """Tell whether the value at fault may be shown: nothing secret, and no section with secrets."""
+    if isinstance(detail["input"], dict | list) or detail["type"].endswith("_type"):
+        return False
+    return not any(word in path for word in ("key", "url"))
 
 
 def _siblings(location: tuple[int | str, ...]) -> list[str]:

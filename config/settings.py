@@ -9,6 +9,7 @@ from pydantic import (
     AnyHttpUrl,
     BeforeValidator,
     Field,
+    IPvAnyNetwork,
     JsonValue,
     SecretStr,
     StringConstraints,
@@ -71,6 +72,8 @@ class ServerSettings(Section):
     """Longest message to an agent; a longer one is answered 413."""
     max_choices: int = Field(default=8, ge=1, le=128)
     """Most answers (`n`) that one request may ask of an engine."""
+    trusted_proxies: tuple[IPvAnyNetwork, ...] = ()
+    """Addresses or networks whose `X-Forwarded-For` says who the caller is; by default nobody's."""
     grace_s: float = Field(default=10.0, ge=0)
     """How long open requests may go on after SIGTERM."""
 
@@ -259,6 +262,16 @@ class Settings(Section):
     models: dict[AliasName, Ladder] = Field(default={})
     """Alias -> ladder of targets, tried in this order: `engine/NAME` (or `engine/NAME/ADAPTER`),
     `PROVIDER/MODEL`, `extractive`."""
+
+    @model_validator(mode="after")
+    def _one_issuer_of_ours(self) -> Self:
+        url = self.public_url
+        if url and (url.query or url.fragment or url.username or url.password):
+            raise ValueError("public_url: leave out user, query and fragment (RFC 8414 section 2)")
+        if self.issuer in {each.issuer.rstrip("/") for each in self.auth.issuers}:
+            # Its tokens would be taken for another's, and ours refused.
+            raise ValueError(f"auth.issuers: {self.issuer} is this service itself")
+        return self
 
     @property
     def issuer(self) -> str:

@@ -214,7 +214,7 @@ def test_behind_model_stands_openai_where_there_is_a_key(file: Path) -> None:
 @pytest.mark.parametrize(
     ("engine", "expected"),
     [
-        ("{}", "engines.q: Value error, set either model or urls"),
+        ("{}", "engines.q: set either model or urls"),
         ("{model: m, urls: [http://a/v1]}", "set either model or urls"),
         ("{model: m, api_key: k}", "api_key goes with urls only"),
         ("{urls: [http://a/v1], args: {x: 1}}", "args goes with model only"),

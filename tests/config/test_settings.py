@@ -89,6 +89,41 @@ def test_two_issuers_share_neither_name_nor_client(tmp_path: Path) -> None:
         load(tmp_path, KEYCLOAK, ENTRA | {"clients": {"7": "acme-portal"}})
 
 
+@pytest.mark.parametrize(
+    "environ",
+    [
+        {"NARU__PUBLIC_URL": "https://user:hidden@naru.example"},
+        {"NARU__DATABASE": "postgresql://user:hidden@db/naru"},
+        {"NARU__AUTH__SECRET_KEY": "hidden", "NARU__AUTH__ISSUERS": json.dumps([KEYCLOAK] * 2)},
+        {"NARU__ENGINES__X__API_KEY": "hidden"},
+        {"NARU__PROVIDERS__OPENAI": "hidden"},
+    ],
+)
+def test_a_fault_is_explained_without_what_is_secret(environ: dict[str, str]) -> None:
+    with pytest.raises(ConfigError) as raised:
+        load_settings(None, environ)
+    assert "hidden" not in str(raised.value)
+
+
+@pytest.mark.parametrize("slash", ["", "/"])
+def test_this_service_is_no_foreign_issuer(tmp_path: Path, slash: str) -> None:
+    file = tmp_path / "naru.yaml"
+    ours = KEYCLOAK | {"issuer": f"https://naru.example{slash}"}
+    file.write_text(json.dumps({"auth": {"issuers": [ours]}}))
+    for url in ("https://naru.example", "https://NARU.example/"):
+        with pytest.raises(ConfigError, match="is this service itself"):
+            load_settings(file, {"NARU__PUBLIC_URL": url})
+    assert load_settings(file, {"NARU__PUBLIC_URL": "https://other.example"})
+
+
+@pytest.mark.parametrize("end", ["?a=b", "#a"])
+def test_rfc8414_2_the_public_url_is_an_issuer(end: str) -> None:
+    with pytest.raises(ConfigError, match="public_url"):
+        load_settings(None, {"NARU__PUBLIC_URL": f"https://naru.example/{end}"})
+    with pytest.raises(ConfigError, match="public_url"):
+        load_settings(None, {"NARU__PUBLIC_URL": "https://user:word@naru.example"})
+
+
 def audiences(uri: str) -> tuple[str, ...]:
     return load_settings(None, {"NARU__AUTH__AUDIENCES": json.dumps([uri])}).auth.audiences
 
