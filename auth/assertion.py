@@ -3,7 +3,7 @@
 import datetime as dt
 import json
 import time
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal, get_args
 
 import msgspec
 
@@ -13,7 +13,8 @@ from auth.once import first_use
 from config.postgres import Database
 
 TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
-ALGORITHMS = ("ES256", "ES384", "ES512", "EdDSA", "PS256", "RS256")
+Algorithm = Literal["ES256", "ES384", "ES512", "EdDSA", "PS256", "RS256"]
+ALGORITHMS: tuple[Algorithm, ...] = get_args(Algorithm)
 """What clients may be allowed to sign with; what metadata advertises."""
 
 MAX_LIFE_S = 300

@@ -6,6 +6,7 @@ same bytes; where there is a secret to compare, after the same work.
 
 import base64
 from dataclasses import dataclass, field
+from typing import Literal, get_args
 from urllib.parse import unquote_plus
 
 import asyncpg
@@ -17,7 +18,8 @@ from auth.form import Form, OAuthRequest
 from auth.secrets import SecretBox
 from auth.throttle import Throttle
 
-METHODS = ("client_secret_basic", "client_secret_post", "private_key_jwt")
+Method = Literal["client_secret_basic", "client_secret_post", "private_key_jwt"]
+METHODS: tuple[Method, ...] = get_args(Method)
 
 
 class TooManyFailures(Exception):

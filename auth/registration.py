@@ -128,6 +128,7 @@ async def create_key(
     Raises:
         UnknownClient: There is no such client.
         ClientDisabled: It, or its tenant, is disabled.
+        InvalidOption: It uses tokens with DPoP proofs only.
         UnknownScope: The client does not hold one of the scopes, or none is given.
         InvalidName: The name can't be one.
     """
@@ -136,6 +137,8 @@ async def create_key(
         raise errors.UnknownClient(client_id)
     if client.disabled_at:
         raise errors.ClientDisabled(client_id)
+    if client.dpop:
+        raise errors.InvalidOption("dpop", "a client that must prove its key can have no API keys")
     if name:
         check_name(name)
     granted = None if scopes is None else checked_scopes(scopes, client.scopes)

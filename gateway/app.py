@@ -20,6 +20,7 @@ from gateway.guards import authenticate, check_every_route_is_declared, provide_
 from gateway.lifespan import Services, open_services
 from gateway.openapi import correct_document, openapi_config
 from gateway.routes import (
+    admin,
     agents,
     chat,
     completions,
@@ -68,6 +69,7 @@ def create_app(
             *sessions.HANDLERS,
             files_router(settings.server.max_file_bytes),
             vector_stores.ROUTER,
+            *admin.ROUTERS,
         ],
         guards=[authenticate],
         dependencies={

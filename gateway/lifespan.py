@@ -21,6 +21,7 @@ from auth import (
     Verifier,
     watching,
 )
+from auth.admin.desk import Desk
 from auth.dpop import Nonces, Proofs
 from auth.issuers import ForeignIssuers
 from config.postgres import open_pool
@@ -54,6 +55,7 @@ class Services:
     redis: "redis.asyncio.Redis"
     keys: SigningKeys
     announcer: Announcer
+    desk: Desk
     authorization: AuthorizationServer
     verifier: Verifier
     embedder: Embedder
@@ -124,6 +126,7 @@ async def open_services(
             redis=cache,
             keys=keys,
             announcer=announcer,
+            desk=Desk(identity, box, settings.auth, announcer),
             authorization=AuthorizationServer(
                 identity,
                 box,

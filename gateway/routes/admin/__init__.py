@@ -1,0 +1,8 @@
+"""`/admin`: tenants, clients, secrets and keys, for callers with the scope `admin`.
+
+How far a caller reaches is its role's business: `auth.admin`.
+"""
+
+from gateway.routes.admin import api_keys, clients, signing_keys, tenants
+
+ROUTERS = [tenants.ROUTER, clients.ROUTER, api_keys.ROUTER, signing_keys.ROUTER]
