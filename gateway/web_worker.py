@@ -34,6 +34,8 @@ def main() -> None:
             lifespan="on",
             access_log=False,
             server_header=False,
+            proxy_headers=bool(settings.server.trusted_proxies),
+            forwarded_allow_ips=[str(network) for network in settings.server.trusted_proxies],
             log_level="warning",
             backlog=2048,
             timeout_graceful_shutdown=int(settings.server.grace_s),
