@@ -13,6 +13,7 @@ from msgspec import Meta
 
 from gateway.errors import InvalidRequest
 from gateway.openai.chat_request import JsonObject, Probability
+from gateway.openai.json_schema import leads_nowhere
 
 _TokenId = Annotated[int, Meta(ge=0, lt=2**31)]
 _TokenIds = Annotated[list[_TokenId], Meta(max_length=1024)]
@@ -52,13 +53,15 @@ class Thinking(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
 
 
 class StructuredOutputs(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
-    """vLLM's constraints on the answer's form: one of them."""
+    """vLLM's constraints on the answer's form: one of them.
+
+    No `grammar`: one that leads nowhere (`root ::= root`) is an engine's status 500.
+    """
 
     json: JsonObject | None = None
     json_object: bool | None = None
     regex: Annotated[str, Meta(min_length=1, max_length=_MAX_PATTERN_CHARS)] | None = None
     choice: Annotated[list[_Phrase], Meta(min_length=1, max_length=256)] | None = None
-    grammar: Annotated[str, Meta(min_length=1, max_length=10_000)] | None = None
 
 
 class EngineFields(msgspec.Struct, omit_defaults=True):
@@ -132,7 +135,7 @@ def _check_tools(fields: Mapping[str, Any]) -> None:
 
 
 def _check_forms(fields: Mapping[str, Any]) -> None:
-    """Bound what the engine compiles: schemas, patterns, grammars."""
+    """Bound what the engine compiles: schemas and patterns."""
     form = fields.get("response_format", {})
     _check_schema(form.get("json_schema", {}).get("schema"), "response_format.json_schema.schema")
     outputs = fields.get("structured_outputs")
@@ -141,11 +144,16 @@ def _check_forms(fields: Mapping[str, Any]) -> None:
     if len(outputs) != 1:
         raise _refused("structured_outputs", "name exactly one constraint")
     _check_schema(outputs.get("json"), "structured_outputs.json")
-    for name in ("regex", "grammar"):
-        _check_repeats(outputs.get(name, ""), f"structured_outputs.{name}")
+    _check_repeats(outputs.get("regex", ""), "structured_outputs.regex")
 
 
 def _check_schema(schema: object, param: str) -> None:
+    _check_size(schema, param)
+    if leads_nowhere(schema):
+        raise _refused(param, "a `$ref` leads to itself and to nothing else")
+
+
+def _check_size(schema: object, param: str) -> None:
     level, nodes = [schema], 0
     for _ in range(_MAX_SCHEMA_DEPTH):
         nodes += len(level)
