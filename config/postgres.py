@@ -5,7 +5,7 @@ import importlib.resources
 import re
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import asyncpg
 from asyncpg.pool import PoolConnectionProxy
@@ -29,19 +29,24 @@ Database = asyncpg.Pool | Connection
 UNREACHABLE = (
     asyncpg.PostgresConnectionError,
     asyncpg.OperatorInterventionError,
-    asyncpg.TooManyConnectionsError,
+    asyncpg.InsufficientResourcesError,
+    asyncpg.ReadOnlySQLTransactionError,  # a standby, until it is promoted
+    asyncpg.TransactionRollbackError,  # a deadlock, or a standby that caught up
     asyncpg.InterfaceError,
     OSError,  # TimeoutError with it
 )
-"""What a query raises while the server is away, restarting or full: waiting helps."""
+"""What a query raises while the server is away, restarting, full or a standby: waiting helps."""
 
 _MIGRATION_LOCK = 0x6E617275  # "naru"
 _ACQUIRE_S = 10
 _NAME = re.compile(r"^-- name: (\w+)$", re.MULTILINE)
 
-# Other databases of the server may make the same roles at the same moment.
+# Other databases of the server may make the same roles at the same moment. Who may not grant them
+# can have got them from somebody who may. Before PostgreSQL 16 every member could SET ROLE.
 _SETUP = """
-DO $$ DECLARE name text; BEGIN
+DO $$ DECLARE name text; lent text := CASE
+    WHEN current_setting('server_version_num')::integer < 160000 THEN 'MEMBER' ELSE 'SET' END;
+BEGIN
     FOREACH name IN ARRAY ARRAY['naru_app', 'naru_auth', 'naru_jobs'] LOOP
         BEGIN
             IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = name) THEN
@@ -49,10 +54,14 @@ DO $$ DECLARE name text; BEGIN
             END IF;
         EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL;
         END;
+        IF NOT pg_has_role(name, lent) THEN
+            EXECUTE format('GRANT %I TO CURRENT_USER', name);
+        END IF;
     END LOOP;
+    IF NOT pg_has_role('naru_jobs', 'naru_app', 'USAGE') THEN
+        GRANT naru_app TO naru_jobs;
+    END IF;
 END $$;
-GRANT naru_app TO naru_jobs;
-GRANT naru_app, naru_auth, naru_jobs TO CURRENT_USER;
 GRANT USAGE ON SCHEMA public TO naru_app, naru_auth, naru_jobs;
 CREATE TABLE IF NOT EXISTS schema_migrations (
     package    text NOT NULL,
@@ -84,9 +93,13 @@ async def open_pool(
     role: Role = "naru_app",
     init: ConnectionSetup | None = None,
 ) -> asyncpg.Pool:
-    """Return a pool whose connections work as `role`; `init` sets up each new connection."""
+    """Return a pool whose connections work as `role`; `init` sets up each new connection.
+
+    Whatever keeps it from connecting, a password that was changed for one, is a ConnectionError.
+    """
     return await asyncpg.create_pool(
         url,
+        connect=_connect,
         min_size=1,
         max_size=size,
         init=init,
@@ -94,6 +107,13 @@ async def open_pool(
         command_timeout=60,
         server_settings={"role": role, "application_name": "naru"},
     )
+
+
+async def _connect(*where: Any, **options: Any) -> asyncpg.Connection:  # noqa: ANN401 - the pool's
+    try:
+        return await asyncpg.connect(*where, **options)
+    except asyncpg.PostgresError as error:
+        raise ConnectionError(str(error)) from error
 
 
 @asynccontextmanager
