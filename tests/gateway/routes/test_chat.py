@@ -118,6 +118,12 @@ async def test_a_provider_that_is_down(http: httpx.AsyncClient) -> None:
         ({"model": "hr", "messages": [{"role": "robot", "content": "x"}]}, 400, "messages[0].role"),
         ({"model": "hr", "messages": [3]}, 400, "messages[0]"),
         ({"model": "a\0", "messages": QUESTION}, 400, None),
+        (
+            {"model": "smart", "messages": QUESTION, "stream_options": {"include_usage": True}},
+            400,
+            "stream_options",
+        ),
+        ({"model": "smart", "messages": QUESTION, "top_logprobs": 21}, 400, "top_logprobs"),
     ],
 )
 async def test_bad_requests(
@@ -126,6 +132,27 @@ async def test_bad_requests(
     answer = await http.post(PATH, json=body)
     assert answer.status_code == status, answer.text
     assert answer.json()["error"]["param"] == param
+
+
+async def test_a_body_without_a_bottom(http: httpx.AsyncClient) -> None:
+    answer = await http.post(PATH, content=b'{"model":"hr","messages":' + b"[" * 100_000)
+    assert answer.status_code == 400
+    assert "nested too deep" in answer.json()["error"]["message"]
+
+
+async def test_remote_images_need_a_listed_host(http: httpx.AsyncClient) -> None:
+    image = {"type": "image_url", "image_url": {"url": "https://images.example.com/a.png"}}
+    messages = [{"role": "user", "content": [image]}]
+    answer = await http.post(PATH, json={"model": "fake/gpt-x", "messages": messages})
+    assert answer.status_code == 400
+    assert answer.json()["error"]["param"] == "messages[0].content[0].image_url.url"
+    assert "media.allowed_hosts" in answer.json()["error"]["message"]
+
+
+async def test_the_residency_header_says_local_or_any(http: httpx.AsyncClient) -> None:
+    body = {"model": "fake/gpt-x", "messages": QUESTION}
+    answer = await http.post(PATH, json=body, headers={"x-naru-residency": "home"})
+    assert answer.status_code == 400
 
 
 async def test_an_agent_needs_its_own_scope(reader: httpx.AsyncClient) -> None:
