@@ -20,7 +20,7 @@ def metadata(issuer: str) -> Document:
     for name, path in _ENDPOINTS.items():
         endpoints[f"{name}_endpoint"] = f"{issuer}/oauth/{path}"
         endpoints[f"{name}_endpoint_auth_methods_supported"] = list(METHODS)
-        algorithms = list(assertion.ALGORITHMS)
+        algorithms: list[str] = list(assertion.ALGORITHMS)
         endpoints[f"{name}_endpoint_auth_signing_alg_values_supported"] = algorithms
     return {
         "issuer": issuer,

@@ -182,6 +182,8 @@ def checked_scopes(scopes: Collection[str], choice: Collection[str]) -> tuple[st
 
 def _checked(client: Client) -> Client:
     check_name(client.name)
+    _check_choice("role", [client.role], _ROLES)
+    _check_choice("end_user", [client.end_user], get_args(EndUserPolicy))
     checked_scopes(client.scopes, SCOPES)
     checked_scopes(client.default_scopes, client.scopes)
     if client.role == "viewer" and (writes := client.scopes & _WRITES):

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn, TypeVar
 import typer
 
 from config.errors import ConfigError
+from gateway import cli_clients, cli_identity
 
 if TYPE_CHECKING:
     from config.settings import Settings
@@ -25,13 +26,12 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-client_app = typer.Typer(help="OAuth clients.", no_args_is_help=True)
-key_app = typer.Typer(help="API keys.", no_args_is_help=True)
-app.add_typer(client_app, name="client")
-app.add_typer(key_app, name="key")
+app.add_typer(cli_identity.tenant_app, name="tenant")
+app.add_typer(cli_clients.app, name="client")
+app.add_typer(cli_identity.key_app, name="key")
+app.add_typer(cli_identity.keys_app, name="keys")
 
 Config = Annotated[Path | None, typer.Option(help="Settings file; default naru.yaml.")]
-Scopes = Annotated[list[str] | None, typer.Option("--scope", help="Repeat for several.")]
 
 
 @app.command()
@@ -82,43 +82,6 @@ def ingest(
     from gateway.commands.ingest import ingest_files
 
     raise typer.Exit(1 if _run(ingest_files(_credentials(), files, store)) else 0)
-
-
-@client_app.command("create")
-def create_client(
-    name: Annotated[str, typer.Option(help="For people.")],
-    tenant: Annotated[str, typer.Option(help="Made when it does not exist.")] = "demo",
-    scope: Scopes = None,
-) -> None:
-    """Make an OAuth client and print its id and secret, which is never shown again."""
-    from gateway.commands.identity import create_client as create
-
-    made = _run(create(_settings(), tenant, name, scope))
-    typer.echo(f"NARU_CLIENT_ID={made.client_id}\nNARU_CLIENT_SECRET={made.client_secret}")
-
-
-@client_app.command("list")
-def list_clients(
-    tenant: Annotated[str, typer.Option(help="Whose clients.")] = "demo",
-) -> None:
-    """List a tenant's clients."""
-    from gateway.commands.identity import list_clients as find
-
-    for client in _run(find(_settings(), tenant)):
-        state = "  disabled" if client.disabled_at else ""
-        typer.echo(f"{client.id}  {client.name}  {' '.join(sorted(client.scopes))}{state}")
-
-
-@key_app.command("create")
-def create_key(
-    client: Annotated[str | None, typer.Option(help="Client id; default the demo's.")] = None,
-    scope: Scopes = None,
-) -> None:
-    """Make an API key of a client and print it; it is never shown again."""
-    from gateway.commands.identity import create_key as create
-
-    client_id = client or _credentials().client_id
-    typer.echo(_run(create(_settings(), client_id, scope)).key)
 
 
 @app.command()

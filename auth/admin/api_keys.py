@@ -78,11 +78,11 @@ async def list_keys(
     desk: Desk,
     caller: TenantScope,
     *,
-    limit: int,
+    limit: int | None = None,
     after: str | None = None,
     client_id: str | None = None,
 ) -> list[ApiKey]:
-    """Return up to `limit` keys, the oldest first, from behind the key `after`.
+    """Return keys, `limit` at most, the oldest first, from behind the key `after`.
 
     Raises:
         UnknownObject: The caller sees no such client, or no key `after`.

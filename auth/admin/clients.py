@@ -69,11 +69,11 @@ async def list_clients(
     desk: Desk,
     caller: TenantScope,
     *,
-    limit: int,
+    limit: int | None = None,
     after: str | None = None,
     tenant: str | None = None,
 ) -> list[Client]:
-    """Return up to `limit` clients, the oldest first, from behind the client `after`.
+    """Return clients, `limit` at most, the oldest first, from behind the client `after`.
 
     Without `tenant` they are those of every tenant that the caller sees.
 

@@ -58,9 +58,9 @@ async def get_tenant(desk: Desk, caller: TenantScope, tenant_id: str) -> Tenant:
 
 
 async def list_tenants(
-    desk: Desk, caller: TenantScope, *, limit: int, after: str | None = None
+    desk: Desk, caller: TenantScope, *, limit: int | None = None, after: str | None = None
 ) -> list[Tenant]:
-    """Return up to `limit` tenants, the oldest first, from behind the tenant `after`.
+    """Return tenants, `limit` at most, the oldest first, from behind the tenant `after`.
 
     Raises:
         RegistrationError: The caller may not, or there is no tenant `after`.

@@ -1,64 +1,132 @@
-"""Clients and keys, made directly in the service's database."""
+"""Administration, done directly in the service's database."""
 
-from collections.abc import AsyncIterator, Sequence
+import asyncio
+import json
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, Concatenate, ParamSpec, TypeVar, Unpack
 
 import asyncpg
+import redis.asyncio
 
 import auth
-from auth.admin.clients import list_clients as list_all
+from auth.admin import api_keys, client_secrets, clients, signing_keys, tenants
 from auth.admin.desk import SHELL, Desk
+from auth.profile import Options
 from config import embedded
 from config.errors import ConfigError
+from config.load import load_settings
 from config.postgres import open_pool
-from config.scope import DEFAULT_SCOPES
+from config.scope import TenantScope
 from config.settings import Settings
+from gateway.credentials import find_credentials
+
+__all__ = [
+    "administer",
+    "api_keys",
+    "client_secrets",
+    "clients",
+    "create_client",
+    "demo_client",
+    "read_jwks",
+    "signing_keys",
+    "tenants",
+]
+
+_Given = ParamSpec("_Given")
+_Result = TypeVar("_Result")
+
+
+def administer(
+    work: Callable[Concatenate[Desk, TenantScope, _Given], Awaitable[_Result]],
+    *arguments: _Given.args,
+    **options: _Given.kwargs,
+) -> _Result:
+    """Do something at the desk of the service's database and return what it gave.
+
+    Raises:
+        ConfigError: The database does not answer, or it can't be done.
+    """
+
+    async def do() -> _Result:
+        async with _open_desk(load_settings()) as desk:
+            return await work(desk, SHELL, *arguments, **options)
+
+    return asyncio.run(do())
 
 
 async def create_client(
-    settings: Settings, tenant: str, name: str, scopes: Sequence[str] | None
-) -> auth.NewClient:
+    desk: Desk,
+    caller: TenantScope,
+    /,
+    tenant: str,
+    *,
+    name: str,
+    client_id: str | None = None,
+    **options: Unpack[Options],
+) -> clients.MadeClient:
     """Make a client, and its tenant when there is none of that id."""
-    async with _database(settings) as pool:
-        box = auth.SecretBox.load(settings.auth, settings.data_dir)
-        await auth.create_tenant(pool, tenant, tenant)
-        return await auth.create_client(
-            pool, box, tenant, name=name, scopes=scopes or DEFAULT_SCOPES
-        )
+    await auth.create_tenant(desk.db, tenant, tenant)
+    return await clients.create_client(
+        desk, caller, tenant=tenant, name=name, client_id=client_id, **options
+    )
 
 
-async def list_clients(settings: Settings, tenant: str) -> list[auth.Client]:
-    """Return a tenant's clients, oldest first."""
-    async with _database(settings) as pool:
-        desk = Desk(pool, auth.SecretBox("x" * 32), settings.auth, auth.Announcer(None))
-        return await list_all(desk, SHELL, limit=1000, tenant=tenant)
+def demo_client() -> str:
+    """Return the id of the client in the environment or in `demo.env`.
+
+    Raises:
+        ConfigError: There is neither.
+    """
+    return find_credentials(load_settings().data_dir, os.environ).client_id
 
 
-async def create_key(
-    settings: Settings, client_id: str, scopes: Sequence[str] | None
-) -> auth.NewKey:
-    """Make an API key that acts as the client."""
-    async with _database(settings) as pool:
-        box = auth.SecretBox.load(settings.auth, settings.data_dir)
-        return await auth.create_key(pool, box, client_id, scopes=scopes or None)
+def read_jwks(path: Path) -> dict[str, Any]:
+    """Read a JWK Set.
+
+    Raises:
+        ConfigError: The file can't be read, or holds no JSON object.
+    """
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"can't read {path}: {error.strerror}") from None
+    except (ValueError, RecursionError):
+        found = None
+    if not isinstance(found, dict):
+        raise ConfigError(f"{path} holds no JWK Set: a JSON object with `keys` is needed")
+    return found
 
 
 @asynccontextmanager
-async def _database(settings: Settings) -> AsyncIterator[asyncpg.Pool]:
-    """Open the database of the settings, or the running embedded one.
-
-    Raises:
-        ConfigError: It does not answer, or the request can't be done.
-    """
+async def _open_desk(settings: Settings) -> AsyncIterator[Desk]:
     runtime = embedded.runtime_path(settings.data_dir)
     url = settings.database.url
     place = url.get_secret_value() if url else embedded.postgres_url(runtime)
     try:
-        async with await open_pool(place, size=1, role="naru_auth") as pool:
-            yield pool
+        async with (
+            await open_pool(place, size=1, role="naru_auth") as pool,
+            _open_redis(settings) as cache,
+        ):
+            box = auth.SecretBox.load(settings.auth, settings.data_dir)
+            yield Desk(pool, box, settings.auth, auth.Announcer(cache))
     except auth.RegistrationError as error:
         raise ConfigError(str(error)) from None
     except (OSError, asyncpg.PostgresError) as error:
         if url is None and isinstance(error, OSError):
             raise ConfigError("the service is not running: start it with `make run`") from None
         raise ConfigError(f"the database does not answer: {error}") from None
+
+
+@asynccontextmanager
+async def _open_redis(settings: Settings) -> AsyncIterator["redis.asyncio.Redis"]:
+    """Open what announces changes; nothing is asked of it before, so that it may be away."""
+    runtime = embedded.runtime_path(settings.data_dir)
+    url = settings.redis.url
+    cache = redis.asyncio.from_url(url.get_secret_value() if url else embedded.redis_url(runtime))
+    try:
+        yield cache
+    finally:
+        await cache.aclose()
