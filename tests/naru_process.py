@@ -1,5 +1,6 @@
 """A real `naru serve` with a port and a data folder of its own, and everything it starts."""
 
+import contextlib
 import http.client
 import json
 import os
@@ -90,8 +91,13 @@ class NaruProcess:
 
     def children(self, word: str) -> list[psutil.Process]:
         """The supervised processes whose command has `word`."""
-        tethers = self.process.children()
-        return [child for t in tethers if word in str(t.cmdline()[-1:]) for child in t.children()]
+        found = []
+        for tether in self.process.children():
+            # It may end, or not be what it is to be yet, while it is looked at.
+            with contextlib.suppress(psutil.NoSuchProcess):  # ZombieProcess with it
+                if word in str(tether.cmdline()[-1:]):
+                    found += tether.children()
+        return found
 
     def get(self, path: str) -> tuple[int, Any]:
         """Status and JSON; status 0 when nothing answers."""

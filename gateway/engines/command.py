@@ -144,6 +144,8 @@ def environment(
     inherited.pop("VLLM_API_KEY", None)  # its server would ask us for it
     environ = {
         "VLLM_CPU_KVCACHE_SPACE": str(_cache_gib(settings.replicas)),
+        # How long it waits for its idle workers at the end, of which those on the CPU never leave.
+        "VLLM_WORKER_SHUTDOWN_TIMEOUT_SECONDS": "1",
         **inherited,
         "VLLM_NO_USAGE_STATS": "1",
         "DO_NOT_TRACK": "1",

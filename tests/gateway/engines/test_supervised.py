@@ -98,7 +98,7 @@ def test_after_kill_9_of_naru_no_process_of_an_engine_stays(
     tmp_path: Path, tiny_model: Path
 ) -> None:
     killed = start(tmp_path / "data", tiny_model, grace_s=1)
-    while "VLLM::Worker" not in [process.name() for process in engine_family(killed)]:
+    while not any(process.name() == "VLLM::Worker" for process in engine_family(killed)):
         assert killed.process.poll() is None, killed.output
     family = engine_family(killed)
     everything = killed.family()
