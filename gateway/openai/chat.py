@@ -8,8 +8,8 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from gateway.openai.chat_request import StreamOptions, TextFormat
-from gateway.openai.messages import TextPart
+from gateway.openai.chat_request import JsonObject, StreamOptions, TextFormat
+from gateway.openai.messages import CustomCall, FunctionCall, TextPart
 from gateway.openai.references import Reference
 
 
@@ -79,23 +79,28 @@ class Usage(msgspec.Struct):
     completion_tokens: int
     total_tokens: int
     prompt_tokens_details: PromptTokensDetails | UnsetType = UNSET
+    completion_tokens_details: JsonObject | UnsetType = UNSET
 
 
 class AnswerMessage(msgspec.Struct):
-    """The assistant's message. `refusal` is required by OpenAI's schema, and null."""
+    """The assistant's message. `refusal` is required by OpenAI's schema, be it null."""
 
     content: str | None
     role: Literal["assistant"] = "assistant"
-    refusal: None = None
+    refusal: str | None = None
+    tool_calls: list[FunctionCall | CustomCall] | UnsetType = UNSET
+    reasoning_content: str | UnsetType = UNSET
+    annotations: list[JsonObject] | UnsetType = UNSET
+    audio: JsonObject | UnsetType = UNSET
 
 
 class Choice(msgspec.Struct):
-    """One answer. `logprobs` is required by OpenAI's schema, and null."""
+    """One answer. `logprobs` is required by OpenAI's schema, be it null."""
 
     message: AnswerMessage
     finish_reason: str
     index: int = 0
-    logprobs: None = None
+    logprobs: JsonObject | None = None
 
 
 class ChatCompletion(msgspec.Struct):
@@ -105,8 +110,10 @@ class ChatCompletion(msgspec.Struct):
     created: int
     model: str
     choices: list[Choice]
-    usage: Usage
+    usage: Usage | UnsetType = UNSET
     object: Literal["chat.completion"] = "chat.completion"
+    service_tier: str | UnsetType = UNSET
+    system_fingerprint: str | UnsetType = UNSET
     references: list[Reference] | UnsetType = UNSET
     session_id: str | UnsetType = UNSET
 

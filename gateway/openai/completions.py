@@ -26,8 +26,8 @@ Texts = str | Annotated[list[str | TokenId | Tokens], Meta(min_length=1)]
 _MAX_PROMPTS = 128
 
 
-def count_texts(texts: Texts) -> int:
-    """Return how many texts these are.
+def count_texts(texts: Texts, field: str) -> int:
+    """Return how many texts a request's field holds.
 
     Raises:
         ValueError: Text and tokens are mixed.
@@ -35,7 +35,7 @@ def count_texts(texts: Texts) -> int:
     if isinstance(texts, str) or all(isinstance(item, int) for item in texts):
         return 1
     if len({type(item) for item in texts}) > 1:
-        raise ValueError("give strings, or tokens, or lists of tokens: no mixture")
+        raise ValueError(f"{field}: strings, or tokens, or lists of tokens; no mixture")
     return len(texts)
 
 
@@ -62,8 +62,8 @@ class CompletionRequest(msgspec.Struct, omit_defaults=True, kw_only=True):
     user: Word | None = None
 
     def __post_init__(self) -> None:
-        if count_texts(self.prompt) > _MAX_PROMPTS:
-            raise ValueError(f"at most {_MAX_PROMPTS} prompts in one request")
+        if count_texts(self.prompt, "prompt") > _MAX_PROMPTS:
+            raise ValueError(f"prompt: at most {_MAX_PROMPTS} in one request")
 
 
 class TextLogprobs(msgspec.Struct):

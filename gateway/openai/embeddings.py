@@ -21,10 +21,10 @@ class EmbeddingRequest(msgspec.Struct, omit_defaults=True, kw_only=True):
     user: Word | None = None
 
     def __post_init__(self) -> None:
-        if count_texts(self.input) > _MAX_INPUTS:
-            raise ValueError(f"at most {_MAX_INPUTS:,} inputs in one request")
+        if count_texts(self.input, "input") > _MAX_INPUTS:
+            raise ValueError(f"input: at most {_MAX_INPUTS:,} in one request")
         if self.input == "" or (isinstance(self.input, list) and "" in self.input):
-            raise ValueError("an input is empty: leave it out")
+            raise ValueError("input: a text is empty; leave it out")
 
 
 class EmbeddingUsage(msgspec.Struct):
