@@ -9,6 +9,7 @@ from typing import Any
 from litestar import Litestar
 from litestar.connection import ASGIConnection, Request
 from litestar.di import NamedDependency
+from litestar.exceptions import MethodNotAllowedException
 from litestar.handlers import BaseRouteHandler, HTTPRouteHandler
 
 from auth import Credentials, require
@@ -40,6 +41,9 @@ async def authenticate(
     connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler
 ) -> None:
     """Verify the caller's token or key and its scope; every handler passes here."""
+    if connection.scope.get("method") == "OPTIONS":
+        # The framework has a handler for it at every path, we have none.
+        raise MethodNotAllowedException(headers={"allow": ", ".join(_methods_at(connection))})
     if is_public(handler):
         return
     services = connection.app.state.services
@@ -58,6 +62,12 @@ def _credentials(connection: ASGIConnection[Any, Any, Any, Any], issuer: str) ->
         method=str(scope.get("method", "")),
         url=issuer + scope["raw_path"].decode("latin-1"),
     )
+
+
+def _methods_at(connection: ASGIConnection[Any, Any, Any, Any]) -> list[str]:
+    path = connection.scope["path_template"]
+    routes = (route for route in connection.app.routes if route.path_format == path)
+    return sorted(method for route in routes for method in route.methods)
 
 
 def is_public(handler: BaseRouteHandler) -> bool:

@@ -118,12 +118,8 @@ async def test_errors_of_the_router(nobody: httpx.AsyncClient) -> None:
     assert set(missing.json()["error"]) == {"message", "type", "param", "code"}
     wrong = await nobody.put("/v1/models")
     assert wrong.status_code == 405
-    assert "GET" in wrong.headers["allow"]
+    assert wrong.headers["allow"] == "GET"
     assert set(wrong.json()["error"]) == {"message", "type", "param", "code"}
-
-
-async def test_undeclared_methods_are_closed(nobody: httpx.AsyncClient) -> None:
-    assert (await nobody.request("OPTIONS", "/v1/models")).status_code == 401
 
 
 @pytest.mark.parametrize(

@@ -76,14 +76,15 @@ async def test_rfc6749_3_2_the_body_is_a_form(client: Registered, endpoint: str)
 
 
 @pytest.mark.parametrize("endpoint", ENDPOINTS)
-@pytest.mark.parametrize("method", ["GET", "PUT", "PATCH", "DELETE"])
+@pytest.mark.parametrize("method", ["GET", "PUT", "PATCH", "DELETE", "OPTIONS"])
 async def test_rfc6749_3_2_other_methods_than_post_are_405(
     site: Site, endpoint: str, method: str
 ) -> None:
     answer = await site.http.request(method, endpoint)
     assert answer.status_code == 405
-    assert "POST" in answer.headers["allow"]
+    assert answer.headers["allow"] == "POST"
     assert error_of(answer) == "invalid_request"
+    assert (await site.http.head(endpoint)).headers["allow"] == "POST"
 
 
 @pytest.mark.parametrize("endpoint", ENDPOINTS)
