@@ -8,9 +8,12 @@ import gc
 import socket
 
 import uvicorn
+from litestar import Litestar
 
 from config.load import embedding_socket, engine_urls, load_settings, starting_file
+from config.settings import ServerSettings
 from gateway.app import create_app
+from gateway.http import BoundedProtocol
 from gateway.observe.logs import configure_logging
 
 
@@ -25,23 +28,26 @@ def main() -> None:
     # Decision 2: what lives as long as the process is kept out of collections.
     gc.freeze()
     gc.set_threshold(50_000, 20, 100)
-    server = uvicorn.Server(
-        uvicorn.Config(
-            app,
-            loop="uvloop",
-            http="httptools",
-            ws="none",
-            lifespan="on",
-            access_log=False,
-            server_header=False,
-            proxy_headers=bool(settings.server.trusted_proxies),
-            forwarded_allow_ips=[str(network) for network in settings.server.trusted_proxies],
-            log_level="warning",
-            backlog=2048,
-            timeout_graceful_shutdown=int(settings.server.grace_s),
-        )
-    )
+    server = uvicorn.Server(_configuration(app, settings.server))
     server.run(sockets=[listening])
+
+
+def _configuration(app: Litestar, settings: ServerSettings) -> uvicorn.Config:
+    """Return how the application is served. What proxies say is believed of trusted ones alone."""
+    return uvicorn.Config(
+        app,
+        loop="uvloop",
+        http="httptools",
+        ws="none",
+        lifespan="on",
+        access_log=False,
+        server_header=False,
+        proxy_headers=bool(settings.trusted_proxies),
+        forwarded_allow_ips=[str(network) for network in settings.trusted_proxies],
+        log_level="warning",
+        backlog=2048,
+        timeout_graceful_shutdown=int(settings.grace_s),
+    )
 
 
 if __name__ == "__main__":

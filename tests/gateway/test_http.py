@@ -1,0 +1,89 @@
+"""What the server takes of a request before anybody is asked for credentials, over raw sockets."""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import pytest
+import uvicorn
+
+from gateway.http import MAX_HEAD_BYTES, BoundedProtocol
+
+START = b"POST / HTTP/1.1\r\nhost: naru\r\n"
+
+
+async def count(scope: dict[str, Any], receive: Any, send: Any) -> None:
+    """An application that answers how long the body is."""
+    size, more = 0, True
+    while more:
+        message = await receive()
+        size, more = size + len(message.get("body", b"")), message.get("more_body", False)
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": b"%d bytes" % size})
+
+
+@pytest.fixture
+async def port() -> AsyncIterator[int]:
+    listening = socket.create_server(("127.0.0.1", 0))
+    config = uvicorn.Config(
+        count, http=BoundedProtocol, ws="none", lifespan="off", log_level="warning"
+    )
+    server = uvicorn.Server(config)
+    serving = asyncio.create_task(server.serve(sockets=[listening]))
+    yield listening.getsockname()[1]
+    server.should_exit = True
+    await serving
+
+
+async def send(port: int, parts: Iterator[bytes]) -> bytes:
+    """Send until the server has enough; return its answer."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    answered = asyncio.create_task(reader.read(100_000))
+    try:
+        for part in parts:
+            writer.write(part)
+            await writer.drain()
+            if answered.done():
+                break
+    except ConnectionError:
+        pass
+    async with asyncio.timeout(10):
+        answer = await answered
+    writer.close()
+    return answer
+
+
+def endless(start: bytes) -> Iterator[bytes]:
+    yield start
+    for _ in range(1000):
+        yield b"a" * 10_000
+    pytest.fail("10 MB were taken")
+
+
+@pytest.mark.parametrize(
+    "start",
+    [
+        b"GET /",
+        b"GET / HTTP/1.1\r\nauthorization: Bearer ",
+        b"GET / HTTP/1.1\r\n",
+        START + b"transfer-encoding: chunked\r\n\r\n1\r\na\r\n0\r\ntrailer: ",
+        START + b"transfer-encoding: chunked\r\n\r\n1;extension=",
+    ],
+)
+async def test_a_head_without_end_is_refused(port: int, start: bytes) -> None:
+    answer = await send(port, endless(start))
+    assert answer == b"" or b" 431 " in answer or b" 400 " in answer
+
+
+async def test_a_head_within_the_limit_and_a_long_body_are_taken(port: int) -> None:
+    head = START + b"authorization: " + b"a" * (MAX_HEAD_BYTES - 500) + b"\r\n"
+    head += b"content-length: 3000000\r\n\r\n"
+    parts = [head, *[b"b" * 100_000] * 30]
+    assert b"3000000 bytes" in await send(port, iter(parts))
+
+
+async def test_chunks_of_any_size_are_taken(port: int) -> None:
+    head = START + b"transfer-encoding: chunked\r\n\r\n"
+    parts = [head, *[b"1\r\nb\r\n" * 1000] * 50, b"0\r\n\r\n"]
+    assert b"50000 bytes" in await send(port, iter(parts))
