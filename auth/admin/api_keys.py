@@ -4,6 +4,8 @@ import datetime as dt
 from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 
+import asyncpg
+
 from auth import clients, registration
 from auth.admin.clients import find_client, lock_client
 from auth.admin.desk import Desk, view
@@ -93,7 +95,7 @@ async def list_keys(
         last = await _find(con, caller, after) if after else None
         made = last.created_at if last else None
         rows = await con.fetch(_SQL["list_keys"], view(caller), client_id, made, after, limit)
-    return [ApiKey(**row) for row in rows]
+    return [_read(row) for row in rows]
 
 
 async def disable_key(desk: Desk, caller: TenantScope, key_id: str) -> ApiKey:
@@ -114,4 +116,9 @@ async def _find(con: Connection, caller: TenantScope, key_id: str) -> ApiKey:
     row = await con.fetchrow(_SQL["find_key"], view(caller), asked)
     if row is None:
         raise UnknownObject("API key", key_id)
-    return ApiKey(**row)
+    return _read(row)
+
+
+def _read(row: asyncpg.Record) -> ApiKey:
+    scopes = row["scopes"]
+    return ApiKey(**{**row, "scopes": None if scopes is None else tuple(scopes)})

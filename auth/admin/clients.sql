@@ -3,7 +3,7 @@
 -- name: find_client
 SELECT clients.id, tenant, clients.name, role, scopes, default_scopes, auth_methods,
        jwks::text AS jwks, assertion_algorithms, dpop, allowed_agents, allowed_models,
-       allowed_vector_stores, end_user, generation, clients.created_at,
+       allowed_vector_stores, end_user, residency, generation, clients.created_at,
        coalesce(clients.disabled_at, tenants.disabled_at) AS disabled_at
 FROM clients JOIN tenants ON tenants.id = tenant
 WHERE $1 IN ('', tenant) AND clients.id = $2
@@ -11,7 +11,7 @@ WHERE $1 IN ('', tenant) AND clients.id = $2
 -- name: list_clients
 SELECT clients.id, tenant, clients.name, role, scopes, default_scopes, auth_methods,
        jwks::text AS jwks, assertion_algorithms, dpop, allowed_agents, allowed_models,
-       allowed_vector_stores, end_user, generation, clients.created_at,
+       allowed_vector_stores, end_user, residency, generation, clients.created_at,
        coalesce(clients.disabled_at, tenants.disabled_at) AS disabled_at
 FROM clients JOIN tenants ON tenants.id = tenant
 WHERE $1 IN ('', tenant)
@@ -22,14 +22,15 @@ ORDER BY clients.created_at, clients.id LIMIT $4
 -- Its own row alone: `disabled_at` says nothing of its tenant here.
 SELECT id, tenant, name, role, scopes, default_scopes, auth_methods, jwks::text AS jwks,
        assertion_algorithms, dpop, allowed_agents, allowed_models, allowed_vector_stores, end_user,
-       generation, created_at, disabled_at
+       residency, generation, created_at, disabled_at
 FROM clients WHERE $1 IN ('', tenant) AND id = $2 FOR UPDATE
 
 -- name: update_client
 UPDATE clients SET
     name = $2, role = $3, scopes = $4, default_scopes = $5, auth_methods = $6,
     jwks = $7::text::jsonb, assertion_algorithms = $8, dpop = $9, allowed_agents = $10,
-    allowed_models = $11, allowed_vector_stores = $12, end_user = $13, disabled_at = $14
+    allowed_models = $11, allowed_vector_stores = $12, end_user = $13, residency = $14,
+    disabled_at = $15
 WHERE id = $1
 
 -- name: delete_secrets

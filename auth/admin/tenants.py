@@ -94,14 +94,15 @@ async def update_tenant(
         before = await _find(con, tenant_id)
         row = await con.fetchrow(_SQL["update_tenant"], tenant_id, name, disabled)
         if disabled and before.disabled_at is None:
-            await _end_tokens(con, tenant_id)
-            await keep_an_operator(con)
+            await _stop_clients(con, tenant_id)
     return _read(row, tenant_id)
 
 
-async def _end_tokens(con: Connection, tenant_id: str) -> None:
+async def _stop_clients(con: Connection, tenant_id: str) -> None:
     rows = await con.fetch(_SQL["raise_generations"], tenant_id)
     await record_clients(con, {row["id"]: row["generation"] for row in rows})
+    if any(row["operated"] for row in rows):
+        await keep_an_operator(con)
 
 
 async def _find(con: Connection, tenant_id: str) -> Tenant:

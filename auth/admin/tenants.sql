@@ -15,4 +15,6 @@ WHERE id = $1
 RETURNING id, name, created_at, disabled_at
 
 -- name: raise_generations
-UPDATE clients SET generation = generation + 1 WHERE tenant = $1 RETURNING id, generation
+UPDATE clients SET generation = generation + 1 WHERE tenant = $1
+RETURNING id, generation,
+          role = 'operator' AND 'admin' = ANY (scopes) AND disabled_at IS NULL AS operated

@@ -42,7 +42,7 @@ def refusal(folder: Path, *arguments: str, **environ: str) -> str:
 
 def test_help_names_every_command(tmp_path: Path) -> None:
     shown = naru(tmp_path, "--help").stdout
-    for command in ("serve", "doctor", "token", "ingest", "client", "key", "version"):
+    for command in ("serve", "doctor", "token", "ingest", "tenant", "client", "key", "keys", "version"):
         assert command in shown
 
 
