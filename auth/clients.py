@@ -13,7 +13,7 @@ import msgspec
 from auth.revocations import record_key
 from auth.secrets import SecretBox
 from config.postgres import Connection, Database, load_queries
-from config.scope import Allowed, Role, TenantScope
+from config.scope import Allowed, Residency, Role, TenantScope
 
 EndUserPolicy = Literal["forbidden", "optional", "required"]
 
@@ -43,6 +43,7 @@ class Client:
         dpop: Whether it gets and uses tokens with DPoP proofs only.
         allowed: Which objects it may use.
         end_user: Whether its requests may, must or must not name an end user.
+        residency: Where its prompts may go.
         generation: Its tokens of lower generations are revoked.
         disabled_at: Since when it is refused, by itself or with its tenant; or None.
     """
@@ -59,6 +60,7 @@ class Client:
     dpop: bool
     allowed: Allowed
     end_user: EndUserPolicy
+    residency: Residency
     generation: int
     created_at: dt.datetime
     disabled_at: dt.datetime | None
@@ -121,6 +123,7 @@ async def find_key(db: Database, box: SecretBox, key: str) -> KeyHolder | None:
         key=row["id"],
         role=row["role"],
         allowed=_allowed(row),
+        local_only=row["residency"] == "local",
     )
     return KeyHolder(scope, row["end_user"])
 

@@ -1,7 +1,7 @@
 -- name: find_client
 SELECT clients.id, tenant, clients.name, role, scopes, default_scopes, auth_methods,
        jwks::text AS jwks, assertion_algorithms, dpop, allowed_agents, allowed_models,
-       allowed_vector_stores, end_user, generation, clients.created_at,
+       allowed_vector_stores, end_user, residency, generation, clients.created_at,
        coalesce(clients.disabled_at, tenants.disabled_at) AS disabled_at
 FROM clients JOIN tenants ON tenants.id = tenant
 WHERE clients.id = $1
@@ -15,7 +15,7 @@ WHERE client = $1 AND (expires_at IS NULL OR expires_at > now())
 -- None of a client that is sender-constrained: a key proves nothing but that somebody has it.
 SELECT api_keys.id, tenant, clients.id AS client, role, clients.scopes AS client_scopes,
        coalesce(api_keys.scopes, clients.scopes) AS scopes,
-       allowed_agents, allowed_models, allowed_vector_stores, end_user
+       allowed_agents, allowed_models, allowed_vector_stores, end_user, residency
 FROM api_keys
 JOIN clients ON clients.id = api_keys.client
 JOIN tenants ON tenants.id = tenant

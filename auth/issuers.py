@@ -158,6 +158,7 @@ def _scope(
         end_user=end_user,
         role=client.role,
         allowed=client.allowed,
+        local_only=client.residency == "local",
     )
 
 

@@ -11,7 +11,7 @@ from auth.client_auth import METHODS
 from auth.clients import ID, Client, EndUserPolicy
 from auth.errors import InvalidName, InvalidOption, UnknownScope
 from auth.jose import PublicKey, public_key
-from config.scope import DEFAULT_SCOPES, SCOPES, Allowed, Role
+from config.scope import DEFAULT_SCOPES, SCOPES, Allowed, Residency, Role
 
 MAX_KEYS = 10
 MAX_ALLOWED = 64
@@ -43,6 +43,7 @@ class Options(TypedDict, total=False):
     allowed_models: Collection[str] | None
     allowed_vector_stores: Collection[str] | None
     end_user: EndUserPolicy
+    residency: Residency
 
 
 class Changes(Options, total=False):
@@ -73,6 +74,7 @@ def new_client(client_id: str, tenant: str, name: str, options: Options) -> Clie
         dpop=False,
         allowed=Allowed(),
         end_user="optional",
+        residency="any",
         generation=0,
         created_at=dt.datetime.now(dt.UTC),
         disabled_at=None,
@@ -124,6 +126,7 @@ def takes_away(before: Client, after: Client) -> bool:
         or (after.dpop and not before.dpop)
         or not within(before.allowed, after.allowed)
         or after.end_user not in (before.end_user, "optional")
+        or after.residency not in (before.residency, "any")
         or (after.disabled_at is not None and before.disabled_at is None)
     )
 
@@ -184,6 +187,7 @@ def _checked(client: Client) -> Client:
     check_name(client.name)
     _check_choice("role", [client.role], _ROLES)
     _check_choice("end_user", [client.end_user], get_args(EndUserPolicy))
+    _check_choice("residency", [client.residency], get_args(Residency))
     checked_scopes(client.scopes, SCOPES)
     checked_scopes(client.default_scopes, client.scopes)
     if client.role == "viewer" and (writes := client.scopes & _WRITES):

@@ -164,4 +164,5 @@ def columns(client: Client) -> tuple[object, ...]:
         client.allowed.models,
         client.allowed.vector_stores,
         client.end_user,
+        client.residency,
     )

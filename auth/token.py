@@ -11,7 +11,7 @@ from auth.clients import Client, EndUserPolicy
 from auth.errors import InvalidToken
 from auth.keys import SigningKeys
 from auth.signing import CLOCKS_S, SigningKey
-from config.scope import EVERYTHING, Allowed, Role
+from config.scope import EVERYTHING, Allowed, Residency, Role
 
 MAX_CHARS = 24_576
 """Longest token looked at. One with three full allow-lists is shorter."""
@@ -45,6 +45,7 @@ class AccessToken(msgspec.Struct, frozen=True, omit_defaults=True):
         roles: One: what the client was within its tenant (RFC 9068 section 2.2.3.1).
         generation: The client's when the token was issued; raised, it ends the token.
         end_user: The client's policy about naming end users.
+        residency: Where the client's prompts may go.
         cnf: What must be proved with each use, or None for a bearer token.
     """
 
@@ -62,6 +63,7 @@ class AccessToken(msgspec.Struct, frozen=True, omit_defaults=True):
     generation: Annotated[int, msgspec.Meta(ge=0)] = 0
     allowed: AllowedClaim | None = None
     end_user: EndUserPolicy = "optional"
+    residency: Residency = "any"
     cnf: Confirmation | None = None
 
     @property
@@ -122,6 +124,7 @@ def issue(
         generation=client.generation,
         allowed=_allowed_claim(client.allowed),
         end_user=client.end_user,
+        residency=client.residency,
         cnf=None if jkt is None else Confirmation(jkt),
     )
     return keys.sign(msgspec.json.encode(claims), typ="at+jwt")

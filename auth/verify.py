@@ -189,6 +189,7 @@ class Verifier:
             frozenset(claims.scope.split()),
             role=claims.roles[0],
             allowed=claims.objects,
+            local_only=claims.residency == "local",
         )
         kid = str(signed.header["kid"])
         return _Verified(scope, claims.end_user, 0, claims.exp, claims=claims, kid=kid)

@@ -14,6 +14,9 @@ Role = Literal["viewer", "editor", "admin", "operator"]
 nothing, an editor agents and knowledge, an admin its tenant's clients and keys, an operator every
 tenant and the signing keys. Scopes say which of it a token carries."""
 
+Residency = Literal["any", "local"]
+"""Where prompts may go: anywhere, or to our own models alone."""
+
 
 @dataclass(frozen=True, slots=True)
 class Allowed:
@@ -39,6 +42,7 @@ class TenantScope:
         end_user: For whom the client says it acts; sessions are its alone. Empty: for nobody.
         role: What the client is within its tenant.
         allowed: Which objects it may use.
+        local_only: Its prompts never leave for a model that is not our own.
     """
 
     tenant: str
@@ -48,6 +52,7 @@ class TenantScope:
     end_user: str = ""
     role: Role = "viewer"
     allowed: Allowed = EVERYTHING
+    local_only: bool = False
 
     def may_use_model(self, name: str) -> bool:
         """Tell whether the caller may use the model or alias `name`."""

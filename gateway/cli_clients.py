@@ -33,6 +33,7 @@ Stores = Annotated[_Names, typer.Option("--store", help="Allow this one; repeat.
 EndUser = Annotated[
     str | None, typer.Option(help="Whether it names end users: forbidden, optional, required.")
 ]
+Where = Annotated[str | None, typer.Option(help="Where its prompts may go: any or local.")]
 
 
 @app.command("create")
@@ -52,6 +53,7 @@ def create(
     model: Models = None,
     store: Stores = None,
     end_user: EndUser = None,
+    residency: Where = None,
 ) -> None:
     """Make a client and print its id and secret, which is never shown again."""
     from gateway.commands.identity import administer, create_client
@@ -69,6 +71,7 @@ def create(
         allowed_models=model,
         allowed_vector_stores=store,
         end_user=end_user,
+        residency=residency,
     )
     made = administer(create_client, tenant, name=name, **options)
     typer.echo(f"NARU_CLIENT_ID={made.client.id}")
@@ -95,6 +98,7 @@ def update(
     all_models: Annotated[bool, typer.Option("--all-models", help="Lift the limit.")] = False,
     all_stores: Annotated[bool, typer.Option("--all-stores", help="Lift the limit.")] = False,
     end_user: EndUser = None,
+    residency: Where = None,
 ) -> None:
     """Change a client: what is not named stays. Whatever takes a right away ends its tokens."""
     changes = _options(
@@ -110,6 +114,7 @@ def update(
         allowed_models=model,
         allowed_vector_stores=store,
         end_user=end_user,
+        residency=residency,
     )
     lifted = {"agents": all_agents, "models": all_models, "vector_stores": all_stores}
     _change(client, changes | {f"allowed_{name}": None for name, all_ in lifted.items() if all_})

@@ -17,6 +17,8 @@ ALTER TABLE clients
     -- Whether requests may, must or must not name an end user.
     ADD COLUMN end_user text NOT NULL DEFAULT 'optional'
         CHECK (end_user IN ('forbidden', 'optional', 'required')),
+    -- local: no prompt of it leaves for a model that is not our own.
+    ADD COLUMN residency text NOT NULL DEFAULT 'any' CHECK (residency IN ('any', 'local')),
     -- Tokens carry it. Whatever takes a right away raises it, which ends the tokens before.
     ADD COLUMN generation integer NOT NULL DEFAULT 0;
 

@@ -45,7 +45,7 @@ async def complete_as_agent(
     """Run the agent's turn and answer as a chat completion, streamed or not."""
     require(caller, "agents")
     question = _question(asked, services.limits.max_message_chars, session_id)
-    question = replace(question, local_only=stays_local(request))
+    question = replace(question, local_only=stays_local(request, caller))
     if not asked.stream:
         turn = services.agents.answer(caller, agent, question)
         answer = await while_connected(request, turn)

@@ -63,7 +63,7 @@ async def chat(
     agent = (await find_agent(services.pool, caller, name)).definition
     text = check_message(data.message, services.limits.max_message_chars, "message")
     session_id = _session_id(data.session_id)
-    question = Question(text, session_id, local_only=stays_local(request))
+    question = Question(text, session_id, local_only=stays_local(request, caller))
     if not data.stream:
         turn = services.agents.answer(caller, agent, question)
         answer = await while_connected(request, turn)

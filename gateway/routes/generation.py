@@ -55,7 +55,7 @@ async def prompt_of(
         include_usage=_wants_usage(asked),
         tenant=caller.tenant,
         affinity=affinity,
-        local_only=stays_local(request),
+        local_only=stays_local(request, caller),
     )
 
 
@@ -67,8 +67,8 @@ def _wants_usage(asked: _Asked) -> bool:
     return bool(asked.stream_options and asked.stream_options.include_usage)
 
 
-def stays_local(request: Request[Any, Any, Any]) -> bool:
-    """Tell whether the caller keeps its prompt on our own engines.
+def stays_local(request: Request[Any, Any, Any], caller: TenantScope) -> bool:
+    """Tell whether the prompt stays on our own engines: for this request, or as the client's rule.
 
     Raises:
         InvalidRequest: The header says something else.
@@ -76,7 +76,7 @@ def stays_local(request: Request[Any, Any, Any]) -> bool:
     residency = request.headers.get("x-naru-residency", "any")
     if residency not in ("any", "local"):
         raise InvalidRequest("x-naru-residency: send `local` or `any`", param="x-naru-residency")
-    return residency == "local"
+    return caller.local_only or residency == "local"
 
 
 async def answer(

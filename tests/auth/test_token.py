@@ -73,6 +73,7 @@ CLIENT = Client(
     dpop=False,
     allowed=EVERYTHING,
     end_user="optional",
+    residency="any",
     generation=0,
     created_at=dt.datetime.now(dt.UTC),
     disabled_at=None,

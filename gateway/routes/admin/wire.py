@@ -12,7 +12,7 @@ from auth.assertion import Algorithm
 from auth.client_auth import Method
 from auth.clients import Client, EndUserPolicy
 from auth.rotation import KeyInfo
-from config.scope import SCOPES, Role
+from config.scope import SCOPES, Residency, Role
 from config.settings import ScopeName
 from gateway.routes.pages import timestamp
 
@@ -50,6 +50,7 @@ class _ClientOptions(_Body, kw_only=True):
     allowed_models: list[str] | UnsetType | None = UNSET
     allowed_vector_stores: list[str] | UnsetType | None = UNSET
     end_user: EndUserPolicy | UnsetType = UNSET
+    residency: Residency | UnsetType = UNSET
 
 
 class CreateClient(_ClientOptions, kw_only=True):
@@ -113,6 +114,7 @@ class ClientObject(msgspec.Struct, kw_only=True):
     allowed_models: list[str] | None
     allowed_vector_stores: list[str] | None
     end_user: EndUserPolicy
+    residency: Residency
     created_at: int
     disabled_at: int | None
     object: Literal["client"] = "client"
@@ -213,6 +215,7 @@ def client_fields(client: Client) -> dict[str, Any]:
             None if allowed.vector_stores is None else sorted(allowed.vector_stores)
         ),
         "end_user": client.end_user,
+        "residency": client.residency,
         "created_at": timestamp(client.created_at),
         "disabled_at": timestamp(client.disabled_at) if client.disabled_at else None,
     }
