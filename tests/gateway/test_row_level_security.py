@@ -180,3 +180,32 @@ async def test_the_job_worker_sees_of_other_tenants_which_files_wait_and_no_more
         async with tenant_transaction(jobs, "acme") as con:
             change = "UPDATE store_files SET status = 'failed' WHERE tenant = 'rival'"
             assert await con.execute(change) == "UPDATE 0"
+
+
+async def test_once_the_tenant_is_known_the_identity_of_others_is_out_of_sight(
+    owner: asyncpg.Connection, empty_database: str
+) -> None:
+    for table in ("client_secrets", "api_keys"):
+        await owner.execute(
+            f"INSERT INTO {table} (id, client, hash) SELECT id, id, id::bytea FROM clients"
+        )
+    columns = dict.fromkeys(("client_secrets", "api_keys"), "client")
+    columns |= {"tenants": "id", "clients": "tenant"}
+    new = {
+        "clients": "(id, tenant, name, scopes, default_scopes)"
+        " VALUES ('x', 'rival', 'x', '{}', '{}')",
+        "client_secrets": "(id, client, hash) VALUES ('x', 'stranger', '')",
+        "api_keys": "(id, client, hash) VALUES ('x', 'stranger', '')",
+    }
+    async with await open_pool(empty_database, size=1, role="naru_auth") as identity:
+        for table, column in columns.items():
+            query = f"SELECT {column} FROM {table}"
+            assert len(await identity.fetch(query)) == 2, "who asks is not known yet"
+            async with tenant_transaction(identity, "acme") as con:
+                assert [tuple(row) for row in await con.fetch(query)] in [[("acme",)], [("app",)]]
+                change = f"UPDATE {table} SET id = id WHERE {column} IN ('rival', 'stranger')"
+                assert await con.execute(change) == "UPDATE 0", table
+        for table, row in new.items():
+            with pytest.raises(asyncpg.InsufficientPrivilegeError, match="row-level security"):
+                async with tenant_transaction(identity, "acme") as con:
+                    await con.execute(f"INSERT INTO {table} {row}")
