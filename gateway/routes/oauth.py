@@ -8,6 +8,7 @@ from litestar.openapi.spec import OpenAPIMediaType, Operation, RequestBody, Sche
 from litestar.openapi.spec.enums import OpenAPIType
 
 import auth
+from auth.form import MAX_BODY_BYTES
 from gateway.guards import PUBLIC, RAW_BODY
 from gateway.lifespan import Provided
 
@@ -41,7 +42,12 @@ class _AboutToken(_FormOperation):
     fields = ("token", "token_type_hint")
 
 
-_FORM_BODY: dict[str, Any] = {"opt": PUBLIC | RAW_BODY, "status_code": 200, "tags": ["oauth"]}
+_FORM_BODY: dict[str, Any] = {
+    "opt": PUBLIC | RAW_BODY,
+    "status_code": 200,
+    "tags": ["oauth"],
+    "request_max_body_size": MAX_BODY_BYTES,
+}
 
 
 @post("/oauth/token", operation_id="token", operation_class=_Grant, **_FORM_BODY)
