@@ -14,6 +14,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
 import pytest
 import pytest_asyncio
 
@@ -100,6 +101,13 @@ class RunningEngine:
     @property
     def socket(self) -> Path:
         return self.replica.socket
+
+    def kill(self) -> None:
+        """SIGKILL for the server of its API, its core and its worker."""
+        tether = self.replica.child._process
+        assert tether is not None
+        for process in psutil.Process(tether.pid).children(recursive=True):
+            process.kill()
 
     async def wait_until_up(self) -> None:
         """Return when it answers (again)."""
