@@ -42,7 +42,7 @@ def check_may_give(caller: TenantScope, after: Client, before: Client | None = N
     it is entrusted.
 
     Raises:
-        NotPermitted: The role, a scope or an allow-list goes beyond the caller's.
+        NotPermitted: The role, a scope, an allow-list or the residency goes beyond the caller's.
     """
     check_role(caller, after.role)
     check_may_give_scopes(caller, after.scopes - (before.scopes if before else frozenset()))
@@ -51,6 +51,9 @@ def check_may_give(caller: TenantScope, after: Client, before: Client | None = N
         within(after.allowed, held) or within(after.allowed, caller.allowed)
     ):
         raise NotPermitted("the caller is limited to some objects, and this would allow others")
+    freed = after.residency == "any" and not (before and before.residency == "any")
+    if freed and caller.local_only and caller.role != "operator":
+        raise NotPermitted("the caller's prompts stay local, and this client's would not")
 
 
 def check_may_give_scopes(caller: TenantScope, scopes: Collection[str]) -> None:

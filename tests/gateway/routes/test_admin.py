@@ -252,6 +252,18 @@ async def test_an_admin_allows_no_object_beyond_its_own(site: Site) -> None:
         assert (await http.patch(own, json={"allowed_agents": ["other"]})).status_code == 200
 
 
+async def test_an_admin_whose_prompts_stay_local_frees_no_client(site: Site) -> None:
+    ids = await site.target(residency="local")
+    own = f"/admin/clients/{ids['client_id']}"
+    async with await limited_admin(site, scopes=SCOPES, residency="local") as http:
+        assert (await http.patch(own, json={"residency": "any"})).status_code == 403
+        assert (await http.post("/admin/clients", json={"name": "x"})).status_code == 403
+        made = await http.post("/admin/clients", json={"name": "x", "residency": "local"})
+        assert (made.status_code, (await http.patch(own, json={})).status_code) == (201, 200)
+    freed = await site.callers["admin"].patch(own, json={"residency": "any"})
+    assert freed.json()["residency"] == "any"
+
+
 async def test_a_secret_is_shown_once_and_works(site: Site) -> None:
     made = await site.callers["admin"].post("/admin/clients", json={"name": "새 클라이언트"})
     assert made.status_code == 201
