@@ -16,6 +16,7 @@ import msgspec
 
 from gateway.errors import GatewayError, UpstreamError, UpstreamInterrupted, UpstreamTimeout
 from gateway.generation.refusal import MAX_ERROR_BYTES, refusal
+from gateway.generation.response import Stall, hear_out, read_body
 from gateway.generation.target import Completion, Prompt, Stream, view_completion
 from gateway.generation.transcript import BrokenOff, Transcript, estimate_prompt
 from gateway.generation.usage import TokenUsage
@@ -30,7 +31,6 @@ _PATHS: dict[Kind, str] = {
 
 _MAX_ANSWER_BYTES = 64_000_000
 _MAX_EMPTY_CHUNKS = 1_000
-_LAST_WORDS_S = 0.05
 _DONE = b"[DONE]"
 
 
@@ -78,7 +78,7 @@ class Upstream:
         with self._translated():
             response = await self._post(call, call.fields)
             async with response:
-                body = await _read(response, _MAX_ANSWER_BYTES)
+                body = await read_body(response, _MAX_ANSWER_BYTES)
         usage = TokenUsage(complete=True)
         try:
             view = view_completion(body)
@@ -135,7 +135,7 @@ class Upstream:
             return response
         async with response:
             try:
-                body = await _read(response, MAX_ERROR_BYTES)
+                body = await read_body(response, MAX_ERROR_BYTES)
             except (ValueError, aiohttp.ClientError):
                 body = b""
         raise refusal(self.name, response.status, response.headers, body)
@@ -147,19 +147,20 @@ class Upstream:
         try:
             async with response:
                 events = read_events(response.content.iter_any())
-                while True:
-                    patience = self._timeouts.idle_timeout_s if transcript.begun else None
-                    with self._translated():
-                        async with asyncio.timeout(patience):
-                            payload = await anext(events, None)
-                        if payload in (None, _DONE):
-                            break
-                        chunk = transcript.take(payload)
-                    if chunk is not None:
-                        yield chunk
+                with Stall(response, self._timeouts.idle_timeout_s) as stall:
+                    while True:
+                        with self._translated():
+                            payload = await stall.next(events)
+                            if payload in (None, _DONE):
+                                break
+                            chunk = transcript.take(payload)
+                        if transcript.begun:
+                            stall.arm()
+                        if chunk is not None:
+                            yield chunk
                 if payload is None and not transcript.ended:
                     raise self._interrupted()
-                await _hear_out(response)
+                await hear_out(response)
             if last := transcript.finish():
                 yield last
         finally:
@@ -236,20 +237,3 @@ class OpenPayloads:
         on_end, self._on_end = self._on_end, None
         if on_end:
             on_end(error)
-
-
-async def _read(response: aiohttp.ClientResponse, limit: int) -> bytes:
-    parts, size = [], 0
-    async for part in response.content.iter_any():
-        size += len(part)
-        if size > limit:
-            raise ValueError("answer too long")
-        parts.append(part)
-    return b"".join(parts)
-
-
-async def _hear_out(response: aiohttp.ClientResponse) -> None:
-    """Read what follows the end, so that the connection can serve again; but not for long."""
-    with contextlib.suppress(TimeoutError, ValueError, aiohttp.ClientError, OSError):
-        async with asyncio.timeout(_LAST_WORDS_S):
-            await _read(response, MAX_ERROR_BYTES)
