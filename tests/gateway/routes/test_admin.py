@@ -11,12 +11,16 @@ import asyncpg
 import httpx
 import pytest
 from gateway_support import Service, client_of
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from oauth_support import eventually
 
 import auth
 from auth.profile import default_scopes
 from config.postgres import open_pool
 from config.scope import SCOPES
 from config.settings import AuthSettings
+from gateway.routes.admin import wire
 
 ROLES = ("viewer", "editor", "admin", "operator")
 GRANT = {"grant_type": "client_credentials"}
@@ -297,8 +301,15 @@ async def test_a_disabled_client_comes_back_with_its_keys_but_not_its_tokens(sit
     ids = await site.target()
     path = f"/admin/clients/{ids['client_id']}"
     token = (await site.token(ids["client_id"], ids["secret"])).json()["access_token"]
-    disabled = await site.callers["admin"].delete(path)
-    assert disabled.json()["disabled_at"] is not None
+    async with client_of(site.service, token) as bearer:
+        assert (await bearer.get("/v1/models")).status_code == 200
+        disabled = await site.callers["admin"].delete(path)
+        assert disabled.json()["disabled_at"] is not None
+
+        async def refused() -> bool:
+            return (await bearer.get("/v1/models")).status_code == 401
+
+        assert await eventually(refused, within_s=5)
     assert (await site.token(ids["client_id"], ids["secret"])).status_code == 401
     enabled = await site.callers["admin"].patch(path, json={"disabled": False})
     assert enabled.json()["disabled_at"] is None
@@ -398,3 +409,49 @@ async def test_a_signing_key_is_added_and_removed(site: Site) -> None:
     path = f"/admin/signing-keys/{made['id']}"
     assert (await operator.delete(path)).json()["deleted"] is True
     assert error_of(await operator.delete(path))[0] == 404
+
+
+JSON = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.text(max_size=10)
+    | st.sampled_from(["admin", "operator", "any", "private_key_jwt", "agents", "kty"]),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from(["keys", "kty", "x", "e"]), inner)
+    ),
+    max_leaves=6,
+)
+
+
+@settings(
+    max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(body=st.dictionaries(st.sampled_from(wire.UpdateClient.__struct_fields__), JSON))
+async def test_no_change_of_a_client_is_a_fault_of_ours(
+    site: Site, body: dict[str, object]
+) -> None:
+    operator = site.callers["operator"]
+    target = f"/admin/clients/{(await site.target())['client_id']}"
+    for method, path in (("POST", "/admin/clients"), ("PATCH", target)):
+        answer = await operator.request(method, path, json={"name": "x"} | body)
+        assert answer.status_code < 500, answer.text
+
+
+@pytest.mark.parametrize(
+    "jwks",
+    [
+        '{"keys":' + "[" * 50_000 + "]" * 50_000 + "}",
+        '{"keys":[{"kty":"EC","kid":"\\ud800"}]}',
+        '{"keys":[{"kty":"RSA","n":"' + "A" * 100_000 + '","e":"AQAB"}]}',
+        '{"keys":[{"kty":"EC","crv":"P-256","x":"' + "A" * 100_000 + '","y":"AA"}]}',
+    ],
+    ids=["deep", "surrogate", "long", "point"],
+)
+async def test_a_hostile_key_set_is_a_400(site: Site, jwks: str) -> None:
+    body = '{"name":"x","jwks":' + jwks + "}"
+    headers = {"content-type": "application/json"}
+    operator = site.callers["operator"]
+    answer = await operator.post("/admin/clients", content=body, headers=headers)
+    assert answer.status_code == 400, answer.text
