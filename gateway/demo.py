@@ -67,9 +67,7 @@ class _Places:
     box: SecretBox
 
 
-async def provision(
-    settings: Settings, database_url: str, model: str | None = None
-) -> Credentials:
+async def provision(settings: Settings, database_url: str, model: str | None = None) -> Credentials:
     """Bring the demo up to date and write `demo.env`; return when the handbook can be searched.
 
     `model` is the alias that the demo's agent answers with, where it is not the default one.

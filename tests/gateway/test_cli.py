@@ -42,7 +42,17 @@ def refusal(folder: Path, *arguments: str, **environ: str) -> str:
 
 def test_help_names_every_command(tmp_path: Path) -> None:
     shown = naru(tmp_path, "--help").stdout
-    for command in ("serve", "doctor", "token", "ingest", "tenant", "client", "key", "keys", "version"):
+    for command in (
+        "serve",
+        "doctor",
+        "token",
+        "ingest",
+        "tenant",
+        "client",
+        "key",
+        "keys",
+        "version",
+    ):
         assert command in shown
 
 
