@@ -2,6 +2,9 @@
 
 import re
 
+from gateway.openai.references import Reference
+from rag import Passage
+
 _MARKER = re.compile(r"[ \t]?\[(\d{1,3}(?:\s?,\s?\d{1,3})*)\]")
 _UNFINISHED = re.compile(r"[ \t]?(?:\[[\d,\s]{0,20})?$")
 
@@ -41,3 +44,18 @@ class Citations:
         lead = found.group(0)[: found.group(0).index("[")]
         markers = "".join(f"[{self.cited.index(number) + 1}]" for number in dict.fromkeys(known))
         return lead + markers if markers else ""
+
+
+def reference(index: int, passage: Passage) -> Reference:
+    """Return what `[index]` in an answer points to."""
+    return Reference(
+        index=index,
+        source=passage.source,
+        page=passage.page,
+        content=passage.content,
+        score=round(passage.score, 4),
+        document_id=passage.document_id,
+        chunk_id=passage.chunk_id,
+        start=passage.start,
+        end=passage.end,
+    )

@@ -9,7 +9,7 @@ import asyncpg
 
 from config.scope import TenantScope
 from config.settings import SessionSettings
-from gateway.agents.citations import Citations
+from gateway.agents.citations import Citations, reference
 from gateway.agents.prompt import ChatMessage, build_messages, not_found, trim
 from gateway.agents.registry import AgentDefinition
 from gateway.agents.rewrite import rewrite
@@ -18,8 +18,11 @@ from gateway.generation import extractive
 from gateway.generation.models import Models
 from gateway.generation.target import (
     Comment,
+    Completion,
     Payloads,
     Prompt,
+    Served,
+    Stream,
     Target,
     view_chunk,
     view_completion,
@@ -29,7 +32,7 @@ from gateway.openai.chat import Usage
 from gateway.openai.references import Reference
 from gateway.openai.tokens import estimate_tokens
 from gateway.sessions.store import Sessions, Turn, new_message_id
-from rag import Embedder, Passage, Retrieval, judge, search
+from rag import Embedder, Retrieval, judge, search
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +67,7 @@ class AgentAnswer:
     usage: Usage
     finish_reason: str
     answered: bool
+    served: Served
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +78,7 @@ class LiveAnswer:
     """
 
     retrieval: Retrieval
-    target: str
+    served: Served
     parts: AsyncGenerator["str | AgentAnswer", None]
 
 
@@ -113,7 +117,7 @@ class Agents:
         draft = _Draft(prepared)
         if prepared.prompt:
             completion = await self._target(scope, agent).complete(prepared.prompt)
-            draft.target, draft.usage = completion.target, completion.usage
+            draft.take_served(completion)
             draft.take_completion(completion.body)
         draft.finish()
         return await self._settle(scope, draft, complete=True)
@@ -127,10 +131,10 @@ class Agents:
         payloads = None
         if prepared.prompt:
             stream = await self._target(scope, agent).stream(prepared.prompt)
-            draft.target, draft.usage = stream.target, stream.usage
+            draft.take_served(stream)
             payloads = stream.payloads
         parts = self._parts(scope, draft, payloads)
-        return LiveAnswer(prepared.retrieval, draft.target, parts)
+        return LiveAnswer(prepared.retrieval, draft.served, parts)
 
     async def _parts(
         self,
@@ -221,11 +225,18 @@ class _Draft:
 
     def __init__(self, prepared: _Prepared) -> None:
         self.prepared = prepared
-        self.target = extractive.NAME
-        self.usage = TokenUsage()
+        self.served = Served(target=extractive.NAME)
+        self._usage = TokenUsage()
         self._citations = Citations(len(prepared.retrieval.passages))
         self._text: list[str] = []
         self._finish_reason = "stop"
+
+    def take_served(self, answered: Completion | Stream) -> None:
+        """Take who answers; the usage is final when a stream is closed."""
+        self.served = Served(
+            target=answered.target, attempts=answered.attempts, reason=answered.reason
+        )
+        self._usage = answered.usage
 
     def take_completion(self, body: bytes) -> None:
         """Take a whole completion."""
@@ -261,15 +272,16 @@ class _Draft:
         return AgentAnswer(
             message_id=new_message_id(),
             text=text,
-            references=[_reference(n, passage) for n, passage in enumerate(cited, start=1)],
-            model=self.target,
+            references=[reference(n, passage) for n, passage in enumerate(cited, start=1)],
+            model=self.served.target,
             usage=self._tokens(text),
             finish_reason=self._finish_reason,
             answered=bool(cited),
+            served=self.served,
         )
 
     def _tokens(self, text: str) -> Usage:
-        told = self.usage
+        told = self._usage
         if told.total_tokens:
             return Usage(told.prompt_tokens, told.completion_tokens, told.total_tokens)
         asked = estimate_tokens(self.prepared.question.text)
@@ -280,17 +292,3 @@ class _Draft:
 def _as_agent(scope: TenantScope, agent: AgentDefinition) -> TenantScope:
     """Who may ask an agent reaches through it what the agent is made of."""
     return scope.as_agent(frozenset(agent.vector_stores))
-
-
-def _reference(index: int, passage: Passage) -> Reference:
-    return Reference(
-        index=index,
-        source=passage.source,
-        page=passage.page,
-        content=passage.content,
-        score=round(passage.score, 4),
-        document_id=passage.document_id,
-        chunk_id=passage.chunk_id,
-        start=passage.start,
-        end=passage.end,
-    )

@@ -42,16 +42,24 @@ class Prompt:
     continues: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Completion:
-    """A whole answer.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Served:
+    """How an answer came about.
 
     Attributes:
-        body: A `chat.completion` or `text_completion` of OpenAI's schema, as JSON.
         target: Who answered.
         attempts: How many requests it took.
         reason: Why the targets before this one did not answer; None where there were none.
     """
+
+    target: str
+    attempts: int = 1
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """A whole answer: `body` is of OpenAI's schema, as JSON; the rest as in `Served`."""
 
     body: bytes
     target: str
@@ -84,7 +92,7 @@ class Comment(bytes):
 
 @dataclass(frozen=True, slots=True)
 class Stream:
-    """An opened stream: `payloads` without the closing `[DONE]`; the rest as in `Completion`.
+    """An opened stream: `payloads` without the closing `[DONE]`; the rest as in `Served`.
 
     The consumer must `aclose()` the payloads. They raise `UpstreamError` when the upstream fails
     after its first content.

@@ -27,7 +27,7 @@ from gateway.openai.chat import (
     Usage,
 )
 from gateway.presence import while_connected
-from gateway.routes.generation import stays_local
+from gateway.routes.generation import served_by, stays_local
 from gateway.sessions.store import check_session_id
 from gateway.sse import EventStream, data
 
@@ -49,11 +49,12 @@ async def complete_as_agent(
     if not asked.stream:
         turn = services.agents.answer(caller, agent, question)
         answer = await while_connected(request, turn)
-        return Response(_completion(answer, session_id))
+        return Response(_completion(answer, session_id), headers=served_by(answer.served))
     opening = services.agents.stream(caller, agent, question)
     live = await while_connected(request, opening)
     with_usage = bool(asked.stream_options and asked.stream_options.include_usage)
-    return EventStream(_frames(live, session_id, with_usage=with_usage))
+    frames = _frames(live, session_id, with_usage=with_usage)
+    return EventStream(frames, served_by(live.served))
 
 
 def check_message(text: str, limit: int, param: str) -> str:
@@ -111,7 +112,7 @@ async def _frames(
     template = ChatChunk(
         id=_completion_id(),
         created=int(time.time()),
-        model=live.target,
+        model=live.served.target,
         choices=[],
         usage=None if with_usage else UNSET,
         session_id=UNSET if session_id is None else session_id,

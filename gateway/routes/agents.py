@@ -28,7 +28,7 @@ from gateway.openai.agents import (
 from gateway.openai.chat import AgentChatRequest, ChatCompletion
 from gateway.presence import while_connected
 from gateway.routes.agent_completions import check_message, complete_as_agent
-from gateway.routes.generation import stays_local
+from gateway.routes.generation import served_by, stays_local
 from gateway.sessions.store import check_session_id, new_session_id
 from gateway.sse import EventStream, event
 
@@ -67,10 +67,12 @@ async def chat(
     if not data.stream:
         turn = services.agents.answer(caller, agent, question)
         answer = await while_connected(request, turn)
-        return Response(_reply(answer, agent.name, session_id))
+        reply = _reply(answer, agent.name, session_id)
+        return Response(reply, headers=served_by(answer.served))
     opening = services.agents.stream(caller, agent, question)
     live = await while_connected(request, opening)
-    return EventStream(_frames(live, agent.name, session_id), on_error=_error_frame)
+    frames = _frames(live, agent.name, session_id)
+    return EventStream(frames, served_by(live.served), on_error=_error_frame)
 
 
 @post(

@@ -9,7 +9,7 @@ from litestar import Request, Response
 
 from config.scope import TenantScope
 from gateway.errors import InvalidRequest
-from gateway.generation.target import Comment, Completion, Prompt, Stream, Target
+from gateway.generation.target import Comment, Completion, Prompt, Served, Stream, Target
 from gateway.lifespan import Services
 from gateway.openai.chat_request import ChatRequest
 from gateway.openai.completions import CompletionRequest
@@ -95,7 +95,7 @@ def whole(completion: Completion) -> Response[Any]:
     return Response(completion.body, media_type="application/json", headers=headers)
 
 
-def served_by(answered: Completion | Stream) -> dict[str, str]:
+def served_by(answered: Completion | Stream | Served) -> dict[str, str]:
     """Return the headers that say which target answered, and why not the ones before it."""
     headers = {"x-naru-target": _ascii(answered.target), "x-naru-attempts": str(answered.attempts)}
     if answered.reason:

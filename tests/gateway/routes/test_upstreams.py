@@ -1,12 +1,15 @@
 """Hosted models behind the gateway: `provider/model`, aliases, and agents that use them."""
 
+import asyncio
 import json
+import time
 
 import httpx
 import pytest
 from upstream_support import COMPLETION, DONE, HI, ROLE, STOP, Upstream, json_answer
 
 PATH = "/v1/chat/completions"
+ASKED = "병가는 며칠인가요?"
 MESSAGES = [{"role": "user", "content": "hello"}]
 
 
@@ -101,10 +104,13 @@ async def test_an_agent_on_a_hosted_model(http: httpx.AsyncClient, upstream: Ups
     reply = json.dumps({"choices": [answer], "usage": usage}).encode()
     upstream.answer = lambda _: json_answer(reply)
     body = {"message": "병가는 며칠인가요?", "session_id": "clever-1"}
-    told = (await http.post("/v1/agents/clever/chat", json=body)).json()
+    asked = await http.post("/v1/agents/clever/chat", json=body)
+    told = asked.json()
     assert told["response"] == "병가는 10일입니다 [1]. 그리고."
     assert [reference["index"] for reference in told["references"]] == [1]
     assert told["model"] == "fake/gpt-x"
+    assert asked.headers["x-naru-target"] == "fake/gpt-x"
+    assert "down/x" in asked.headers["x-naru-fallback-reason"]
     assert told["usage"] == {"prompt_tokens": 9, "completion_tokens": 4, "total_tokens": 13}
     system, question = upstream.asked[-1]["messages"]
     assert "병가는 연간 10일까지" in system["content"]
@@ -179,6 +185,47 @@ async def test_a_caller_that_leaves_ends_the_upstream_request(
     async with http.stream("POST", PATH, json=body) as answer:
         await anext(answer.aiter_bytes())
     await upstream.left.wait()
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        (PATH, {"model": "fake/gpt-x", "messages": MESSAGES}),
+        (PATH, {"model": "fake/gpt-x", "messages": MESSAGES, "stream": True}),
+        (
+            PATH,
+            {"model": "clever", "messages": [{"role": "user", "content": "병가는 며칠인가요?"}]},
+        ),
+        ("/v1/agents/clever/chat", {"message": "병가는 며칠인가요?"}),
+        ("/v1/agents/clever/chat", {"message": "병가는 며칠인가요?", "stream": True}),
+    ],
+)
+async def test_who_leaves_before_the_first_byte_ends_the_upstream_request_too(
+    http: httpx.AsyncClient, upstream: Upstream, path: str, body: dict
+) -> None:
+    upstream.left.clear()
+    asked = len(upstream.asked)
+    upstream.stream(ROLE, hang=True)
+    waiting = asyncio.create_task(http.post(path, json=body))
+    async with asyncio.timeout(10):
+        while len(upstream.asked) == asked:
+            await asyncio.sleep(0.01)
+        waiting.cancel()
+        await asyncio.wait([waiting])
+        began = time.monotonic()
+        await upstream.left.wait()
+    assert time.monotonic() - began < 1
+
+
+async def test_any_models_name_fits_into_the_headers(
+    http: httpx.AsyncClient, upstream: Upstream
+) -> None:
+    upstream.answer = lambda _: json_answer(COMPLETION)
+    body = {"model": "fake/한글\r\nx-evil: 1", "messages": MESSAGES}
+    answer = await http.post(PATH, json=body)
+    assert answer.status_code == 200
+    assert "x-evil" not in answer.headers
+    assert answer.headers["x-naru-target"].startswith("fake/%ED%95%9C")
 
 
 async def test_a_model_that_says_nothing_is_an_honest_no(
