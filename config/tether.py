@@ -17,8 +17,10 @@ import select
 import signal
 import subprocess
 import sys
+import time
 from typing import TypedDict
 
+_LAST_MOMENT_S = 2.0
 _PR_SET_PDEATHSIG = 1
 _PR_SET_KEEPCAPS = 8
 _PR_CAP_AMBIENT = 47
@@ -103,8 +105,18 @@ def _stop(child: subprocess.Popen[bytes], spec: Spec) -> None:
         child.send_signal(spec["stop_signal"])
     with contextlib.suppress(subprocess.TimeoutExpired):
         child.wait(spec["grace_s"])
+        _wait_for_group(child.pid)
     kill()
     child.wait()
+
+
+def _wait_for_group(group: int) -> None:
+    """Give what the command started a moment: Python's resource tracker frees shared memory."""
+    deadline = time.monotonic() + _LAST_MOMENT_S
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        while time.monotonic() < deadline:
+            os.killpg(group, 0)
+            time.sleep(0.02)
 
 
 def main() -> int:

@@ -112,3 +112,17 @@ def test_the_exit_status_is_the_commands() -> None:
     argv = tether_argv(Command("test", [sys.executable, "-c", "raise SystemExit(7)"]))
     with subprocess.Popen(argv, stdin=subprocess.PIPE) as tether:
         assert tether.wait(30) == 7
+
+
+def test_what_the_command_leaves_has_a_moment_to_clean_up_and_no_more() -> None:
+    """As Python's resource tracker, which removes shared memory when its users are gone."""
+    code = """
+import subprocess, sys
+leave = "import time; time.sleep(0.3); print('cleaned up', flush=True); time.sleep(600)"
+subprocess.Popen([sys.executable, "-c", leave], close_fds=False)
+print("ready", flush=True)
+"""
+    tethered = Tethered(code, grace_s=600)
+    assert tethered.read_line() == "cleaned up"
+    tethered.wait_until_gone()
+    tethered.close()
