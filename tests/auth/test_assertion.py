@@ -5,6 +5,7 @@ import json
 import time
 import uuid
 from collections.abc import Awaitable, Callable
+from types import SimpleNamespace
 from typing import Any
 
 import asyncpg
@@ -21,6 +22,7 @@ from auth import assertion
 ISSUER = "https://naru.example"
 Ask = Callable[..., Awaitable[auth.OAuthAnswer]]
 Send = Callable[..., Awaitable[auth.OAuthAnswer]]
+NOW = int(time.time())
 KEY = ECKey.generate_key("P-256", {"kid": "one"})
 OTHER = ECKey.generate_key("P-256", {"kid": "one"})
 RSA = RSAKey.generate_key(2048, {"kid": "rsa"})
@@ -29,14 +31,13 @@ REFUSED = {"error": "invalid_client", "error_description": "client authenticatio
 
 def sign(key: Key = KEY, header: dict[str, Any] | None = None, **claims: Any) -> str:
     """A good assertion with these changes; a header member or claim of None is left out."""
-    now = int(time.time())
     values = {
         "iss": "demo",
         "sub": "demo",
         "aud": ISSUER,
         "jti": uuid.uuid4().hex,
-        "iat": now,
-        "exp": now + 60,
+        "iat": NOW,
+        "exp": NOW + 60,
         **claims,
     }
     members = {"alg": "ES256", "kid": "one"} | (header or {})
@@ -46,6 +47,12 @@ def sign(key: Key = KEY, header: dict[str, Any] | None = None, **claims: Any) ->
         key,
         algorithms=[members["alg"]],
     )
+
+
+@pytest.fixture(autouse=True)
+def clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is `NOW`, however long ago this module was collected."""
+    monkeypatch.setattr(assertion, "time", SimpleNamespace(time=lambda: float(NOW)))
 
 
 @pytest.fixture
@@ -85,8 +92,8 @@ async def test_an_audience_of_one_in_a_list_is_one(send: Send) -> None:
         *({"iss": "other"}, {"sub": "other"}, {"iss": None}, {"sub": None}),
         *({"aud": None}, {"aud": f"{ISSUER}/oauth/token"}, {"aud": f"{ISSUER}/"}, {"aud": []}),
         *({"aud": [ISSUER, "https://other.example"]}, {"aud": [ISSUER, ISSUER]}),
-        *({"exp": None}, {"exp": 1}, {"exp": "soon"}, {"exp": time.time() + 3600}),
-        *({"nbf": time.time() + 600}, {"iat": time.time() + 600}),
+        *({"exp": None}, {"exp": 1}, {"exp": "soon"}, {"exp": NOW + 3600}, {"exp": NOW + 310}),
+        *({"nbf": NOW + 600}, {"iat": NOW + 600}),
         *({"jti": None}, {"jti": ""}, {"jti": "x" * 257}, {"jti": 7}),
     ],
 )

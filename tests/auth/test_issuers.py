@@ -4,6 +4,7 @@ import contextlib
 import json
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
+from types import SimpleNamespace
 from typing import Any
 
 import aiohttp
@@ -16,6 +17,7 @@ from joserfc.jwk import ECKey, OctKey, RSAKey
 from joserfc.util import urlsafe_b64encode
 
 import auth
+from auth import issuers
 from auth.errors import InvalidToken
 from auth.issuers import ForeignIssuers
 from auth.jwks import IssuerUnavailable
@@ -110,6 +112,12 @@ async def stand_in(pool: asyncpg.Pool, box: auth.SecretBox) -> str:
 async def http() -> AsyncIterator[aiohttp.ClientSession]:
     async with aiohttp.ClientSession() as session:
         yield session
+
+
+@pytest.fixture(autouse=True)
+def clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is `NOW`, however long ago this module was collected."""
+    monkeypatch.setattr(issuers, "time", SimpleNamespace(time=lambda: float(NOW)))
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ import hmac
 import json
 import time
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -44,6 +45,12 @@ async def nothing_new(known: object) -> list[SigningKey]:
 
 KEYS = SigningKeys([KEY], nothing_new)
 HEADER = {"alg": "ES256", "kid": "k1", "typ": "at+jwt"}
+
+
+@pytest.fixture(autouse=True)
+def clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is `NOW`, however long ago this module was collected."""
+    monkeypatch.setattr(token, "time", SimpleNamespace(time=lambda: float(NOW)))
 
 
 def sign(header: dict[str, Any] = HEADER, key: Any = KEY.jwk, **claims: Any) -> str:
@@ -92,8 +99,8 @@ def test_a_token_has_the_claims_of_rfc_9068() -> None:
     )
     assert header == HEADER
     assert payload.pop("jti")
-    assert payload.pop("iat") == pytest.approx(time.time(), abs=2)
-    assert payload.pop("exp") == pytest.approx(time.time() + 900, abs=2)
+    assert payload.pop("iat") == pytest.approx(NOW, abs=2)
+    assert payload.pop("exp") == pytest.approx(NOW + 900, abs=2)
     assert payload == {
         name: CLAIMS[name] for name in ("iss", "aud", "sub", "client_id", "scope", "tenant")
     } | {"roles": ["editor"]}
@@ -160,7 +167,7 @@ def test_no_two_tokens_share_a_jti() -> None:
         sign,
         lambda: sign(HEADER | {"typ": "application/AT+JWT"}),
         lambda: sign(aud=["https://other.example", ISSUER]),
-        lambda: sign(iat=int(time.time()) + 50, nbf=int(time.time()) + 50),
+        lambda: sign(iat=NOW + 50, nbf=NOW + 50),
         lambda: sign(unknown={"a": 1}),
     ],
 )
