@@ -30,7 +30,7 @@ ENGINE = "tiny"
 MAX_MODEL_LEN = 1024
 
 _START_S = 280
-_MAKE_MODEL = '''
+MAKE_MODEL = '''
 import sys, torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
@@ -122,7 +122,7 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the model; it is made in a process of its own, because of torch."""
     folder = tmp_path_factory.mktemp("tiny-model")
     made = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", _MAKE_MODEL, str(folder)],
+        [sys.executable, "-W", "ignore", "-c", MAKE_MODEL, str(folder)],
         capture_output=True,
         text=True,
         check=False,
