@@ -16,6 +16,7 @@ from gateway.errors import (
     UpstreamInterrupted,
     UpstreamRefused,
 )
+from gateway.generation.breaker import at_fault, retry_after
 from gateway.generation.budget import RetryBudget
 from gateway.generation.continuation import Continuation, may_continue
 from gateway.generation.target import Completion, Prompt, Stream, Target
@@ -132,7 +133,7 @@ class Ladder:
             InvalidRequest: The prompt must not leave, and there is nothing here.
         """
         rungs = self._weighed(prompt)
-        if prompt.local_only or self._policy.local_only:
+        if self._stays(prompt):
             rungs = [rung for rung in rungs if rung.place != "hosted"]
         if not rungs:
             raise InvalidRequest(
@@ -176,7 +177,7 @@ class Ladder:
                 await asyncio.sleep(random.uniform(*_BACK_OFF_S))  # noqa: S311 - no secret
             if self._affords(climb) and (result := await self._try(climb, rung, prompt, ask)):
                 return result
-        raise climb.failure
+        raise self._told(climb.failure, prompt)
 
     def _passes(self, climb: _Climb, rung: Rung, prompt: Prompt, *, last: bool) -> bool:
         """Tell whether a rung need not be asked; note why."""
@@ -185,7 +186,7 @@ class Ladder:
         if rung.place != "here" and not self._affords(climb):
             return True
         limit = self._policy.first_token_s
-        if limit is None or last or prompt.local_only or self._policy.local_only:
+        if limit is None or last or self._stays(prompt):
             return False
         slow = rung.first_token_s(prompt) > limit
         if slow:
@@ -223,6 +224,15 @@ class Ladder:
         else:
             return replace(result, attempts=climb.asked + result.attempts, reason=climb.reason)
         return None
+
+    def _told(self, failure: GatewayError, prompt: Prompt) -> GatewayError:
+        """Return the failure; a prompt that must not leave is asked to come back."""
+        if not self._stays(prompt) or not at_fault(failure):
+            return failure
+        return Unavailable(failure.message, code=failure.code, headers=retry_after(1.0))
+
+    def _stays(self, prompt: Prompt) -> bool:
+        return prompt.local_only or self._policy.local_only
 
     def _note(self, climb: _Climb, rung: Rung, error: GatewayError) -> None:
         _log.warning("%s: target %r failed: %s", self.name, rung.name, error.code)

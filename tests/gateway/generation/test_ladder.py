@@ -188,6 +188,10 @@ async def test_what_must_stay_never_leaves(policy: Policy, prompt: Prompt) -> No
     engine.errors = [busy]
     with pytest.raises(Unavailable):
         await Ladder("x", [engine, hosted], policy).stream(prompt)
+    engine.errors = [UpstreamError("down", code="upstream_unreachable")]
+    with pytest.raises(Unavailable) as away:
+        await Ladder("x", [engine, hosted], policy).stream(prompt)
+    assert "retry-after" in away.value.headers
     with pytest.raises(InvalidRequest) as caught:
         await Ladder("x", [hosted], policy).complete(prompt)
     assert caught.value.code == "no_local_target"

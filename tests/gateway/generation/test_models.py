@@ -7,8 +7,11 @@ import pytest
 from support import scope_of
 
 from config.scope import Allowed, TenantScope
+from config.settings import EngineSettings
 from config.targets import LadderSettings, ProviderSettings
+from gateway.generation.ladder import Ladder
 from gateway.generation.models import Models
+from gateway.generation.replicas import Replicas
 from rag.testing import InMemoryEmbedder
 
 EVERYBODY = scope_of()
@@ -49,3 +52,41 @@ def test_an_agent_uses_its_own_model_whoever_asks(models: Models) -> None:
     caller = limited_to()
     assert models.find(caller, "smart") is None
     assert models.find(caller.as_agent(frozenset()), "smart")
+
+
+async def test_every_engine_is_an_alias_and_the_first_one_the_default() -> None:
+    engines = {
+        name: Replicas(name, EngineSettings(model=name), [], b"k") for name in ("qwen", "llama")
+    }
+    openai = ProviderSettings.model_validate({"kind": "openai", "api_key": "sk"})
+    mine = LadderSettings.model_validate({"targets": ["openai/gpt", "engine/qwen/adapter"]})
+    async with aiohttp.ClientSession() as http:
+        models = Models({"llama": mine}, {"openai": openai}, engines, http, InMemoryEmbedder())
+    assert models.names(EVERYBODY) == ["default", "llama", "qwen"]
+
+    def rungs(name: str) -> list[str]:
+        ladder = models.find(EVERYBODY, name)
+        assert isinstance(ladder, Ladder)
+        return [rung.name for rung in ladder._rungs]
+
+    assert rungs("qwen") == ["engine/qwen", "extractive"]
+    assert rungs("default") == ["engine/qwen", "openai/gpt-4o-mini", "extractive"]
+    assert rungs("llama") == ["openai/gpt", "engine/qwen/adapter"]
+    assert models.find(EVERYBODY, "engine/qwen") is None
+    accepting = [models.find(EVERYBODY, name) for name in ("qwen", "llama", "openai/any")]
+    assert [bool(target and target.accepts_unknown) for target in accepting] == [False, False, True]
+
+
+async def test_what_is_known_of_a_target_is_shared_and_bounded() -> None:
+    provider = ProviderSettings.model_validate({"base_url": "http://127.0.0.1:9/v1"})
+    two = LadderSettings.model_validate({"targets": ["fake/a"]})
+    async with aiohttp.ClientSession() as http:
+        models = Models({"x": two, "y": two}, {"fake": provider}, {}, http, InMemoryEmbedder())
+    x, y, plain = (models.find(EVERYBODY, name) for name in ("x", "y", "fake/a"))
+    assert isinstance(x, Ladder)
+    assert isinstance(y, Ladder)
+    assert isinstance(plain, Ladder)
+    assert x._rungs[0] is y._rungs[0] is plain._rungs[0]
+    for i in range(1100):
+        models.find(EVERYBODY, f"fake/made-up-{i}")
+    assert len(models._unnamed) == 1000
