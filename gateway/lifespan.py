@@ -10,31 +10,18 @@ import asyncpg
 import redis.asyncio
 from litestar.di import NamedDependency
 
-from auth import (
-    Announcer,
-    AuthorizationServer,
-    ClientAuthenticator,
-    Revocations,
-    SecretBox,
-    SigningKeys,
-    Throttle,
-    Verifier,
-    watching,
-)
+from auth import AuthorizationServer, SecretBox, SigningKeys, Verifier
 from auth.admin.desk import Desk
-from auth.dpop import Nonces, Proofs
-from auth.issuers import ForeignIssuers
 from config.postgres import open_pool
 from config.settings import ServerSettings, Settings
 from gateway.agents.run import Agents
 from gateway.generation.embeddings import Embeddings
 from gateway.generation.models import Models
 from gateway.generation.replicas import open_engines
+from gateway.identity import open_identity
 from gateway.media import Media
 from gateway.sessions.store import Sessions
 from rag import Embedder, open_embedder
-
-_IDENTITY_CONNECTIONS = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +30,6 @@ class Services:
 
     Attributes:
         pool: Works as `naru_app`: one tenant's rows at a time.
-        identity: Works as `naru_auth`: tenants, clients, keys; nothing else.
         engines: Where the engines that the parent process started listen, by name.
         starting: A file that is there until every one of them was up once.
     """
@@ -51,10 +37,8 @@ class Services:
     issuer: str
     limits: ServerSettings
     pool: asyncpg.Pool
-    identity: asyncpg.Pool
     redis: "redis.asyncio.Redis"
     keys: SigningKeys
-    announcer: Announcer
     desk: Desk
     authorization: AuthorizationServer
     verifier: Verifier
@@ -91,18 +75,14 @@ async def open_services(
         pool = await stack.enter_async_context(
             await open_pool(url, size=settings.database.pool_size)
         )
-        identity = await stack.enter_async_context(
-            await open_pool(url, size=_IDENTITY_CONNECTIONS, role="naru_auth")
-        )
         cache = redis.asyncio.from_url(
             settings.redis.url.get_secret_value(), socket_timeout=1.0, socket_connect_timeout=1.0
         )
         stack.push_async_callback(cache.aclose)
         box = SecretBox.load(settings.auth, settings.data_dir)
-        keys = await SigningKeys.load(identity, box, settings.auth)
-        revocations = Revocations(identity)
-        await stack.enter_async_context(watching(identity, cache, settings.auth, keys, revocations))
-        issuers = await stack.enter_async_context(aiohttp.ClientSession())
+        identity = await stack.enter_async_context(
+            open_identity(settings.auth, settings.issuer, box, url, cache)
+        )
         embedder = open_embedder(settings.embedding, embedding_socket)
         stack.push_async_callback(embedder.close)
         http = await stack.enter_async_context(
@@ -115,39 +95,15 @@ async def open_services(
         media = Media(settings.media)
         stack.push_async_callback(media.close)
         sessions = Sessions(pool)
-        issuer = settings.issuer
-        announcer = Announcer(cache)
-        proofs = Proofs(identity, Nonces(box), require_nonce=settings.auth.dpop_nonce)
         yield Services(
-            issuer=issuer,
+            issuer=settings.issuer,
             limits=settings.server,
             pool=pool,
-            identity=identity,
             redis=cache,
-            keys=keys,
-            announcer=announcer,
-            desk=Desk(identity, box, settings.auth, announcer),
-            authorization=AuthorizationServer(
-                identity,
-                box,
-                keys,
-                clients=ClientAuthenticator(identity, box, Throttle(cache, box), issuer),
-                proofs=proofs,
-                announcer=announcer,
-                issuer=issuer,
-                audiences=(issuer, *settings.auth.audiences),
-                ttl_s=settings.auth.token_ttl_s,
-            ),
-            verifier=Verifier(
-                identity,
-                box,
-                keys,
-                issuer=issuer,
-                audience=issuer,
-                revocations=revocations,
-                proofs=proofs,
-                foreign=ForeignIssuers(settings.auth.issuers, issuers, identity),
-            ),
+            keys=identity.keys,
+            desk=identity.desk,
+            authorization=identity.authorization,
+            verifier=identity.verifier,
             embedder=embedder,
             models=models,
             embeddings=Embeddings(settings.embedding, embedder, settings.models),
