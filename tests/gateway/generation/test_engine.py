@@ -211,13 +211,12 @@ async def test_a_context_that_is_too_small_is_told_as_that(target: Engine, promp
         assert (caught.value.status, caught.value.code) == (400, "context_length_exceeded")
 
 
-def _kill(engine: RunningEngine, name: str) -> None:
-    """End one of vLLM's processes as a fault would."""
+def _core(engine: RunningEngine) -> psutil.Process:
+    """Return vLLM's process that computes."""
     tether = engine.replica.child._process
     assert tether is not None
     family = psutil.Process(tether.pid).children(recursive=True)
-    victim = next(process for process in family if name in " ".join(process.cmdline()))
-    victim.kill()
+    return next(process for process in family if "EngineCore" in " ".join(process.cmdline()))
 
 
 class _Spare(Extractive):
@@ -241,13 +240,15 @@ async def test_kill_9(mortal_engine: RunningEngine) -> None:
         target, spare = Engine(opened[ENGINE]), _Spare()
         ladder = Ladder("x", [target, spare])
         joined = Ladder("y", [target, spare], Policy(continuation=True))
-        stream = await ladder.stream(_prompt(max_tokens=LONG))
-        continued = await joined.stream(replace(_prompt(max_tokens=LONG), include_usage=True))
-        _kill(mortal_engine, "EngineCore")
+        core = _core(mortal_engine)
+        # Long enough to be under way when the core ends.
+        long = replace(_prompt(max_tokens=MAX_MODEL_LEN - 50), include_usage=True)
+        stream, continued = await asyncio.gather(ladder.stream(long), joined.stream(long))
+        core.kill()
         with pytest.raises(UpstreamInterrupted):
             await _text(stream)
         assert not stream.usage.complete
-        assert stream.usage.completion_tokens > 0
+        assert 0 < stream.usage.completion_tokens < MAX_MODEL_LEN - 50
         await _check_continuation(continued, spare)
         again = await ladder.stream(_prompt())
         assert again.target == "extractive"
