@@ -111,7 +111,7 @@ def test_a_new_client_gets_tokens_and_a_new_key_works(
     form = {"grant_type": "client_credentials"}
     answer = httpx.post(credentials.url + "/oauth/token", data=form, auth=pair).json()
     assert answer["scope"] == "inference"
-    assert "Reporting  inference" in naru.run("client", "list").stdout
+    assert "Reporting  editor  inference" in naru.run("client", "list").stdout
     key = naru.run("key", "create", "--client", pair[0]).stdout.strip()
     headers = {"authorization": f"Bearer {key}"}
     assert httpx.get(credentials.url + "/v1/models", headers=headers).status_code == 200
