@@ -6,13 +6,14 @@ import importlib.util
 import os
 import platform
 import shutil
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from config import embedded
 from config.errors import ConfigError
 from config.load import DEFAULT_FILE, FILE_VARIABLE
+from config.prices import price_of
 from config.settings import EmbeddingSettings, EngineSettings, Settings
 from gateway import preflight, probes
 from gateway.engines.check import check_engine
@@ -45,6 +46,7 @@ async def examine(settings: Settings, config_file: Path | None) -> list[Finding]
         await asyncio.to_thread(_address, settings),
         *await asyncio.gather(*(_engine(*item) for item in settings.engines.items())),
         _providers(settings),
+        *_prices(settings),
     ]
 
 
@@ -61,6 +63,17 @@ async def _engine(name: str, settings: EngineSettings) -> Finding:
 def _providers(settings: Settings) -> Finding:
     none = "none" if settings.engines else "none: answers are quotes"
     return Finding("providers", ", ".join(sorted(settings.providers)) or none)
+
+
+def _prices(settings: Settings) -> Iterator[Finding]:
+    """Tell what the hosted targets of the aliases cost."""
+    rungs = {rung.target for ladder in settings.models.values() for rung in ladder.targets}
+    for target in sorted(rungs):
+        provider, _, model = target.partition("/")
+        if provider in settings.providers:
+            price = price_of(settings.providers[provider].kind, model)
+            cost = f"${price.input:g} in, ${price.output:g} out" if price else "not known"
+            yield Finding("price", f"{target}: {cost} (a million tokens)")
 
 
 def _package(name: str, *, needed: bool) -> Finding:

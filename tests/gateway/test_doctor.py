@@ -92,3 +92,17 @@ async def test_an_engine_is_told_with_its_version_or_what_is_wrong() -> None:
     assert "engines.bad.python: can't run /nowhere/python" in found["engine bad"].text
     assert found["engine far"].text == "elsewhere: https://gpu.example/v1"
     assert found["providers"].text == "none"
+
+
+async def test_what_hosted_targets_cost_is_told(tmp_path: Path) -> None:
+    values = {
+        "data_dir": tmp_path / "data",
+        "server": {"port": free_port()},
+        "providers": {"openai": {"kind": "openai"}},
+        "models": {"default": ["openai/gpt-4o-mini", "openai/gpt-x", "extractive"]},
+    }
+    findings = await examine(Settings.model_validate(values), None)
+    assert [finding.text for finding in findings if finding.subject == "price"] == [
+        "openai/gpt-4o-mini: $0.15 in, $0.6 out (a million tokens)",
+        "openai/gpt-x: not known (a million tokens)",
+    ]
