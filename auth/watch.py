@@ -46,10 +46,15 @@ async def watching(
     try:
         yield
     finally:
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
+        await _end(task)
         await announcements.close()
+
+
+async def _end(task: "asyncio.Task[None]") -> None:
+    """Cancel until it ends: redis and asyncpg can raise something else in a cancellation's place."""
+    while not task.done():
+        task.cancel()
+        await asyncio.wait([task], timeout=_PATIENCE_S)
 
 
 async def _watch(
@@ -102,7 +107,8 @@ class _Announcements:
         subscription, self._subscription = self._subscription, None
         if subscription is not None:
             with suppress(Exception):
-                await subscription.aclose()  # type: ignore[no-untyped-call]
+                async with asyncio.timeout(_PATIENCE_S):
+                    await subscription.aclose()  # type: ignore[no-untyped-call]
 
     async def _hear(self, seconds: float) -> None:
         if self._subscription is None:
