@@ -51,7 +51,7 @@ async def watching(
 
 
 async def _end(task: "asyncio.Task[None]") -> None:
-    """Cancel until it ends: redis and asyncpg can raise something else in a cancellation's place."""
+    """Cancel until it ends: redis may raise something else in a cancellation's place."""
     while not task.done():
         task.cancel()
         await asyncio.wait([task], timeout=_PATIENCE_S)
