@@ -27,7 +27,7 @@ from gateway.engines.replica import Replica
 ENGINE = "tiny"
 """The engine's name, and what its model is called on its own API."""
 
-MAX_MODEL_LEN = 1024
+MAX_MODEL_LEN = 8192
 
 _START_S = 280
 MAKE_MODEL = '''
@@ -60,7 +60,7 @@ tokenizer.save_pretrained(sys.argv[1])
 torch.manual_seed(0)
 config = Qwen2Config(
     vocab_size=len(tokenizer), hidden_size=256, intermediate_size=256, num_hidden_layers=2,
-    num_attention_heads=4, num_key_value_heads=2, max_position_embeddings=2048,
+    num_attention_heads=4, num_key_value_heads=2, max_position_embeddings=8192,
     bos_token_id=None, eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id,
     tie_word_embeddings=False,
 )

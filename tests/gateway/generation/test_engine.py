@@ -21,7 +21,7 @@ from gateway.generation.replicas import Replicas, open_engines
 from gateway.generation.target import Comment, Prompt, Stream, view_chunk
 from rag.testing import InMemoryEmbedder
 
-LONG = 600
+LONG = 7_000
 TOTALS = ("prompt_tokens_total", "generation_tokens_total")
 
 
