@@ -16,6 +16,7 @@ from auth.keys import SigningKeys
 from auth.revocations import CHANNEL, Revocations
 from auth.rotation import clear_signing_keys
 from config.settings import AuthSettings
+from config.tasks import end_task
 
 _POLL_S = 2.0
 _CLEAR_S = 30.0
@@ -46,15 +47,8 @@ async def watching(
     try:
         yield
     finally:
-        await _end(task)
+        await end_task(task)
         await announcements.close()
-
-
-async def _end(task: "asyncio.Task[None]") -> None:
-    """Cancel until it ends: redis may raise something else in a cancellation's place."""
-    while not task.done():
-        task.cancel()
-        await asyncio.wait([task], timeout=_PATIENCE_S)
 
 
 async def _watch(

@@ -1,12 +1,13 @@
 """Work that ends when nobody waits for it any more."""
 
 import asyncio
-import contextlib
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
 from litestar import Request
+from litestar.types import Receive
 
+from config.tasks import end_task
 from gateway.errors import ClientGone
 
 _Result = TypeVar("_Result")
@@ -23,7 +24,7 @@ async def while_connected(
         ClientGone: The client left; nobody sees this answer.
     """
     working = asyncio.create_task(work)
-    leaving = asyncio.create_task(_left(request))
+    leaving = asyncio.create_task(client_left(request.receive))
     try:
         await asyncio.wait({working, leaving}, return_when=asyncio.FIRST_COMPLETED)
         if not working.done():
@@ -31,11 +32,10 @@ async def while_connected(
         return working.result()
     finally:
         for task in (leaving, working):
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError, Exception):
-                await task
+            await end_task(task)
 
 
-async def _left(request: Request[Any, Any, Any]) -> None:
-    while (await request.receive())["type"] != "http.disconnect":
+async def client_left(receive: Receive) -> None:
+    """Return when the client has closed the connection; the request's body must have been read."""
+    while (await receive())["type"] != "http.disconnect":
         pass

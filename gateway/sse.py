@@ -5,7 +5,6 @@ after the first byte is an in-band frame and the stream closes without `[DONE]`.
 """
 
 import asyncio
-import contextlib
 import re
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
@@ -15,7 +14,9 @@ import msgspec
 from litestar import Response
 from litestar.types import ASGIApp, Receive, Scope, Send
 
+from config.tasks import end_task
 from gateway.errors import Unavailable, describe
+from gateway.presence import client_left
 
 _LINE_END = re.compile(rb"\r\n|\n|\r")
 _BOM = b"\xef\xbb\xbf"
@@ -119,17 +120,20 @@ class EventStream(Response[Any]):
         """Answer the request."""
         del scope
         sending = asyncio.create_task(self._send(send))
-        others = {asyncio.create_task(_left(receive)), asyncio.create_task(self._keep_alive(send))}
+        others = {
+            asyncio.create_task(client_left(receive)),
+            asyncio.create_task(self._keep_alive(send)),
+        }
         try:
             await asyncio.wait({sending, *others}, return_when=asyncio.FIRST_COMPLETED)
         except asyncio.CancelledError:
             # The server ends, and its grace time is over.
-            await _end(sending)
+            await end_task(sending)
             await self._close(send, self._failure(_SHUTDOWN))
             raise
         finally:
             for task in (*others, sending):
-                await _end(task)
+                await end_task(task)
 
     async def _send(self, send: Send) -> None:
         headers = _HEADERS + self._encoded
@@ -166,14 +170,3 @@ class EventStream(Response[Any]):
                 await self._body(send, b": keep-alive\n\n")
                 silence = 0.0
             await asyncio.sleep(KEEP_ALIVE_S - silence)
-
-
-async def _left(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
-
-
-async def _end(task: asyncio.Task[None]) -> None:
-    task.cancel()
-    with contextlib.suppress(asyncio.CancelledError, Exception):
-        await task

@@ -13,6 +13,7 @@ import aiohttp
 import msgspec
 
 from config.settings import EmbeddingSettings
+from config.tasks import end_task
 from rag.embedding_wire import Request, Response, Vector, frame, read_frame, split_vectors
 from rag.errors import EmbedderUnavailable, TextRefused
 from rag.scripts import reads
@@ -204,8 +205,7 @@ class WorkerEmbedder(_CachingEmbedder):
     async def close(self) -> None:
         """Close the connection; requests under way fail."""
         if self._reader_task:
-            self._reader_task.cancel()
-            await asyncio.wait([self._reader_task])
+            await end_task(self._reader_task)
         if self._writer:
             self._writer.close()
             with contextlib.suppress(OSError):

@@ -1,7 +1,6 @@
 """An engine's servers, and which of them takes a prompt."""
 
 import asyncio
-import contextlib
 import hashlib
 import hmac
 import ssl
@@ -11,6 +10,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 import aiohttp
 
 from config.settings import EngineSettings
+from config.tasks import end_task
 from gateway.errors import Unavailable
 from gateway.generation.admission import Admission
 from gateway.generation.breaker import retry_after
@@ -112,7 +112,7 @@ async def open_engines(
         await asyncio.gather(*(engine.look() for engine in engines.values()))
         for engine in engines.values():
             watching = asyncio.create_task(engine.watch(), name=f"watch-{engine.name}")
-            stack.push_async_callback(_end, watching)
+            stack.push_async_callback(end_task, watching)
         yield engines
 
 
@@ -122,12 +122,6 @@ def _connector(url: str, settings: EngineSettings) -> aiohttp.BaseConnector:
         return aiohttp.UnixConnector(path, limit=0, keepalive_timeout=_KEEP_ALIVE_S)
     trusted = ssl.create_default_context(cafile=settings.ca_file) if settings.ca_file else True
     return aiohttp.TCPConnector(limit=0, ssl=trusted, keepalive_timeout=_KEEP_ALIVE_S)
-
-
-async def _end(task: "asyncio.Task[None]") -> None:
-    task.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await task
 
 
 def _affinity(prompt: Prompt) -> bytes:

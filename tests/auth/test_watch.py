@@ -1,7 +1,6 @@
 """What one process revokes another refuses: at once with Redis, within 5 s without."""
 
 import asyncio
-import contextlib
 import datetime as dt
 import shutil
 import subprocess
@@ -185,20 +184,6 @@ async def test_a_redis_that_talks_nonsense_hinders_nothing(
             await revoke_token(played)
             await auth.Announcer(liar).announce()
             assert await played.refused_within(played.token, WITHOUT_REDIS_S)
-
-
-async def test_a_cancellation_that_is_lost_is_repeated() -> None:
-    async def stubborn() -> None:
-        for _ in range(2):
-            with contextlib.suppress(asyncio.CancelledError):
-                await asyncio.Event().wait()
-        await asyncio.Event().wait()
-
-    task = asyncio.create_task(stubborn())
-    await asyncio.sleep(0)
-    async with asyncio.timeout(5):
-        await watch._end(task)
-    assert task.cancelled()
 
 
 async def test_a_wiped_redis_revives_nothing(
