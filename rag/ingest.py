@@ -23,7 +23,7 @@ from rag.embedding_wire import Vector
 from rag.errors import EmbedderUnavailable, NotFound, UnreadableDocument
 from rag.files import read_file
 from rag.lexical import document_vector
-from rag.lexicon import count_document, lock_store
+from rag.lexicon import count_document, lock_indexes
 from rag.parse.apart import read_document
 from rag.types import Chunk
 
@@ -201,12 +201,16 @@ async def _write(session: Connection, job: _Job, rows: Sequence[_Row], space: st
     ids = job.store_id, job.file_id
     size = sum(len(row.chunk.content.encode()) for row in rows)
     async with tenant_transaction(session, job.tenant) as con:
-        await lock_store(con, job.store_id)
-        if not await con.fetchval(_SQL["complete"], *ids, len(rows), size, space):
+        await lock_indexes(con, job.store_id)
+        if not await con.fetchval(_SQL["complete"], *ids, size):
             return
-        values = [(*ids, *_columns(row)) for row in rows]
+        index = await con.fetchrow(_SQL["live_index"], job.store_id, space)
+        assert index is not None  # noqa: S101 - every store has one
+        document = await con.fetchval(_SQL["insert_document"], index["id"], *ids, len(rows), size)
+        place = index["shard"], index["id"], document
+        values = [(*place, *_columns(row)) for row in rows]
         await con.executemany(_SQL["insert_chunk"], values, timeout=_WRITE_TIMEOUT_S)
-        await count_document(con, *ids)
+        await count_document(con, index["id"], document, index["shard"])
 
 
 def _columns(row: _Row) -> tuple[object, ...]:

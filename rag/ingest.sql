@@ -14,8 +14,7 @@ WHERE f.tenant = $1 AND f.store_id = $2 AND f.file_id = $3 AND f.status = 'in_pr
 RETURNING f.store_id, f.file_id, f.attempts, f.tenant, files.filename
 
 -- name: complete
-UPDATE store_files
-SET status = 'completed', chunk_count = $3, usage_bytes = $4, vector_space = $5
+UPDATE store_files SET status = 'completed', usage_bytes = $3
 WHERE store_id = $1 AND file_id = $2 AND status = 'in_progress'
 RETURNING true
 
@@ -23,15 +22,27 @@ RETURNING true
 UPDATE store_files SET status = 'failed', error_code = $3, error_message = $4
 WHERE store_id = $1 AND file_id = $2 AND status = 'in_progress'
 
+-- name: live_index
+-- Its space is the first document's; '' again when the documents are of several.
+UPDATE indexes i
+SET space = CASE WHEN i.space = $2 OR NOT EXISTS (
+                     SELECT FROM documents d WHERE d.index_id = i.id) THEN $2 ELSE '' END
+WHERE i.store_id = $1 AND i.live
+RETURNING id, shard
+
+-- name: insert_document
+INSERT INTO documents (index_id, store_id, file_id, chunk_count, usage_bytes)
+VALUES ($1, $2, $3, $4, $5)
+RETURNING id
+
 -- name: insert_chunk
 WITH chunk AS (
-    INSERT INTO chunks
-        (store_id, file_id, ordinal, page, start_char, end_char, heading, content)
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+    INSERT INTO chunks (document, ordinal, page, start_char, end_char, heading, content)
+    VALUES ($3, $4, $5, $6, $7, $8, $9)
     RETURNING id
 ), embedded AS (
-    INSERT INTO chunk_embeddings (chunk_id, store_id, embedding)
-    SELECT id, $1, $10::real[]::halfvec FROM chunk WHERE $10::real[] IS NOT NULL
+    INSERT INTO chunk_embeddings (shard, index_id, document, chunk_id, embedding)
+    SELECT $1, $2, $3, id, $11::real[]::halfvec FROM chunk WHERE $11::real[] IS NOT NULL
 )
-INSERT INTO chunk_terms (chunk_id, store_id, terms)
-SELECT id, $1, $9::text::sparsevec FROM chunk
+INSERT INTO chunk_terms (shard, index_id, document, chunk_id, terms)
+SELECT $1, $2, $3, id, $10::text::sparsevec FROM chunk

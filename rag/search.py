@@ -58,30 +58,33 @@ async def search(
     words = dict.fromkeys(tokens(text))
     # Two transactions: no connection waits for the embedding.
     async with tenant_transaction(db_pool, scope.tenant) as con:
-        stores = await _own_stores(con, scope, store_ids)
-        statistics = await read_statistics(con, stores, [term_id(word) for word in words])
-        same_space = await con.fetchval(_SQL["same_space"], stores, embedder.space)
+        found = await _live_indexes(con, scope, store_ids)
+        indexes = [row["id"] for row in found]
+        statistics = await read_statistics(con, indexes, [term_id(word) for word in words])
     weights = term_weights(words, statistics)
+    same_space = {row["space"] for row in found} == {embedder.space}
     embedding = await _embed(embedder, text) if same_space else None
     limit = max(_MIN_CANDIDATES, _CANDIDATES_PER_RESULT * k)
     async with tenant_transaction(db_pool, scope.tenant) as con:
-        rows = await con.fetch(_SQL["candidates"], stores, query_vector(weights), embedding, limit)
-    found = [_passage(row) for row in rows]
+        rows = await con.fetch(_SQL["candidates"], indexes, query_vector(weights), embedding, limit)
+    passages = [_passage(row) for row in rows]
     # No vector of the stores may be of this model: then it had no vote either.
-    dense_weight = _DENSE_WEIGHT if any(p.similarity is not None for p in found) else 0.0
-    best = _without_repeats(_fused(found, dense_weight))[:k]
+    dense_weight = _DENSE_WEIGHT if any(p.similarity is not None for p in passages) else 0.0
+    best = _without_repeats(_fused(passages, dense_weight))[:k]
     return Retrieval(question, tuple(best), weights, dense_weight)
 
 
-async def _own_stores(con: Connection, scope: TenantScope, store_ids: Sequence[str]) -> list[str]:
+async def _live_indexes(
+    con: Connection, scope: TenantScope, store_ids: Sequence[str]
+) -> list[asyncpg.Record]:
     wanted = {storable(id_): id_ for id_ in store_ids}
     limits = scope.tenant, scope.allowed.vector_stores
-    rows = await con.fetch(_SQL["own_stores"], *limits, list(wanted))
-    own = {row["id"] for row in rows}
+    rows: list[asyncpg.Record] = await con.fetch(_SQL["live_indexes"], *limits, list(wanted))
+    own = {row["store_id"] for row in rows}
     for stored, id_ in wanted.items():
         if stored not in own:
             raise NotFound("vector store", id_)
-    return sorted(own)
+    return rows
 
 
 async def _embed(embedder: Embedder, text: str) -> Vector | None:

@@ -1,7 +1,11 @@
 -- $2 holds the stores the caller is limited to; NULL stands for no limit.
 
 -- name: insert_store
-INSERT INTO vector_stores (id, tenant, name, metadata) VALUES ($1, $2, $3, $4::text::jsonb)
+WITH store AS (
+    INSERT INTO vector_stores (id, tenant, name, metadata) VALUES ($1, $2, $3, $4::text::jsonb)
+    RETURNING id
+)
+INSERT INTO indexes (store_id, live) SELECT id, true FROM store
 
 -- name: get_stores
 SELECT s.id, s.name, s.metadata::text AS metadata, s.created_at,

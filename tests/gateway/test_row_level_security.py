@@ -40,7 +40,7 @@ async def data_tables(owner: asyncpg.Connection) -> list[str]:
         for name in await tables(owner)
         if await owner.fetchval("SELECT has_table_privilege('naru_app', $1, 'SELECT')", name)
     ]
-    assert len(names) == 11
+    assert len(names) == 14
     return names
 
 
@@ -59,6 +59,9 @@ async def filled(pool: asyncpg.Pool) -> asyncpg.Pool:
         waiting = await upload(pool, "b.md", "sick leave", tenant=tenant)
         (store,) = await rag.list_stores(pool, caller)
         await rag.add_file(pool, caller, store.id, waiting.id)
+        async with tenant_transaction(pool, tenant) as con:
+            batch = "INSERT INTO file_batches (id, store_id) VALUES ($1, $2)"
+            await con.execute(batch, f"vsfb_{tenant}", store.id)
     return pool
 
 

@@ -29,8 +29,15 @@ def expected(names: list[str]) -> dict[int, int]:
     return dict(counts)
 
 
+async def index_of(owner: asyncpg.Connection, store: str) -> int:
+    id_: int = await owner.fetchval("SELECT id FROM indexes WHERE store_id = $1 AND live", store)
+    return id_
+
+
 async def counted(owner: asyncpg.Connection, store: str) -> dict[int, int]:
-    rows = await owner.fetch("SELECT term, df FROM lexicon WHERE store_id = $1", store)
+    rows = await owner.fetch(
+        "SELECT term, df FROM lexicon WHERE index_id = $1", await index_of(owner, store)
+    )
     return {row["term"]: row["df"] for row in rows}
 
 
@@ -50,15 +57,16 @@ async def test_frequencies_follow_the_documents(
 
 
 async def test_statistics_span_the_searched_stores(
-    pool: asyncpg.Pool, store: str, embedder: InMemoryEmbedder
+    pool: asyncpg.Pool, owner: asyncpg.Connection, store: str, embedder: InMemoryEmbedder
 ) -> None:
     other = (await rag.create_store(pool, ACME, name="other")).id
     await fill(pool, embedder, store, {"a.md": "annual leave"})
     await fill(pool, embedder, other, {"b.md": "sick leave"})
     terms = [term_id(word) for word in ("annual", "leave", "unseen")]
+    indexes = [await index_of(owner, id_) for id_ in (store, other)]
     async with tenant_transaction(pool, "acme") as con:
-        both = await read_statistics(con, [store, other], terms)
-        second = await read_statistics(con, [other], terms)
+        both = await read_statistics(con, indexes, terms)
+        second = await read_statistics(con, indexes[1:], terms)
         none = await read_statistics(con, [], terms)
     assert both.chunks == 2
     assert both.frequencies == {terms[0]: 1, terms[1]: 2}

@@ -27,4 +27,21 @@ async def test_data_of_before_gets_its_tenant(empty_database: str) -> None:
     names = ("file_parts", "store_files", "chunks", "chunk_terms", "chunk_embeddings", "lexicon")
     for name in names:
         assert await old.fetchval(f"SELECT tenant FROM {name}") == "acme", name
+    await old.execute("""
+        UPDATE store_files SET status = 'completed', chunk_count = 1, usage_bytes = 1,
+            vector_space = 'model en'
+    """)
+    await old.execute((migrations / "0003_indexes.sql").read_text())
+    for name in (*names, "indexes", "documents"):
+        assert await old.fetchval(f"SELECT tenant FROM {name}") == "acme", name
+    index = await old.fetchrow("SELECT id, space, live, shard FROM indexes")
+    assert tuple(index)[1:] == ("model en", True, 0)
+    for name in ("documents", "chunk_terms", "chunk_embeddings", "lexicon"):
+        assert await old.fetchval(f"SELECT index_id FROM {name}") == index["id"], name
+    found = await old.fetchrow("""
+        SELECT d.file_id, c.content FROM documents d JOIN chunks c ON c.document = d.id
+        JOIN chunk_terms t ON (t.document, t.chunk_id) = (d.id, c.id)
+        JOIN chunk_embeddings e ON (e.document, e.chunk_id) = (d.id, c.id)
+    """)
+    assert tuple(found) == ("f", "x")
     await old.close()

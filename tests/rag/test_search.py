@@ -106,7 +106,7 @@ async def test_without_the_embedder_the_words_decide(
 ) -> None:
     settings = EmbeddingSettings(model="in-memory")
     gone = rag.open_embedder(settings, tmp_path / "nobody.sock")
-    await owner.execute("UPDATE store_files SET vector_space = $1", gone.space)
+    await owner.execute("UPDATE indexes SET space = $1", gone.space)
     found = await ask(pool, gone, handbook, "annual leave")
     assert (found.passages[0].source, found.dense_weight) == ("leave.md", 0.0)
 

@@ -82,7 +82,8 @@ async def test_deleting_a_store_leaves_no_row(
 ) -> None:
     await fill(pool, embedder, store, {"a.md": "annual leave"})
     await rag.delete_store(pool, ACME, store)
-    for table in ("store_files", "chunks", "chunk_terms", "chunk_embeddings", "lexicon"):
+    tables = ("store_files", "indexes", "documents", "chunks", "chunk_terms", "chunk_embeddings")
+    for table in (*tables, "lexicon"):
         assert await owner.fetchval(f"SELECT count(*) FROM {table}") == 0
     assert len(await rag.list_files(pool, ACME)) == 1
 
