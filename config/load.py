@@ -18,7 +18,7 @@ from config.targets import Kind
 
 DEFAULT_FILE = Path("naru.yaml")
 FILE_VARIABLE = "NARU_CONFIG"
-SOCKET_VARIABLE = "NARU_EMBEDDING_SOCKET"
+SOCKETS_VARIABLE = "NARU_MODEL_SOCKETS"
 ENGINES_VARIABLE = "NARU_ENGINE_SOCKETS"
 STARTING_VARIABLE = "NARU_STARTING_FILE"
 _PREFIX = "NARU__"
@@ -66,15 +66,15 @@ def load_settings(file: Path | None = None, environ: Mapping[str, str] | None = 
     return settings
 
 
-def embedding_socket(environ: Mapping[str, str] | None = None) -> Path:
-    """Return where the embedding worker listens, as the parent process names it.
+def model_sockets(environ: Mapping[str, str] | None = None) -> Path:
+    """Return the folder where the embedding and reranking workers listen, as the parent names it.
 
     Raises:
         ConfigError: This process was not started by `naru serve`.
     """
-    path = (os.environ if environ is None else environ).get(SOCKET_VARIABLE)
+    path = (os.environ if environ is None else environ).get(SOCKETS_VARIABLE)
     if not path:
-        raise ConfigError(f"{SOCKET_VARIABLE} is not set: start the service with `naru serve`")
+        raise ConfigError(f"{SOCKETS_VARIABLE} is not set: start the service with `naru serve`")
     return Path(path)
 
 

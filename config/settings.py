@@ -21,6 +21,8 @@ from config.section import Section
 from config.targets import AliasName, Ladder, ProviderName, ProviderSettings
 
 EngineName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+# A part of a Unix socket's path, which has 107 bytes.
+EmbeddingName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,31}$")]
 EngineUrl = Annotated[
     str, StringConstraints(pattern=r"^(https?://[^\s/?#@]+(/[^\s?#]*)?/v1|unix:///[^\s?#]+)$")
 ]
@@ -169,20 +171,65 @@ class AuthSettings(Section):
         return self
 
 
-class EmbeddingSettings(Section):
-    """The embedding model: a packaged one, a folder, a model id, or an OpenAI-compatible URL."""
+class EmbeddingModelSettings(Section):
+    """An embedding model: a packaged one, a folder, a model id, or an OpenAI-compatible URL."""
 
     model: str = "all-MiniLM-L6-v2"
     """`all-MiniLM-L6-v2` is carried by a wheel and needs no download."""
     languages: tuple[str, ...] = ("en",)
     """ISO 639-1 codes the model knows; in other languages only the lexical leg votes."""
+    query_prompt: str | None = None
+    """What is put before a question, such as `query: `; default the model's own."""
+    document_prompt: str | None = None
+    """What is put before a document, such as `passage: `; default the model's own."""
+    max_tokens: int | None = Field(default=None, ge=16)
+    """How many tokens the model reads of one text; default what the model says, 512 where it is
+    behind a URL and `tokenizer` says nothing."""
     url: AnyHttpUrl | None = None
     """Base URL (`…/v1`) of an OpenAI-compatible embeddings API to use instead of a local model."""
     api_key: SecretStr | None = None
+    tokenizer: Path | None = None
+    """The `tokenizer.json` of a model behind a URL; without it tokens are estimated, rather too
+    many than too few."""
     truncatable: bool = False
     """Whether the model was trained so that the first numbers of a vector are a vector too
     (Matryoshka): callers may then ask for fewer `dimensions`."""
     timeout_s: float = Field(default=30.0, gt=0)
+
+    @model_validator(mode="after")
+    def _tokenizer_of_a_remote_model(self) -> Self:
+        if self.tokenizer and not self.url:
+            raise ValueError("tokenizer goes with url only: a local model brings its own")
+        return self
+
+    @property
+    def name(self) -> str:
+        """Return what callers name the model: of a folder the last part of its path."""
+        folder = self.model.startswith((".", "/"))
+        return Path(self.model).name if folder else self.model
+
+    @property
+    def space(self) -> str:
+        """Return what must be equal for two vectors to be comparable."""
+        prompt = f" {self.document_prompt!r}" if self.document_prompt is not None else ""
+        return f"{self.model} {','.join(sorted(self.languages))}{prompt}"
+
+
+class EmbeddingSettings(EmbeddingModelSettings):
+    """The model that new stores are read with, and others that are kept beside it."""
+
+    others: dict[EmbeddingName, EmbeddingModelSettings] = Field(default={})
+    """More models, by a name of yours, each in a worker of its own: a store can be read again with
+    one while it is searched with another."""
+
+    @model_validator(mode="after")
+    def _models_apart(self) -> Self:
+        spaces = [self.space, *(each.space for each in self.others.values())]
+        if len(set(spaces)) < len(spaces):
+            raise ValueError("others: one model stands there twice, or is the default itself")
+        if self.name in self.others:
+            raise ValueError(f"others: `{self.name}` is the default's name; take another")
+        return self
 
 
 class RetrievalSettings(Section):

@@ -39,20 +39,20 @@ _ESCAPED_NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 
 def create_app(
     settings: Settings,
-    embedding_socket: Path,
+    sockets: Path,
     *,
     engines: Mapping[str, Sequence[str]] = MappingProxyType({}),
     starting: Path | None = None,
 ) -> Litestar:
     """Return the application; its stores, and the other processes, are opened when it starts.
 
-    `engines` says where those of the parent process listen, `starting` which file is there until
-    they were up.
+    `sockets` is the folder where the embedding and reranking workers listen, `engines` says where
+    the engines of the parent process do, `starting` which file is there until they were up.
     """
 
     @asynccontextmanager
     async def lifespan(app: Litestar) -> AsyncIterator[None]:
-        opening = open_services(settings, embedding_socket, engines=engines, starting=starting)
+        opening = open_services(settings, sockets, engines=engines, starting=starting)
         async with opening as services:
             app.state.services = services
             yield

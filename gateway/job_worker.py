@@ -5,10 +5,10 @@ import signal
 import sys
 
 from config.errors import ConfigError
-from config.load import embedding_socket, load_settings
+from config.load import load_settings, model_sockets
 from config.postgres import open_pool
 from gateway.observe.logs import configure_logging
-from rag.embed import open_embedder
+from rag.embed import open_embedders
 from rag.ingest import run_jobs
 
 _POOL_SIZE = 4
@@ -27,13 +27,13 @@ async def work() -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    embedder = open_embedder(settings.embedding, embedding_socket())
+    embedders = open_embedders(settings.embedding, model_sockets())
     try:
         url = settings.database.url.get_secret_value()
         async with await open_pool(url, size=_POOL_SIZE, role="naru_jobs") as pool:
-            await run_jobs(pool, embedder, settings.retrieval, stop)
+            await run_jobs(pool, embedders.default, settings.retrieval, stop)
     finally:
-        await embedder.close()
+        await embedders.close()
 
 
 def main() -> int:

@@ -21,7 +21,7 @@ from gateway.generation.replicas import open_engines
 from gateway.identity import open_identity
 from gateway.media import Media
 from gateway.sessions.store import Sessions
-from rag import Embedder, open_embedder
+from rag import Embedders, open_embedders
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ class Services:
     desk: Desk
     authorization: AuthorizationServer
     verifier: Verifier
-    embedder: Embedder
+    embedders: Embedders
     models: Models
     embeddings: Embeddings
     media: Media
@@ -59,14 +59,14 @@ Provided = NamedDependency[Services]
 @asynccontextmanager
 async def open_services(
     settings: Settings,
-    embedding_socket: Path,
+    sockets: Path,
     *,
     engines: Mapping[str, Sequence[str]],
     starting: Path | None,
 ) -> AsyncIterator[Services]:
     """Open the stores and the clients of the other processes.
 
-    `embedding_socket` is where the embedding worker listens.
+    `sockets` is the folder where the embedding and reranking workers listen.
     """
     if settings.database.url is None or settings.redis.url is None:
         raise RuntimeError("a web worker is started by `naru serve`, which names the stores")
@@ -83,15 +83,15 @@ async def open_services(
         identity = await stack.enter_async_context(
             open_identity(settings.auth, settings.issuer, box, url, cache)
         )
-        embedder = open_embedder(settings.embedding, embedding_socket)
-        stack.push_async_callback(embedder.close)
+        embedders = open_embedders(settings.embedding, sockets)
+        stack.push_async_callback(embedders.close)
         http = await stack.enter_async_context(
             aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0))
         )
         replicas = await stack.enter_async_context(
             open_engines(settings.engines, engines, box.salt_key)
         )
-        models = Models(settings.models, settings.providers, replicas, http, embedder)
+        models = Models(settings.models, settings.providers, replicas, http, embedders.default)
         media = Media(settings.media)
         stack.push_async_callback(media.close)
         sessions = Sessions(pool)
@@ -104,12 +104,12 @@ async def open_services(
             desk=identity.desk,
             authorization=identity.authorization,
             verifier=identity.verifier,
-            embedder=embedder,
+            embedders=embedders,
             models=models,
-            embeddings=Embeddings(settings.embedding, embedder, settings.models),
+            embeddings=Embeddings(settings.embedding, embedders.default, settings.models),
             media=media,
             sessions=sessions,
-            agents=Agents(pool, embedder, models, sessions, settings.sessions),
+            agents=Agents(pool, embedders.default, models, sessions, settings.sessions),
             engines=engines,
             starting=starting,
         )

@@ -1,7 +1,7 @@
 """The parent process: starts the stores and the workers, keeps them running, stops them in order.
 
-Start: stores, migrations, engines, embedding worker, job worker, demo data, web workers. Stop: the
-reverse. Nothing waits for an engine but the word that the service is ready.
+Start: stores, migrations, engines, job worker, workers with models, demo data, web workers. Stop:
+the reverse. Nothing waits for an engine but the word that the service is ready.
 """
 
 import asyncio
@@ -22,12 +22,13 @@ import asyncpg
 from config import embedded
 from config.embedded import Command
 from config.errors import ConfigError
-from config.load import ENGINES_VARIABLE, FILE_VARIABLE, SOCKET_VARIABLE, STARTING_VARIABLE
+from config.load import ENGINES_VARIABLE, FILE_VARIABLE, SOCKETS_VARIABLE, STARTING_VARIABLE
 from config.postgres import migrate
 from config.settings import Settings
 from gateway import preflight, probes
 from gateway.children import Child, say, stop_all
 from gateway.engines.engines import Engines
+from gateway.model_workers import model_workers
 
 PACKAGES = ("auth", "rag", "gateway")
 """Whose migrations are applied, in this order."""
@@ -38,7 +39,7 @@ _PARENT_POLL_S = 0.5
 _SAME_SIGNAL_S = 1.0
 _DRAIN_MARGIN_S = 5.0
 _READY_S = 180.0
-_EMBEDDING_STARTS = 3
+_MODEL_STARTS = 3
 _SOCKET_POLL_S = 0.1
 _STORE_VARIABLES = ("HOME", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "PATH", "TMPDIR", "TZ")
 
@@ -174,7 +175,7 @@ class Supervisor:
         return {
             **os.environ,
             **({FILE_VARIABLE: str(file.resolve())} if file else {}),
-            SOCKET_VARIABLE: str(runtime / "embedding.sock"),
+            SOCKETS_VARIABLE: str(runtime),
             "NARU__DATABASE__URL": database_url,
             "NARU__REDIS__URL": redis_url,
             "NARU__DATA_DIR": str(data_dir),
@@ -192,15 +193,23 @@ class Supervisor:
 
     async def _start_workers(self, data_dir: Path) -> None:
         self._start([Child(_python("jobs", "gateway.job_worker"), self._environ, (self._lock,))])
-        if self.settings.embedding.url is None:
-            path, model = self._environ[SOCKET_VARIABLE], self.settings.embedding.model
-            say(f"  loading the embedding model {model}")
-            arguments = ("--socket", path, "--model", model)
-            command = _python("embedding", "rag.embedding_worker", *arguments)
-            log = data_dir / "logs" / "embedding.log"
-            child = Child(command, self._environ, (self._lock,), log)
-            self._start([child])
-            await _wait_for_embedding(child, Path(path))
+        workers = list(
+            model_workers(self.settings.embedding, Path(self._environ[SOCKETS_VARIABLE]))
+        )
+        for worker in workers:
+            say(f"  loading the embedding model {worker.model}")
+        children = [
+            Child(
+                worker.command,
+                self._environ,
+                (self._lock,),
+                data_dir / "logs" / f"{worker.command.name}.log",
+                worker.socket,
+            )
+            for worker in workers
+        ]
+        self._start(children)
+        await asyncio.gather(*map(_wait_for_model, children))
 
     def _engines(self, data_dir: Path, runtime: Path) -> Engines:
         return Engines(
@@ -253,10 +262,10 @@ class Supervisor:
         self._stack.push_async_callback(stop_all, children)
 
 
-async def _wait_for_embedding(worker: Child, path: Path) -> None:
+async def _wait_for_model(worker: Child) -> None:
     """Return when the worker listens, or when it is better to serve without it."""
     deadline = asyncio.get_running_loop().time() + _READY_S
-    while not path.exists() and worker.starts < _EMBEDDING_STARTS:  # noqa: ASYNC240 - one stat
+    while not (worker.socket and worker.socket.exists()) and worker.starts < _MODEL_STARTS:
         if asyncio.get_running_loop().time() > deadline:
             return
         await asyncio.sleep(_SOCKET_POLL_S)

@@ -10,7 +10,7 @@ import socket
 import uvicorn
 from litestar import Litestar
 
-from config.load import embedding_socket, engine_urls, load_settings, starting_file
+from config.load import engine_urls, load_settings, model_sockets, starting_file
 from config.settings import ServerSettings
 from gateway.app import create_app
 from gateway.http import BoundedProtocol
@@ -24,7 +24,7 @@ def main() -> None:
     listening = socket.socket(fileno=parser.parse_args().fd)
     configure_logging()
     settings = load_settings()
-    app = create_app(settings, embedding_socket(), engines=engine_urls(), starting=starting_file())
+    app = create_app(settings, model_sockets(), engines=engine_urls(), starting=starting_file())
     # Decision 2: what lives as long as the process is kept out of collections.
     gc.freeze()
     gc.set_threshold(50_000, 20, 100)

@@ -1,7 +1,8 @@
 """Retrieval: documents in, cited passages out. Knows no HTTP and nothing of who may do what."""
 
 from rag.answerable import Verdict, judge
-from rag.embed import Counted, Embedder, open_embedder
+from rag.embed import Embedder, Embedders, open_embedder, open_embedders
+from rag.embedding_wire import Counted
 from rag.errors import (
     EmbedderUnavailable,
     NotAllowed,
@@ -28,6 +29,7 @@ from rag.stores import (
     list_stores,
     remove_file,
 )
+from rag.tokenizer import Tokenizer, TokenizerSource, open_tokenizer
 from rag.types import Chunk, Page, Passage, Retrieval
 
 __all__ = [
@@ -35,6 +37,7 @@ __all__ = [
     "Counted",
     "Embedder",
     "EmbedderUnavailable",
+    "Embedders",
     "FileCounts",
     "IngestError",
     "NotAllowed",
@@ -47,6 +50,8 @@ __all__ = [
     "StoreFile",
     "StoredFile",
     "TextRefused",
+    "Tokenizer",
+    "TokenizerSource",
     "UnreadableDocument",
     "VectorStore",
     "Verdict",
@@ -64,6 +69,8 @@ __all__ = [
     "list_store_files",
     "list_stores",
     "open_embedder",
+    "open_embedders",
+    "open_tokenizer",
     "read_file",
     "remove_file",
     "run_jobs",

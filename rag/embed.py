@@ -1,34 +1,20 @@
-"""Embeddings: from the worker process over a Unix socket, or from an OpenAI-compatible URL."""
+"""Embeddings: from worker processes over Unix sockets, or from OpenAI-compatible URLs."""
 
 import asyncio
-import contextlib
-import math
-from array import array
+import functools
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
-import aiohttp
-import msgspec
-
-from config.settings import EmbeddingSettings
+from config.settings import EmbeddingModelSettings, EmbeddingSettings
 from config.tasks import end_task
-from rag.embedding_wire import Request, Response, Vector, frame, read_frame, split_vectors
-from rag.errors import EmbedderUnavailable, TextRefused
+from rag.embedding_sources import ApiSource, Source, WorkerSource
+from rag.embedding_wire import Counted, Kind, Vector, worker_socket
 from rag.scripts import reads
+from rag.tokenizer import TokenizerSource
 
 _CACHED_QUERIES = 1024
-_REMOTE_BATCH = 64
-_REFUSALS = {400, 413, 422}
-_CONNECT_TIMEOUT_S = 5.0
-
-
-class Counted(NamedTuple):
-    """Vectors, and how many tokens their texts are together."""
-
-    vectors: list[Vector]
-    tokens: int
 
 
 class Embedder(Protocol):
@@ -40,28 +26,42 @@ class Embedder(Protocol):
 
     @property
     def space(self) -> str:
-        """What must be equal for two vectors to be comparable: the model and its languages."""
+        """What must be equal for two vectors to be comparable: model, languages, own prompt."""
 
     @property
     def dimensions(self) -> int:
         """Numbers per vector; 0 until the model has answered for the first time."""
 
+    @property
+    def max_tokens(self) -> int | None:
+        """Tokens the model reads of one text, special ones and prompt included.
+
+        None until it has answered for the first time, and where there is no limit.
+        """
+
     def knows(self, text: str) -> bool:
         """Tell whether the model can read this text's script, as far as its languages say."""
 
-    async def embed(self, texts: Sequence[str]) -> list[Vector]:
-        """Return one vector per text.
+    async def embed(self, texts: Sequence[str], kind: Kind = "document") -> list[Vector]:
+        """Return one vector per text; queries go before documents, and recent ones are remembered.
 
         Raises:
             EmbedderUnavailable: The model can't be reached, or gave no answer in time.
         """
 
     async def embed_whole(self, texts: Sequence[str]) -> Counted:
-        """Return one vector per text, and how many tokens the texts are.
+        """Return one vector per text, taken without a prompt, and how many tokens the texts are.
 
         Raises:
             TextRefused: A text is longer than the model reads, or the model takes none like it.
             EmbedderUnavailable: The model can't be reached, or gave no answer in time.
+        """
+
+    async def tokenizer(self) -> TokenizerSource:
+        """Return how the model counts documents, for `rag.tokenizer.open_tokenizer` anywhere.
+
+        Raises:
+            EmbedderUnavailable: The model can't be reached.
         """
 
     async def check(self) -> None:
@@ -75,225 +75,126 @@ class Embedder(Protocol):
         """Close the connection to the model."""
 
 
-def open_embedder(settings: EmbeddingSettings, socket: Path) -> Embedder:
-    """Return the embedder the settings name; it connects at first use, and again when it must.
+class Embedders:
+    """The default model, and those kept beside it by name."""
 
-    `socket` is where the embedding worker listens; not used when the settings name a URL.
-    """
-    return RemoteEmbedder(settings) if settings.url else WorkerEmbedder(settings, socket)
+    def __init__(self, default: Embedder, others: Mapping[str, Embedder] | None = None) -> None:
+        self.default = default
+        self.others = dict(others or {})
 
+    def named(self, name: str) -> Embedder | None:
+        """Return the model of that name: of `embedding.others`, or the default's own."""
+        return self.default if name == self.default.model else self.others.get(name)
 
-class _CachingEmbedder:
-    """What both embedders share: names, the language rule, recent questions' vectors."""
-
-    def __init__(self, settings: EmbeddingSettings) -> None:
-        self._settings = settings
-        self._dimensions = 0
-        self._recent: OrderedDict[str, Vector] = OrderedDict()
-
-    @property
-    def model(self) -> str:
-        return self._settings.model
-
-    @property
-    def space(self) -> str:
-        return f"{self.model} {','.join(sorted(self._settings.languages))}"
-
-    @property
-    def dimensions(self) -> int:
-        return self._dimensions
-
-    def knows(self, text: str) -> bool:
-        return reads(self._settings.languages, text)
-
-    async def embed(self, texts: Sequence[str]) -> list[Vector]:
-        if not texts:
-            return []
-        texts = _encodable(texts)
-        if len(texts) == 1 and (known := self._recent.get(texts[0])):
-            self._recent.move_to_end(texts[0])
-            return [known]
-        vectors = await self._compute(texts)
-        self._dimensions = len(vectors[0])
-        if len(texts) == 1:
-            self._recent[texts[0]] = vectors[0]
-            if len(self._recent) > _CACHED_QUERIES:
-                self._recent.popitem(last=False)
-        return vectors
+    def of(self, space: str) -> Embedder | None:
+        """Return the model whose vectors are comparable to those of `space`, if it is here."""
+        return next((each for each in self._all() if each.space == space), None)
 
     async def check(self) -> None:
-        await self._compute(["ready?"])
+        """Ask every model itself.
 
-    async def _compute(self, texts: Sequence[str]) -> list[Vector]:
-        raise NotImplementedError
-
-
-class WorkerEmbedder(_CachingEmbedder):
-    """The client of `rag.embedding_worker`; concurrent calls share one connection."""
-
-    def __init__(self, settings: EmbeddingSettings, socket: Path) -> None:
-        super().__init__(settings)
-        self._socket = socket
-        self._writer: asyncio.StreamWriter | None = None
-        self._reader_task: asyncio.Task[None] | None = None
-        self._connecting = asyncio.Lock()
-        self._waiting: dict[int, asyncio.Future[Response]] = {}
-        self._last_id = 0
-
-    async def _compute(self, texts: Sequence[str]) -> list[Vector]:
-        return split_vectors(await self._ask(texts, whole=False))
-
-    async def embed_whole(self, texts: Sequence[str]) -> Counted:  # noqa: D102 - see Embedder
-        response = await self._ask(_encodable(texts), whole=True)
-        if response.too_long:
-            longest = max(response.tokens)
-            raise TextRefused(
-                f"{longest:,} tokens are more than the {response.limit:,} that the model reads: "
-                "cut the text into shorter ones",
-                index=response.tokens.index(longest),
-                code="context_length_exceeded",
-            )
-        return Counted(split_vectors(response), sum(response.tokens))
-
-    async def _ask(self, texts: Sequence[str], *, whole: bool) -> Response:
-        try:
-            async with asyncio.timeout(self._settings.timeout_s):
-                response = await self._send(Request(self._next_id(), list(texts), whole))
-        except (OSError, TimeoutError) as error:
-            raise EmbedderUnavailable(f"the embedding worker gave no answer: {error!r}") from error
-        if response.error:
-            raise EmbedderUnavailable(f"the embedding model failed: {response.error}")
-        return response
-
-    def _next_id(self) -> int:
-        self._last_id += 1
-        return self._last_id
-
-    async def _send(self, request: Request) -> Response:
-        writer = await self._connected()
-        answer: asyncio.Future[Response] = asyncio.get_running_loop().create_future()
-        self._waiting[request.id] = answer
-        try:
-            writer.write(frame(msgspec.msgpack.encode(request)))
-            await writer.drain()
-            return await answer
-        finally:
-            del self._waiting[request.id]
-
-    async def _connected(self) -> asyncio.StreamWriter:
-        async with self._connecting:
-            if self._writer is None or self._writer.is_closing():
-                async with asyncio.timeout(_CONNECT_TIMEOUT_S):
-                    reader, self._writer = await asyncio.open_unix_connection(self._socket)
-                self._reader_task = asyncio.create_task(self._receive(reader, self._writer))
-            return self._writer
-
-    async def _receive(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        decoder = msgspec.msgpack.Decoder(Response)
-        try:
-            while True:
-                response = decoder.decode(await read_frame(reader))
-                answer = self._waiting.get(response.id)
-                if answer and not answer.done():
-                    answer.set_result(response)
-        except (OSError, EOFError, msgspec.DecodeError) as error:
-            writer.close()
-            for answer in self._waiting.values():
-                if not answer.done():
-                    answer.set_exception(ConnectionError(f"the worker hung up: {error!r}"))
+        Raises:
+            EmbedderUnavailable: One can't be reached, or gave no answer in time.
+        """
+        await asyncio.gather(*(each.check() for each in self._all()))
 
     async def close(self) -> None:
-        """Close the connection; requests under way fail."""
-        if self._reader_task:
-            await end_task(self._reader_task)
-        if self._writer:
-            self._writer.close()
-            with contextlib.suppress(OSError):
-                await self._writer.wait_closed()
+        """Close the connections to all models."""
+        await asyncio.gather(*(each.close() for each in self._all()))
+
+    def _all(self) -> list[Embedder]:
+        return [self.default, *self.others.values()]
 
 
-class _Embedding(msgspec.Struct):
-    index: int
-    embedding: list[float]
+def open_embedders(settings: EmbeddingSettings, sockets: Path) -> Embedders:
+    """Return the embedders the settings name; they connect at first use, and again when they must.
+
+    `sockets` is the folder where the workers listen.
+    """
+    default = open_embedder(settings, worker_socket(sockets))
+    return Embedders(
+        default,
+        {
+            name: open_embedder(each, worker_socket(sockets, name))
+            for name, each in settings.others.items()
+        },
+    )
 
 
-class _Usage(msgspec.Struct):
-    prompt_tokens: int = 0
+def open_embedder(settings: EmbeddingModelSettings, socket: Path) -> Embedder:
+    """Return one model's embedder. `socket` is not used when the settings name a URL."""
+    source: Source = ApiSource(settings) if settings.url else WorkerSource(settings, socket)
+    return ModelEmbedder(settings, source)
 
 
-class _Embeddings(msgspec.Struct):
-    data: list[_Embedding]
-    usage: _Usage = msgspec.field(default_factory=_Usage)
+class ModelEmbedder:
+    """A source of vectors with its names, the language rule, and recent questions' vectors."""
 
+    def __init__(self, settings: EmbeddingModelSettings, source: Source) -> None:
+        self._settings = settings
+        self._source = source
+        self._recent: OrderedDict[str, Vector] = OrderedDict()
+        self._asking: dict[str, asyncio.Task[Vector]] = {}
+        self.model = settings.name
+        self.space = settings.space
+        self.dimensions = 0
 
-class RemoteEmbedder(_CachingEmbedder):
-    """An OpenAI-compatible embeddings API."""
+    @property
+    def max_tokens(self) -> int | None:  # noqa: D102 - see Embedder, here and below
+        return self._source.max_tokens
 
-    def __init__(self, settings: EmbeddingSettings) -> None:
-        super().__init__(settings)
-        self._session: aiohttp.ClientSession | None = None
+    def knows(self, text: str) -> bool:  # noqa: D102
+        return reads(self._settings.languages, text)
 
-    async def _compute(self, texts: Sequence[str]) -> list[Vector]:
-        try:
-            return (await self._post_all(texts)).vectors
-        except TextRefused as error:
-            raise EmbedderUnavailable(str(error)) from error
+    async def embed(self, texts: Sequence[str], kind: Kind = "document") -> list[Vector]:  # noqa: D102
+        texts = _encodable(texts)
+        if kind == "query":
+            return list(await asyncio.gather(*map(self._question, texts)))
+        return await self._compute(texts, kind) if texts else []
+
+    async def _question(self, text: str) -> Vector:
+        if known := self._recent.get(text):
+            self._recent.move_to_end(text)
+            return known
+        asking = self._asking.get(text)
+        if asking is None:
+            asking = self._asking[text] = asyncio.create_task(self._ask(text))
+            asking.add_done_callback(functools.partial(self._asked, text))
+        # Others may wait for the same answer: who leaves does not take it from them.
+        return await asyncio.shield(asking)
+
+    def _asked(self, text: str, task: "asyncio.Task[Vector]") -> None:
+        del self._asking[text]
+        if not task.cancelled():
+            task.exception()  # so that it is not told as one that nobody has seen
+
+    async def _ask(self, text: str) -> Vector:
+        (vector,) = await self._compute([text], "query")
+        self._recent[text] = vector
+        if len(self._recent) > _CACHED_QUERIES:
+            self._recent.popitem(last=False)
+        return vector
+
+    async def _compute(self, texts: Sequence[str], kind: Kind) -> list[Vector]:
+        vectors = await self._source.embed(texts, kind)
+        self.dimensions = len(vectors[0])
+        return vectors
 
     async def embed_whole(self, texts: Sequence[str]) -> Counted:  # noqa: D102
-        return await self._post_all(_encodable(texts))
+        return await self._source.embed_whole(_encodable(texts))
 
-    async def _post_all(self, texts: Sequence[str]) -> Counted:
-        vectors: list[Vector] = []
-        tokens = 0
-        try:
-            for start in range(0, len(texts), _REMOTE_BATCH):
-                batch = await self._post(texts[start : start + _REMOTE_BATCH])
-                vectors += batch.vectors
-                tokens += batch.tokens
-        except aiohttp.ClientResponseError as error:
-            if error.status in _REFUSALS:
-                raise TextRefused(f"the embeddings API refused: {error.message}") from error
-            reason = f"the embeddings API answered status {error.status}"
-            raise EmbedderUnavailable(reason) from error
-        except (aiohttp.ClientError, TimeoutError, msgspec.MsgspecError) as error:
-            reason = f"the embeddings API gave no answer: {type(error).__name__}"
-            raise EmbedderUnavailable(reason) from error
-        return Counted(vectors, tokens)
+    async def tokenizer(self) -> TokenizerSource:  # noqa: D102
+        return await self._source.tokenizer()
 
-    async def _post(self, texts: Sequence[str]) -> Counted:
-        url = f"{str(self._settings.url).rstrip('/')}/embeddings"
-        # An empty text is refused by OpenAI.
-        body = {"model": self.model, "input": [text or " " for text in texts]}
-        async with self._open_session().post(url, json=body) as response:
-            response.raise_for_status()
-            answer = msgspec.json.decode(await response.read(), type=_Embeddings)
-        if len(answer.data) != len(texts):
-            raise EmbedderUnavailable("the embeddings API answered for other texts than asked")
-        ordered = sorted(answer.data, key=lambda item: item.index)
-        vectors = [_normalised(item.embedding) for item in ordered]
-        return Counted(vectors, answer.usage.prompt_tokens)
+    async def check(self) -> None:  # noqa: D102
+        await self._source.embed(["ready?"], "query")
 
-    def _open_session(self) -> aiohttp.ClientSession:
-        if self._session is None:
-            key = self._settings.api_key
-            headers = {"authorization": f"Bearer {key.get_secret_value()}"} if key else {}
-            timeout = aiohttp.ClientTimeout(
-                total=self._settings.timeout_s, sock_connect=_CONNECT_TIMEOUT_S
-            )
-            self._session = aiohttp.ClientSession(headers=headers, timeout=timeout)
-        return self._session
-
-    async def close(self) -> None:
-        """Close the connections."""
-        if self._session:
-            await self._session.close()
+    async def close(self) -> None:  # noqa: D102
+        for task in list(self._asking.values()):
+            await end_task(task)
+        await self._source.close()
 
 
 def _encodable(texts: Sequence[str]) -> list[str]:
     """Return the texts without lone surrogates, which have no UTF-8; no model has learned them."""
     return [text.encode("utf-8", "replace").decode() for text in texts]
-
-
-def _normalised(values: Sequence[float]) -> Vector:
-    length = math.hypot(*values) or 1.0
-    return array("f", [value / length for value in values])

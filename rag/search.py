@@ -93,7 +93,7 @@ async def _embed(embedder: Embedder, text: str) -> Vector | None:
         return None
     try:
         async with asyncio.timeout(_EMBED_TIMEOUT_S):
-            return (await embedder.embed([text]))[0]
+            return (await embedder.embed([text], "query"))[0]
     except (EmbedderUnavailable, TimeoutError) as error:
         _log.warning("searched without embeddings: %s", type(error).__name__)
         return None

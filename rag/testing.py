@@ -6,9 +6,9 @@ from array import array
 from collections.abc import Sequence
 from math import hypot
 
-from rag.embed import Counted
-from rag.embedding_wire import Vector
+from rag.embedding_wire import Counted, Kind, Vector
 from rag.scripts import reads
+from rag.tokenizer import TokenizerSource
 
 
 class InMemoryEmbedder:
@@ -24,10 +24,12 @@ class InMemoryEmbedder:
         model: str = "in-memory",
         languages: Sequence[str] = ("en",),
         dimensions: int = 64,
+        max_tokens: int = 256,
     ) -> None:
         self._model = model
         self._languages = tuple(languages)
         self._dimensions = dimensions
+        self._max_tokens = max_tokens
         self.asked: list[str] = []
 
     @property
@@ -45,18 +47,28 @@ class InMemoryEmbedder:
         """Numbers per vector."""
         return self._dimensions
 
+    @property
+    def max_tokens(self) -> int | None:
+        """Tokens read of one text: a promise, longer ones are read too."""
+        return self._max_tokens
+
     def knows(self, text: str) -> bool:
         """Tell whether the text is in a script of the languages."""
         return reads(self._languages, text)
 
-    async def embed(self, texts: Sequence[str]) -> list[Vector]:
-        """Return one vector per text."""
+    async def embed(self, texts: Sequence[str], kind: Kind = "document") -> list[Vector]:
+        """Return one vector per text, the same for both kinds."""
+        del kind
         self.asked += texts
         return [self._vector(text) for text in texts]
 
     async def embed_whole(self, texts: Sequence[str]) -> Counted:
         """Return one vector per text; a word is a token."""
         return Counted(await self.embed(texts), sum(len(text.split()) for text in texts))
+
+    async def tokenizer(self) -> TokenizerSource:
+        """Return that tokens are estimated."""
+        return TokenizerSource(limit=self._max_tokens)
 
     async def check(self) -> None:
         """Ask as anybody would: there is no memory to pass."""

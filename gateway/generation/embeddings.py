@@ -6,7 +6,6 @@ import math
 import sys
 from array import array
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 import msgspec
 
@@ -33,8 +32,7 @@ class Embeddings:
         embedder: Embedder,
         aliases: Mapping[str, LadderSettings],
     ) -> None:
-        folder = settings.model.startswith((".", "/"))
-        self.name = Path(settings.model).name if folder else settings.model
+        self.name = settings.name
         self._truncatable = settings.truncatable
         self._embedder = embedder
         self._ladders = frozenset(name for name, each in aliases.items() if _models(each) > 1)

@@ -43,7 +43,7 @@ async def ready(services: Provided) -> Response[Ready]:
     probes = {
         "database": services.pool.fetchval("SELECT 1"),
         "redis": services.redis.ping(),
-        "embedding": services.embedder.check(),
+        "embedding": services.embedders.check(),
         **{f"engine {name}": _one_up(urls) for name, urls in services.engines.items()},
     }
     results = await asyncio.gather(

@@ -110,7 +110,7 @@ async def search_store(
     """Search a store."""
     found = await search(
         services.pool,
-        services.embedder,
+        services.embedders.default,
         caller,
         [store_id],
         data.query,

@@ -6,10 +6,10 @@ import pytest
 
 from config.errors import ConfigError
 from config.load import (
-    embedding_socket,
     engine_urls,
     load_settings,
     model_alias,
+    model_sockets,
     starting_file,
 )
 from config.settings import ServerSettings, Settings
@@ -108,10 +108,10 @@ def test_a_broken_list_in_the_environment_is_told(file: Path) -> None:
         load_settings(None, {"NARU__MODELS": "{fast: "})
 
 
-def test_the_embedding_socket_is_the_one_the_parent_names() -> None:
-    assert embedding_socket({"NARU_EMBEDDING_SOCKET": "/run/x.sock"}) == Path("/run/x.sock")
+def test_the_workers_listen_where_the_parent_says() -> None:
+    assert model_sockets({"NARU_MODEL_SOCKETS": "/run/x"}) == Path("/run/x")
     with pytest.raises(ConfigError, match="naru serve"):
-        embedding_socket({})
+        model_sockets({})
 
 
 @pytest.mark.parametrize(

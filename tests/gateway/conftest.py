@@ -21,7 +21,8 @@ from config.postgres import migrate, open_pool
 from config.settings import RetrievalSettings, Settings
 from gateway.agents.registry import AgentDefinition, save_agent
 from gateway.app import create_app
-from rag import add_file, create_file, create_store, get_store_file, open_embedder, run_jobs
+from rag import add_file, create_file, create_store, get_store_file, open_embedders, run_jobs
+from rag.embedding_wire import worker_socket
 
 HANDBOOK = """# 휴가
 
@@ -61,15 +62,15 @@ async def pool(owner: asyncpg.Connection, empty_database: str) -> AsyncIterator[
 
 
 @pytest.fixture(scope="session")
-def embedding_socket(data_dir: Path) -> Iterator[Path]:
-    """Where the real embedding worker listens."""
-    path = data_dir / "embed.sock"
+def sockets(data_dir: Path) -> Iterator[Path]:
+    """The folder where the real embedding worker listens."""
+    path = worker_socket(data_dir)
     argv = [sys.executable, "-m", "rag.embedding_worker", "--socket", str(path)]
     child = subprocess.Popen([*argv, "--model", "all-MiniLM-L6-v2"], stdin=subprocess.DEVNULL)
     while not path.exists():
         assert child.poll() is None, "the embedding worker did not start"
         with_patience(child)
-    yield path
+    yield data_dir
     child.terminate()
     child.wait(20)
 
@@ -82,7 +83,7 @@ def with_patience(child: subprocess.Popen[bytes]) -> None:
         return
 
 
-async def _read_handbook(pool: asyncpg.Pool, settings: Settings, socket_path: Path) -> str:
+async def _read_handbook(pool: asyncpg.Pool, settings: Settings, sockets: Path) -> str:
     """Store and index `HANDBOOK`; return the vector store's id."""
 
     async def parts() -> AsyncIterator[bytes]:
@@ -94,15 +95,15 @@ async def _read_handbook(pool: asyncpg.Pool, settings: Settings, socket_path: Pa
         pool, owner, filename="handbook.md", purpose="assistants", parts=parts()
     )
     await add_file(pool, owner, store.id, file.id)
-    embedder = open_embedder(settings.embedding, socket_path)
+    embedders = open_embedders(settings.embedding, sockets)
     stop = asyncio.Event()
-    job = asyncio.create_task(run_jobs(pool, embedder, RetrievalSettings(), stop))
+    job = asyncio.create_task(run_jobs(pool, embedders.default, RetrievalSettings(), stop))
     async with asyncio.timeout(60):
         while (await get_store_file(pool, owner, store.id, file.id)).status == "in_progress":
             await asyncio.sleep(0.05)
     stop.set()
     await job
-    await embedder.close()
+    await embedders.close()
     assert (await get_store_file(pool, owner, store.id, file.id)).status == "completed"
     return store.id
 
@@ -125,7 +126,7 @@ async def issuer() -> AsyncIterator[Issuer]:
 async def service(
     postgres_server: str,
     redis_url: str,
-    embedding_socket: Path,
+    sockets: Path,
     data_dir: Path,
     upstream: Upstream,
     issuer: Issuer,
@@ -186,7 +187,7 @@ async def service(
             "UPDATE clients SET allowed_agents = '{patient}', allowed_models = '{}',"
             " allowed_vector_stores = '{}' WHERE id = 'limited'"
         )
-        store = await _read_handbook(pool, settings, embedding_socket)
+        store = await _read_handbook(pool, settings, sockets)
         for name, model in (
             ("hr", "default"),
             ("patient", "falls-back"),
@@ -197,7 +198,7 @@ async def service(
             await save_agent(pool, scope_of("acme", "app"), definition)
     server = uvicorn.Server(
         uvicorn.Config(
-            create_app(settings, embedding_socket), http="httptools", ws="none", log_level="warning"
+            create_app(settings, sockets), http="httptools", ws="none", log_level="warning"
         )
     )
     serving = asyncio.create_task(server.serve(sockets=[listening]))

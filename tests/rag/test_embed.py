@@ -12,9 +12,11 @@ import pytest
 from aiohttp import web
 
 from config.settings import EmbeddingSettings
-from rag.embed import Embedder, open_embedder
-from rag.embedding_worker import Batcher, Tokens, serve
+from rag.embed import Embedder, open_embedder, open_embedders
+from rag.embedding_wire import tokenizer_file
+from rag.embedding_worker import Batcher, Model, Tokens, serve
 from rag.errors import EmbedderUnavailable, TextRefused
+from rag.tokenizer import TokenizerSource
 
 calls: list[list[str]] = []
 
@@ -31,7 +33,8 @@ def encode(texts: list[str]) -> bytes:
 async def worker(socket: Path) -> AsyncIterator[None]:
     stop = asyncio.Event()
     tokens = Tokens(lambda texts: [len(text.split()) for text in texts], limit=5)
-    task = asyncio.create_task(serve(Batcher(encode, 2, tokens), socket, stop))
+    model = Model(encode, 2, tokens, {"query": "query: ", "document": ""})
+    task = asyncio.create_task(serve(Batcher(model), socket, stop))
     while not socket.exists():  # noqa: ASYNC240 - what a supervisor does
         await asyncio.sleep(0.01)
     yield
@@ -70,10 +73,54 @@ async def test_a_long_list_keeps_its_order(embedder: Embedder, tmp_path: Path) -
 
 async def test_a_question_is_remembered(embedder: Embedder, tmp_path: Path) -> None:
     async with worker(tmp_path / "s"):
-        first = await embedder.embed(["question"])
-        assert await embedder.embed(["question"]) == first
-        assert await embedder.embed([]) == []
-    assert calls == [["question"]]
+        first = await embedder.embed(["question"], "query")
+        assert await embedder.embed(["question"], "query") == first
+        assert await embedder.embed([]) == await embedder.embed([], "query") == []
+        assert await embedder.embed(["question"]) != first
+    assert calls == [["query: question"], ["question"]]
+
+
+async def test_one_question_asked_fifty_times_at_once_is_embedded_once(
+    embedder: Embedder, tmp_path: Path
+) -> None:
+    async with worker(tmp_path / "s"):
+        asked = [asyncio.create_task(embedder.embed(["question"], "query")) for _ in range(50)]
+        await asyncio.sleep(0)
+        asked[0].cancel()
+        answers = await asyncio.gather(*asked, return_exceptions=True)
+    assert isinstance(answers[0], asyncio.CancelledError)
+    assert all(answer == answers[1] for answer in answers[1:])
+    assert len(answers[1][0]) == 2
+    assert calls == [["query: question"]]
+
+
+async def test_several_questions_form_one_batch(embedder: Embedder, tmp_path: Path) -> None:
+    async with worker(tmp_path / "s"):
+        await embedder.embed(["warm"], "query")
+        vectors = await embedder.embed(["a", "bb", "a"], "query")
+    assert [vector[0] for vector in vectors] == [8, 9, 8]
+    assert [len(batch) for batch in calls[1:]] in ([2], [1, 1])
+
+
+async def test_the_limit_is_known_once_the_model_has_answered(
+    embedder: Embedder, tmp_path: Path
+) -> None:
+    assert embedder.max_tokens is None
+    async with worker(tmp_path / "s"):
+        await embedder.embed(["a"])
+    assert embedder.max_tokens == 5
+
+
+async def test_a_model_without_a_fast_tokenizer_leaves_an_estimate(
+    embedder: Embedder, tmp_path: Path
+) -> None:
+    with pytest.raises(EmbedderUnavailable):
+        await embedder.tokenizer()
+    async with worker(tmp_path / "s"):
+        assert await embedder.tokenizer() == TokenizerSource(limit=5)
+        tokenizer_file(tmp_path / "s").touch()
+        source = await embedder.tokenizer()
+    assert source == TokenizerSource(str(tmp_path / "s.tokenizer.json"))
 
 
 async def test_a_check_is_never_answered_from_memory(embedder: Embedder, tmp_path: Path) -> None:
@@ -144,7 +191,7 @@ Handler = Callable[[web.Request], Awaitable[web.Response]]
 
 
 @asynccontextmanager
-async def api(handler: Handler) -> AsyncIterator[Embedder]:
+async def api(handler: Handler, fields: dict[str, str] | None = None) -> AsyncIterator[Embedder]:
     """An OpenAI-compatible embeddings API, and an embedder that asks it."""
     app = web.Application()
     app.router.add_post("/v1/embeddings", handler)
@@ -155,6 +202,7 @@ async def api(handler: Handler) -> AsyncIterator[Embedder]:
     port = runner.addresses[0][1]
     settings = EmbeddingSettings.model_validate(
         {"model": "m", "url": f"http://127.0.0.1:{port}/v1", "api_key": "k", "timeout_s": 2}
+        | (fields or {})
     )
     embedder = open_embedder(settings, Path("unused"))
     yield embedder
@@ -204,6 +252,49 @@ async def test_a_remote_refusal_of_a_whole_text() -> None:
             await embedder.embed_whole(["long"])
         with pytest.raises(EmbedderUnavailable):
             await embedder.embed(["long"])
+
+
+async def test_a_remote_model_is_told_what_its_texts_are_for() -> None:
+    seen: list[str] = []
+
+    async def handler(request: web.Request) -> web.Response:
+        texts = (await request.json())["input"]
+        seen.extend(texts)
+        data = [{"index": i, "embedding": [1, 0]} for i in range(len(texts))]
+        return web.json_response({"data": data})
+
+    prompts = {"query_prompt": "query: ", "document_prompt": "passage: "}
+    async with api(handler, prompts) as embedder:
+        await embedder.embed(["a"], "query")
+        await embedder.embed(["a"])
+        await embedder.embed_whole(["a"])
+        assert await embedder.tokenizer() == TokenizerSource(None, None, "passage: ")
+        assert embedder.max_tokens == 512
+    assert seen == ["query: a", "passage: a", "a"]
+
+
+def test_models_are_found_by_name_and_by_space(tmp_path: Path) -> None:
+    settings = EmbeddingSettings.model_validate(
+        {"others": {"e5": {"model": "/models/e5-small", "languages": ["en", "ko"]}}}
+    )
+    embedders = open_embedders(settings, tmp_path)
+    e5 = embedders.named("e5")
+    assert e5
+    assert embedders.of(e5.space) is e5
+    assert embedders.named("all-MiniLM-L6-v2") is embedders.default
+    assert embedders.of(embedders.default.space) is embedders.default
+    assert embedders.named("e6") is embedders.of("another") is None
+
+
+async def test_a_check_asks_every_model(tmp_path: Path) -> None:
+    settings = EmbeddingSettings.model_validate({"others": {"e5": {"model": "e5"}}})
+    embedders = open_embedders(settings, tmp_path)
+    async with worker(tmp_path / "embedding.sock"):
+        with pytest.raises(EmbedderUnavailable):
+            await embedders.check()
+        async with worker(tmp_path / "embedding-e5.sock"):
+            await embedders.check()
+    await embedders.close()
 
 
 def test_other_languages_are_another_space(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import sys
 import threading
 from pathlib import Path
 
-from rag.embedding_worker import Batcher
+from rag.embedding_worker import Batcher, Model, Tokens
 
 
 async def test_a_question_goes_before_waiting_documents() -> None:
@@ -20,11 +20,11 @@ async def test_a_question_goes_before_waiting_documents() -> None:
         order.append(texts[0])
         return bytes(4 * len(texts))
 
-    batcher = Batcher(encode, 1)
+    batcher = Batcher(Model(encode, 1, Tokens(lambda texts: [], 0)))
     work = asyncio.create_task(batcher.run())
     documents = asyncio.create_task(batcher.embed([f"document {n}" for n in range(48)]))
     await running.wait()
-    question = asyncio.create_task(batcher.embed(["question"]))
+    question = asyncio.create_task(batcher.embed(["question"], "query"))
     await asyncio.sleep(0)
     go_on.set()
     assert len(await documents) == 4 * 48

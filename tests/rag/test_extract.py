@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from passages import retrieval_of
 
 from rag import EmbedderUnavailable, Quote, extract
-from rag.embedding_wire import Vector
+from rag.embedding_wire import Kind, Vector
 from rag.testing import InMemoryEmbedder
 
 LEAVE = (
@@ -20,7 +20,7 @@ SICK = "병가는 1년에 유급으로 10일까지 쓸 수 있습니다. 병가�
 
 
 class Unreachable(InMemoryEmbedder):
-    async def embed(self, texts: Sequence[str]) -> list[Vector]:
+    async def embed(self, texts: Sequence[str], kind: Kind = "document") -> list[Vector]:
         raise EmbedderUnavailable("down")
 
 

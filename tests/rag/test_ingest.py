@@ -11,7 +11,7 @@ from support import scope_of
 import rag
 from config.settings import RetrievalSettings
 from rag import ingest
-from rag.embedding_wire import Vector
+from rag.embedding_wire import Kind, Vector
 from rag.testing import InMemoryEmbedder
 
 ACME = scope_of("acme")
@@ -25,10 +25,10 @@ class GatedEmbedder(InMemoryEmbedder):
         self.reached = asyncio.Event()
         self.gate = asyncio.Event()
 
-    async def embed(self, texts: Sequence[str]) -> list[Vector]:
+    async def embed(self, texts: Sequence[str], kind: Kind = "document") -> list[Vector]:
         self.reached.set()
         await self.gate.wait()
-        return await super().embed(texts)
+        return await super().embed(texts, kind)
 
 
 class FailingEmbedder(InMemoryEmbedder):
@@ -38,10 +38,10 @@ class FailingEmbedder(InMemoryEmbedder):
         super().__init__()
         self.errors = list(errors)
 
-    async def embed(self, texts: Sequence[str]) -> list[Vector]:
+    async def embed(self, texts: Sequence[str], kind: Kind = "document") -> list[Vector]:
         if self.errors:
             raise self.errors.pop(0)
-        return await super().embed(texts)
+        return await super().embed(texts, kind)
 
 
 @pytest.fixture(autouse=True)

@@ -18,7 +18,7 @@ from gateway.app import create_app
 
 @pytest.fixture(scope="session")
 async def engine_service(
-    service: Service, redis_url: str, embedding_socket: Path, data_dir: Path, engine: RunningEngine
+    service: Service, redis_url: str, sockets: Path, data_dir: Path, engine: RunningEngine
 ) -> AsyncIterator[Service]:
     """A second replica of `service`, which has the engine as the model `tiny`."""
     with socket.socket() as listening:
@@ -35,7 +35,7 @@ async def engine_service(
                 "models": {"tiny": ["engine/tiny"]},
             }
         )
-        application = create_app(settings, embedding_socket)
+        application = create_app(settings, sockets)
         server = uvicorn.Server(uvicorn.Config(application, ws="none", log_level="warning"))
         serving = asyncio.create_task(server.serve(sockets=[listening]))
         while not server.started:
