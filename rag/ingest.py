@@ -24,7 +24,7 @@ from rag.errors import EmbedderUnavailable, NotFound, UnreadableDocument
 from rag.files import read_file
 from rag.lexical import document_vector
 from rag.lexicon import count_document, lock_indexes
-from rag.parse.apart import read_document
+from rag.parse.apart import Parser, open_parser
 from rag.types import Chunk
 
 _SQL = load_queries("rag", "ingest.sql")
@@ -49,6 +49,16 @@ class _Job:
 
 
 @dataclass(frozen=True, slots=True)
+class _Tools:
+    """What reading a document takes."""
+
+    pool: asyncpg.Pool
+    embedder: Embedder
+    parser: Parser
+    settings: RetrievalSettings
+
+
+@dataclass(frozen=True, slots=True)
 class _Row:
     """A chunk with what the two legs search."""
 
@@ -66,11 +76,10 @@ async def run_jobs(
     connections, which work as `naru_jobs`.
     """
     wake = asyncio.Event()
-    async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(_listen(db_pool, wake, stop))]
-        for _ in range(_AT_ONCE):
-            work = _work(db_pool, embedder, settings, wake, stop)
-            tasks.append(group.create_task(work))
+    async with open_parser() as parser, asyncio.TaskGroup() as group:
+        tools = _Tools(db_pool, embedder, parser, settings)
+        workers = [_work(tools, wake, stop) for _ in range(_AT_ONCE)]
+        tasks = [group.create_task(each) for each in (_listen(db_pool, wake, stop), *workers)]
         try:
             await stop.wait()
         finally:
@@ -102,22 +111,16 @@ async def _listen(pool: asyncpg.Pool, wake: asyncio.Event, stop: asyncio.Event) 
         await asyncio.sleep(_PAUSE_S)
 
 
-async def _work(
-    pool: asyncpg.Pool,
-    embedder: Embedder,
-    settings: RetrievalSettings,
-    wake: asyncio.Event,
-    stop: asyncio.Event,
-) -> None:
+async def _work(tools: _Tools, wake: asyncio.Event, stop: asyncio.Event) -> None:
     while not stop.is_set():
         try:
-            while await _next_job(pool, embedder, settings):
+            while await _next_job(tools):
                 pass
             await wake.wait()
             wake.clear()
         except EmbedderUnavailable as error:
             _log.warning("reading documents waits for the embedding model: %s", error)
-            await _until_back(embedder)
+            await _until_back(tools.embedder)
         except UNREACHABLE as error:
             _log.warning("reading documents waits for PostgreSQL: %s", type(error).__name__)
             await asyncio.sleep(_PAUSE_S)
@@ -139,9 +142,9 @@ async def _until_back(embedder: Embedder) -> None:
             return
 
 
-async def _next_job(pool: asyncpg.Pool, embedder: Embedder, settings: RetrievalSettings) -> bool:
+async def _next_job(tools: _Tools) -> bool:
     """Do one job; tell whether there was one. Giving the session back frees the job."""
-    async with pool.acquire(timeout=10) as session:
+    async with tools.pool.acquire(timeout=10) as session:
         job = await _claim(session)
         if job is None:
             return False
@@ -149,8 +152,8 @@ async def _next_job(pool: asyncpg.Pool, embedder: Embedder, settings: RetrievalS
             await _fail(session, job, "server_error", "reading this file has failed three times")
             return True
         try:
-            rows = await _prepare(pool, embedder, settings, job)
-            await _write(session, job, rows, embedder.space)
+            rows = await _prepare(tools, job)
+            await _write(session, job, rows, tools.embedder.space)
         except UnreadableDocument as error:
             await _fail(session, job, error.code, error.reason)
         except NotFound:
@@ -169,17 +172,16 @@ async def _claim(session: Connection) -> _Job | None:
     return None
 
 
-async def _prepare(
-    pool: asyncpg.Pool, embedder: Embedder, settings: RetrievalSettings, job: _Job
-) -> list[_Row]:
+async def _prepare(tools: _Tools, job: _Job) -> list[_Row]:
     scope = TenantScope(job.tenant, client="", scopes=frozenset())
-    data = b"".join([part async for part in read_file(pool, scope, job.file_id)])
-    chunks = await read_document(
+    data = b"".join([part async for part in read_file(tools.pool, scope, job.file_id)])
+    settings = tools.settings
+    chunks = await tools.parser.read(
         job.filename, data, chunk_chars=settings.chunk_chars, timeout_s=settings.parse_timeout_s
     )
     texts = [indexed_text(chunk, job.filename) for chunk in chunks]
     terms = await asyncio.to_thread(lambda: [document_vector(text) for text in texts])
-    embeddings = await _embed_known(embedder, texts)
+    embeddings = await _embed_known(tools.embedder, texts)
     return [_Row(*row) for row in zip(chunks, terms, embeddings, strict=True)]
 
 

@@ -1,28 +1,38 @@
-"""The child of `rag.parse.apart`: `python -m rag.parse SUFFIX SECONDS CHUNK_CHARS`.
+"""The process behind `rag.parse.apart`: `python -m rag.parse SOCKET`.
 
-Reads one file from standard input and writes a `Result` in msgpack to standard output.
+Forks a child for each connection, which tells its process id, reads one `Task` and answers with one
+`Result`. It says `ready` on standard output and ends when standard input closes.
 """
 
 import ctypes
+import gc
 import os
 import resource
+import select
 import signal
+import socketserver
+import struct
 import sys
+from pathlib import Path
+from typing import Any
 
 import msgspec
 
 from rag.chunk import chunk_pages
+from rag.embedding_wire import frame
 from rag.errors import UnreadableDocument
 from rag.parse import parse
-from rag.parse.apart import Result
+from rag.parse.apart import Result, Task
 
 _MEMORY_BYTES = 2 << 30
 _PR_SET_PDEATHSIG = 1
+_POLL_S = 0.2
 
 
 def _limit(timeout_s: float) -> None:
     """Bound this process, also for the case that nobody is left to kill it."""
     seconds = int(timeout_s) + 1
+    signal.alarm(seconds)
     resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     if sys.platform == "linux":
@@ -30,25 +40,51 @@ def _limit(timeout_s: float) -> None:
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
 
 
-def _read(filename: str, data: bytes, chunk_chars: int) -> Result:
+def _read(task: Task) -> Result:
     try:
-        return Result(chunk_pages(parse(filename, data), chunk_chars))
+        return Result(chunk_pages(parse(f"document{task.suffix}", task.data), task.chunk_chars))
     except UnreadableDocument as error:
         return Result(reason=error.reason, code=error.code)
     except MemoryError:
         return Result(reason="the file takes too much memory to read", code="invalid_file")
 
 
+class _Child(socketserver.StreamRequestHandler):
+    def handle(self) -> None:
+        self.wfile.write(struct.pack(">I", os.getpid()))
+        (length,) = struct.unpack(">I", self.rfile.read(4))
+        task = msgspec.msgpack.decode(self.rfile.read(length), type=Task)
+        _limit(task.timeout_s)
+        self.wfile.write(frame(msgspec.msgpack.encode(_read(task))))
+
+
+class _Server(socketserver.ForkingMixIn, socketserver.UnixStreamServer):
+    max_children = 64
+    request_queue_size = 128
+
+    def service_actions(self) -> None:
+        super().service_actions()
+        if select.select([0], [], [], 0)[0]:
+            raise SystemExit
+
+    def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ANN401
+        """Name the error's type alone: the rest may quote the document."""
+        del request, client_address
+        sys.stderr.write(f"reading a document broke off: {sys.exc_info()[0]}\n")
+
+
 def main() -> int:
-    """Read one document; return the exit status."""
-    suffix, timeout_s, chunk_chars = sys.argv[1:]
-    _limit(float(timeout_s))
-    # A library may write to standard output; the answer goes to a copy only we know.
-    answer = os.dup(1)
+    """Serve until standard input closes; return the exit status."""
+    Path(sys.argv[1]).unlink(missing_ok=True)
+    server = _Server(sys.argv[1], _Child)
+    # A library may write to standard output.
+    ready = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
-    result = _read(f"document{suffix}", sys.stdin.buffer.read(), int(chunk_chars))
-    with os.fdopen(answer, "wb") as output:
-        output.write(msgspec.msgpack.encode(result))
+    # What is there now is shared with every child, and never looked at by its collector.
+    gc.freeze()
+    ready.write("ready\n")
+    ready.close()
+    server.serve_forever(_POLL_S)
     return 0
 
 

@@ -1,55 +1,126 @@
-"""Parsing in a child process with limits on time and memory: a bad document hurts only itself."""
+"""Parsing in processes apart, with limits on time and memory: a bad document hurts only itself.
+
+`python -m rag.parse` has everything loaded and forks a child for each document, which takes some
+milliseconds where a new interpreter takes half a second.
+"""
 
 import asyncio
+import contextlib
 import os
+import signal
+import struct
 import sys
-from pathlib import PurePath
+import tempfile
+from collections.abc import AsyncIterator
+from pathlib import Path, PurePath
 
 import msgspec
 
+from rag.embedding_wire import frame, read_frame
 from rag.errors import UnreadableDocument
 from rag.types import Chunk
 
 _PASSED_ON = ("PATH", "PYTHONPATH", "LANG", "LC_ALL")
+_START_S = 60.0
+
+
+class Task(msgspec.Struct):
+    """What a child is asked: a file's bytes, the end of its name, and how to cut it."""
+
+    suffix: str
+    timeout_s: float
+    chunk_chars: int
+    data: bytes
 
 
 class Result(msgspec.Struct):
-    """What the child `python -m rag.parse` answers: chunks, or why there are none."""
+    """What a child answers: chunks, or why there are none."""
 
     chunks: list[Chunk] = []
     reason: str = ""
     code: str = ""
 
 
-async def read_document(
-    filename: str, data: bytes, *, chunk_chars: int, timeout_s: float
-) -> list[Chunk]:
-    """Parse a document and cut it into chunks, in a process of its own.
+class Parser:
+    """The client of the process that forks; it is started at first use, and again when it died."""
 
-    Raises:
-        UnreadableDocument: It can't be read, took longer than `timeout_s` or too much memory.
-    """
-    # The name is the user's and would show in the list of processes; its end is enough.
-    suffix = PurePath(filename).suffix
-    child = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "rag.parse", suffix, str(timeout_s), str(chunk_chars)),
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        # Without our secrets.
-        env={name: os.environ[name] for name in _PASSED_ON if name in os.environ},
-    )
-    try:
-        async with asyncio.timeout(timeout_s):
-            output, _ = await child.communicate(data)
-    except TimeoutError as error:
-        raise UnreadableDocument(f"the file took longer than {timeout_s:g} s to read") from error
-    finally:
-        if child.returncode is None:
-            child.kill()
-            await child.wait()
-    if child.returncode:
-        raise UnreadableDocument("the file breaks the program that reads it: it may be damaged")
-    return await asyncio.to_thread(_chunks, output)
+    def __init__(self, socket: Path) -> None:
+        self._socket = socket
+        self._server: asyncio.subprocess.Process | None = None
+        self._starting = asyncio.Lock()
+
+    async def read(
+        self, filename: str, data: bytes, *, chunk_chars: int, timeout_s: float
+    ) -> list[Chunk]:
+        """Parse a document and cut it into chunks, in a process of its own.
+
+        Raises:
+            UnreadableDocument: It can't be read, took longer than `timeout_s` or too much memory.
+            OSError: The process that forks can't be started.
+        """
+        # The name is the user's; its end is enough.
+        task = Task(PurePath(filename).suffix, timeout_s, chunk_chars, data)
+        await self._start()
+        try:
+            async with asyncio.timeout(timeout_s):
+                output = await self._ask(task)
+        except TimeoutError as error:
+            reason = f"the file took longer than {timeout_s:g} s to read"
+            raise UnreadableDocument(reason) from error
+        except (EOFError, ConnectionError) as error:
+            reason = "the file breaks the program that reads it: it may be damaged"
+            raise UnreadableDocument(reason) from error
+        return await asyncio.to_thread(_chunks, output)
+
+    async def close(self) -> None:
+        """End the process that forks, and with it its children."""
+        if self._server is not None and self._server.returncode is None:
+            self._server.kill()
+            await self._server.wait()
+
+    async def _start(self) -> None:
+        async with self._starting:
+            if self._server is not None and self._server.returncode is None:
+                return
+            self._server = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-m", "rag.parse", str(self._socket)),
+                stdin=asyncio.subprocess.PIPE,  # its closing tells the end of this process
+                stdout=asyncio.subprocess.PIPE,
+                # Without our secrets.
+                env={name: os.environ[name] for name in _PASSED_ON if name in os.environ},
+            )
+            assert self._server.stdout is not None  # noqa: S101 - a pipe
+            async with asyncio.timeout(_START_S):
+                if await self._server.stdout.readline() != b"ready\n":
+                    await self._server.wait()
+                    raise OSError("the process that reads documents does not start")
+
+    async def _ask(self, task: Task) -> bytes:
+        reader, writer = await asyncio.open_unix_connection(self._socket)
+        child = 0
+        try:
+            (child,) = struct.unpack(">I", await reader.readexactly(4))
+            writer.write(frame(msgspec.msgpack.encode(task)))
+            output = await read_frame(reader)
+            child = 0
+            return output
+        finally:
+            if child:
+                # It has not answered, so it is still there.
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(child, signal.SIGKILL)
+            writer.close()
+
+
+@contextlib.asynccontextmanager
+async def open_parser() -> AsyncIterator[Parser]:
+    """Yield a parser; its processes end with the context, or with this process."""
+    with tempfile.TemporaryDirectory(prefix="naru-parse-") as folder:
+        parser = Parser(Path(folder) / "socket")
+        try:
+            yield parser
+        finally:
+            await parser.close()
 
 
 def _chunks(output: bytes) -> list[Chunk]:

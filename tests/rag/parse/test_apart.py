@@ -1,40 +1,91 @@
 """A document that hurts its reader hurts nobody else."""
 
+import asyncio
 import os
+import signal
 import subprocess
 import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 from knowledge import pdf_of
 
 from rag.errors import UnreadableDocument
-from rag.parse.apart import read_document
+from rag.parse.apart import Parser, open_parser
+from rag.types import Chunk
 
 
-async def test_chunks_come_back_whole() -> None:
+@pytest.fixture
+async def parser() -> AsyncIterator[Parser]:
+    async with open_parser() as opened:
+        yield opened
+
+
+async def test_chunks_come_back_whole(parser: Parser) -> None:
     data = pdf_of(["연차 휴가는 15일이다."], ["병가는 60일이다."])
-    chunks = await read_document("a.pdf", data, chunk_chars=800, timeout_s=30)
+    chunks = await parser.read("a.pdf", data, chunk_chars=800, timeout_s=30)
     assert [(c.ordinal, c.page, c.content) for c in chunks] == [
         (0, 1, "연차 휴가는 15일이다."),
         (1, 2, "병가는 60일이다."),
     ]
 
 
-async def test_the_reason_comes_back() -> None:
+async def test_the_reason_comes_back(parser: Parser) -> None:
     with pytest.raises(UnreadableDocument, match="supported are PDF") as caught:
-        await read_document("a.bin", b"\0\1\2\3", chunk_chars=800, timeout_s=30)
+        await parser.read("a.bin", b"\0\1\2\3", chunk_chars=800, timeout_s=30)
     assert caught.value.code == "unsupported_file"
 
 
-async def test_the_time_limit() -> None:
-    with pytest.raises(UnreadableDocument, match=r"longer than 0\.01 s"):
-        await read_document("a.txt", b"slow", chunk_chars=800, timeout_s=0.01)
+async def test_many_at_once(parser: Parser) -> None:
+    reading = [
+        parser.read("a.txt", f"text {n}".encode(), chunk_chars=800, timeout_s=30) for n in range(30)
+    ]
+    found = await asyncio.gather(*reading)
+    assert [chunks[0].content for chunks in found] == [f"text {n}" for n in range(30)]
 
 
-async def test_a_crash_of_the_child(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "executable", "/bin/false")
+async def test_the_time_limit(parser: Parser) -> None:
+    await parser.read("a.txt", b"warm", chunk_chars=800, timeout_s=30)
+    with pytest.raises(UnreadableDocument, match=r"longer than 0\.0001 s"):
+        await parser.read("a.txt", b"slow", chunk_chars=800, timeout_s=0.0001)
+
+
+LONG = b"<div>" * 3_000_000
+"""HTML that takes longer to read than any of these tests."""
+
+
+async def test_a_reading_that_is_given_up_leaves_no_process(parser: Parser) -> None:
+    reading = await begin(parser, LONG)
+    reading.cancel()
+    await until_at_work(parser, 0)
+
+
+async def test_a_child_that_is_killed_fails_its_document_alone(parser: Parser) -> None:
+    reading = await begin(parser, LONG)
+    os.kill(_children(parser)[0], signal.SIGKILL)
     with pytest.raises(UnreadableDocument, match="damaged"):
-        await read_document("a.txt", b"text", chunk_chars=800, timeout_s=30)
+        await reading
+    assert await parser.read("a.txt", b"next", chunk_chars=800, timeout_s=30)
+
+
+async def test_the_process_that_forks_is_started_again(parser: Parser) -> None:
+    await parser.read("a.txt", b"first", chunk_chars=800, timeout_s=30)
+    os.kill(parser._server.pid, signal.SIGKILL)
+    await parser._server.wait()
+    assert await parser.read("a.txt", b"second", chunk_chars=800, timeout_s=30)
+
+
+def test_it_ends_with_whoever_started_it(tmp_path: Path) -> None:
+    server = subprocess.Popen(
+        [sys.executable, "-m", "rag.parse", tmp_path / "socket"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    with server:
+        assert server.stdout.readline() == b"ready\n"
+        server.stdin.close()
+        assert server.wait(30) == 0
 
 
 def test_the_child_may_not_take_all_memory() -> None:
@@ -46,16 +97,36 @@ def test_the_child_may_not_take_all_memory() -> None:
 
 
 async def test_the_child_does_not_see_secrets(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: os.PathLike[str]
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, parser: Parser
 ) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "sk-test")
-    shown = os.path.join(tmp_path, "environment")  # noqa: PTH118
-    script = os.path.join(tmp_path, "python")  # noqa: PTH118
-    with open(script, "w") as file:  # noqa: PTH123, ASYNC230
-        file.write(f"#!/bin/sh\nenv > {shown}\nexit 1\n")
-    os.chmod(script, 0o755)  # noqa: PTH101
-    monkeypatch.setattr(sys, "executable", script)
-    with pytest.raises(UnreadableDocument):
-        await read_document("a.txt", b"text", chunk_chars=800, timeout_s=30)
-    with open(shown) as file:  # noqa: PTH123, ASYNC230
-        assert "sk-test" not in file.read()
+    shown, script = tmp_path / "environment", tmp_path / "python"
+    script.write_text(f"#!/bin/sh\nenv > {shown}\nexit 1\n")
+    script.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(script))
+    with pytest.raises(OSError, match="does not start"):
+        await parser.read("a.txt", b"text", chunk_chars=800, timeout_s=30)
+    assert "PATH" in shown.read_text()
+    assert "sk-test" not in shown.read_text()
+
+
+async def begin(parser: Parser, markup: bytes) -> "asyncio.Task[list[Chunk]]":
+    """Begin to read it, and return when its child is at work and no other."""
+    await parser.read("a.txt", b"warm", chunk_chars=800, timeout_s=30)
+    await until_at_work(parser, 0)
+    reading = asyncio.create_task(parser.read("a.html", markup, chunk_chars=800, timeout_s=60))
+    await until_at_work(parser, 1)
+    return reading
+
+
+async def until_at_work(parser: Parser, count: int) -> None:
+    async with asyncio.timeout(30):
+        while len(_children(parser)) != count:
+            await asyncio.sleep(0.01)
+
+
+def _children(parser: Parser) -> list[int]:
+    """Those that are at work; one that has ended waits to be counted."""
+    pid = parser._server.pid
+    found = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return [int(n) for n in found if ") Z " not in Path(f"/proc/{n}/stat").read_text()]
