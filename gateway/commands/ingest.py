@@ -15,8 +15,8 @@ from rich.progress import Progress
 from config.errors import ConfigError
 from gateway.commands.remote import connect
 from gateway.credentials import Credentials
+from rag.parse import SUFFIXES
 
-_SUFFIXES = {".pdf", ".md", ".markdown", ".txt", ".html", ".htm", ".xhtml"}
 _AT_ONCE = 4
 _POLL_S = 0.3
 _READ_LIMIT_S = 900.0
@@ -41,7 +41,7 @@ async def ingest_files(credentials: Credentials, paths: Sequence[Path], store: s
     files, skipped = find_files(paths)
     store = store or credentials.store
     if not files:
-        raise ConfigError(f"no documents there ({', '.join(sorted(_SUFFIXES))})")
+        raise ConfigError(f"no documents there ({', '.join(sorted(SUFFIXES))})")
     if not store:
         raise ConfigError("name the vector store: --store, or NARU_STORE")
     async with connect(credentials) as session:
@@ -63,7 +63,7 @@ def find_files(paths: Sequence[Path]) -> tuple[list[Path], int]:
             files.append(path)
             continue
         inside = sorted(entry for entry in path.rglob("[!.]*") if entry.is_file())
-        known = [entry for entry in inside if entry.suffix.lower() in _SUFFIXES]
+        known = [entry for entry in inside if entry.suffix.lower() in SUFFIXES]
         files += known
         skipped += len(inside) - len(known)
     return files, skipped

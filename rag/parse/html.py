@@ -13,6 +13,9 @@ _BLOCKS = {
 }
 _LINES = {"br", "tr", "li", "option", "caption"}
 _CELLS = {"td", "th"}
+_APART = " | "
+_CELL_CHARS = 500
+_ENTERING = -1
 _SPACE = re.compile(r"[ \t\r\n\f]+")
 
 
@@ -29,27 +32,32 @@ def parse_html(markup: str) -> str:
 
 def _collect(root: LexborNode, parts: list[str]) -> None:
     """Walk without recursion: markup nests deeper than Python's stack."""
-    stack: list[tuple[LexborNode, bool]] = [(root, True)]
+    stack: list[tuple[LexborNode, int]] = [(root, _ENTERING)]
     while stack:
-        node, entering = stack.pop()
+        node, began = stack.pop()
         tag = node.tag or ""
         if tag == "-text":
-            if text := _text(node, at_line_start=bool(parts) and parts[-1].endswith("\n")):
+            if text := _text(node, behind_space=bool(parts) and parts[-1].endswith(("\n", " "))):
                 parts.append(text)
-            continue
-        parts.append(_opening(tag) if entering else _closing(tag))
-        if entering:
-            stack.append((node, False))
+        elif began == _ENTERING:
+            parts += filter(None, [_opening(tag)])
+            stack.append((node, len(parts)))
             children = list(node.iter(include_text=True))
-            stack += [(child, True) for child in reversed(children)]
+            stack += [(child, _ENTERING) for child in reversed(children)]
+        elif tag in _CELLS:
+            _end_cell(parts, began)
+        elif tag == "tr":
+            _end_row(parts)
+        elif tag in _BLOCKS:
+            parts.append("\n\n")
 
 
-def _text(node: LexborNode, *, at_line_start: bool) -> str:
+def _text(node: LexborNode, *, behind_space: bool) -> str:
     text = node.text_content or ""
     if node.parent is not None and node.parent.tag == "pre":
         return text
     text = _SPACE.sub(" ", text)
-    return text.lstrip(" ") if at_line_start else text
+    return text.lstrip(" ") if behind_space else text
 
 
 def _opening(tag: str) -> str:
@@ -60,7 +68,14 @@ def _opening(tag: str) -> str:
     return "\n" if tag in _LINES else ""
 
 
-def _closing(tag: str) -> str:
-    if tag in _BLOCKS:
-        return "\n\n"
-    return " | " if tag in _CELLS else ""
+def _end_cell(parts: list[str], began: int) -> None:
+    """Put a cell in one line, unless it is a page's layout: long, or with a table inside."""
+    inside = parts[began : began + _CELL_CHARS]  # no part is empty: as many are too long
+    if sum(map(len, inside)) < _CELL_CHARS and _APART not in inside:
+        parts[began:] = filter(None, [" ".join("".join(inside).split())])
+    parts.append(_APART)
+
+
+def _end_row(parts: list[str]) -> None:
+    if parts[-1] == _APART:
+        parts.pop()

@@ -18,7 +18,19 @@ def test_blocks_headings_and_lists() -> None:
 
 def test_a_table_row_is_a_line() -> None:
     markup = "<table><tr><th>종류</th><th>일수</th></tr><tr><td>병가</td><td>60</td></tr></table>"
-    assert read(markup).splitlines() == ["종류 | 일수 |", "병가 | 60 |"]
+    assert read(markup).splitlines() == ["종류 | 일수", "병가 | 60"]
+
+
+def test_blocks_inside_a_cell_stay_in_the_row() -> None:
+    markup = """<table><tr> <td> <p>병가</p> <p>(유급)</p></td> <td><ul><li>60</li></ul></td>
+    <td></td></tr> <tr><td>a<br>b</td><td>c</td></tr></table>"""
+    assert read(markup).splitlines() == ["병가 (유급) | - 60 |", "a b | c"]
+
+
+def test_a_table_that_lays_out_a_page_keeps_its_paragraphs() -> None:
+    inner = "<table><tr><td>a</td><td>b</td></tr><tr><td>c</td><td>d</td></tr></table>"
+    markup = f"<table><tr><td><h1>Title</h1><p>x</p>{inner}</td></tr></table>"
+    assert read(markup).splitlines() == ["# Title", "", "x", "", "a | b", "c | d"]
 
 
 def test_preformatted_text_keeps_its_lines() -> None:

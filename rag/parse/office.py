@@ -1,0 +1,112 @@
+"""Office documents: which one it is, its content says, whatever its name."""
+
+import re
+
+from rag.errors import UnreadableDocument
+from rag.parse.archive import Archive, open_archive
+from rag.types import Page
+
+_CONTENT_TYPES = "[Content_Types].xml"
+_MAIN_PART = re.compile(rb"application/[\w.-]*?(word|presentation|powerpoint|spreadsheet|excel)"
+                        rb"[\w.-]*\.main\+xml")  # fmt: skip
+_OPENXML = b"application/vnd.openxmlformats-officedocument."
+# What Word, PowerPoint and Excel write, and what templates, slide shows and files with macros are
+# to a reader of text.
+_KINDS = {
+    b"word": ("docx", _OPENXML + b"wordprocessingml.document.main+xml"),
+    b"presentation": ("pptx", _OPENXML + b"presentationml.presentation.main+xml"),
+    b"powerpoint": ("pptx", _OPENXML + b"presentationml.presentation.main+xml"),
+    b"spreadsheet": ("xlsx", _OPENXML + b"spreadsheetml.sheet.main+xml"),
+    b"excel": ("xlsx", _OPENXML + b"spreadsheetml.sheet.main+xml"),
+}
+_STRICT = b"purl.oclc.org/ooxml"
+_HWPX_SECTION = "Contents/section0.xml"
+_MOST_TAGS = 6_000_000  # a parsed tree takes some 150 bytes each; sheets are not kept as trees
+
+# The directory of an OLE 2 file names its streams in UTF-16: [MS-CFB] 2.6.1.
+_OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
+_HWP_3 = b"HWP Document File"
+_OLD = {
+    "EncryptedPackage": "the file is protected by a password",
+    "WordDocument": "this is an old Word file (.doc): save it as DOCX",
+    "PowerPoint Document": "this is an old PowerPoint file (.ppt): save it as PPTX",
+    "Workbook": "this is an old Excel file (.xls): save it as XLSX",
+    "BodyText": "this is an old Hangul file (.hwp): save it as HWPX",
+}
+
+
+def parse_office(data: bytes) -> list[Page]:
+    """Return the pages of a DOCX, PPTX, XLSX or HWPX file.
+
+    Raises:
+        UnreadableDocument: It is none of them, broken, protected, a bomb, or only pictures.
+    """
+    archive = open_archive(data)
+    kind, archive = _identify(archive)
+    tags = sum(part.count(b"<") for part in archive.parts.values())
+    if kind != "xlsx" and tags > _MOST_TAGS:
+        raise UnreadableDocument("the file holds far more parts of text than a document; split it")
+    pages = _pages(kind, archive)
+    if archive.has_pictures and not any(page.text.strip() for page in pages):
+        raise UnreadableDocument(
+            "the file holds only pictures: run text recognition (OCR) over it first",
+            code="unsupported_file",
+        )
+    return pages
+
+
+def refuse_old(data: bytes) -> None:
+    """Say what to save a file of an old office program as.
+
+    Raises:
+        UnreadableDocument: It is one.
+    """
+    if data.startswith(_HWP_3):
+        raise UnreadableDocument(_OLD["BodyText"], code="unsupported_file")
+    if not data.startswith(_OLE):
+        return
+    for stream, reason in _OLD.items():
+        if stream.encode("utf-16-le") in data:
+            raise UnreadableDocument(reason, code="unsupported_file")
+    reason = "this is a file of an old program: save it as DOCX, PPTX, XLSX, HWPX or PDF"
+    raise UnreadableDocument(reason, code="unsupported_file")
+
+
+# A library takes up to half a second to import: only the one that is needed.
+def _pages(kind: str, archive: Archive) -> list[Page]:
+    if kind == "docx":
+        from rag.parse.docx import parse_docx
+
+        return parse_docx(archive)
+    if kind == "pptx":
+        from rag.parse.pptx import parse_pptx
+
+        return parse_pptx(archive)
+    if kind == "xlsx":
+        from rag.parse.xlsx import parse_xlsx
+
+        return parse_xlsx(archive)
+    from rag.parse.hwpx import parse_hwpx
+
+    return parse_hwpx(archive)
+
+
+def _identify(archive: Archive) -> tuple[str, Archive]:
+    """Return the format, and the archive as the plain document of that format."""
+    types = archive.parts.get(_CONTENT_TYPES, b"")
+    if match := _MAIN_PART.search(types):
+        if _STRICT in archive.parts.get("_rels/.rels", b""):
+            raise UnreadableDocument(
+                "the file is Strict Open XML: save it as the usual kind (not Strict)",
+                code="unsupported_file",
+            )
+        kind, main_type = _KINDS[match[1]]
+        parts = {**archive.parts, _CONTENT_TYPES: types.replace(match[0], main_type)}
+        return kind, Archive(parts, archive.has_pictures)
+    if _HWPX_SECTION in archive.parts:
+        return "hwpx", archive
+    raise UnreadableDocument(
+        "the file is a ZIP archive but no DOCX, PPTX, XLSX or HWPX document:"
+        " unpack it and upload the documents in it",
+        code="unsupported_file",
+    )

@@ -1,0 +1,104 @@
+"""Rows of cells to lines of text, so that every chunk of a long table makes sense alone."""
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import zip_longest
+
+_APART = " | "
+_BLOCK_CHARS = 400  # smaller than a chunk: with its header it stays in one
+_HEADER_CHARS = 60
+_SAMPLE_ROWS = 100
+_VALUES_SHARE = 0.8
+_VALUE = re.compile(r"[₩$€£¥(+-]?\s?\d[\d\s.,:/-]*[%원)]?")
+
+
+def table_text(rows: Iterable[Sequence[str]]) -> str:
+    """Return a row a line, cells apart by ` | `.
+
+    A long table comes in paragraphs that each begin with its first row.
+    """
+    lines = [line for row in rows if (line := _line(row))]
+    if sum(map(len, lines)) <= _BLOCK_CHARS or not _may_repeat(lines[0]):
+        return "\n".join(lines)
+    blocks, size = [[lines[0]]], len(lines[0])
+    for line in lines[1:]:
+        if size + len(line) > _BLOCK_CHARS and len(blocks[-1]) > 1:
+            blocks.append([lines[0]])
+            size = len(lines[0])
+        blocks[-1].append(line)
+        size += len(line)
+    return "\n\n".join("\n".join(block) for block in blocks)
+
+
+def sheet_text(rows: Iterable[Sequence[str]]) -> str:
+    """Return a sheet's tables; where the header is sure, a row of a long one is `header: value`s.
+
+    A table ends behind an empty row, where the header's columns no longer fit or a title follows.
+    """
+    return "\n\n".join(map(_table, _tables(rows)))
+
+
+def _tables(rows: Iterable[Sequence[str]]) -> Iterator[list[Sequence[str]]]:
+    table: list[Sequence[str]] = []
+    behind_gap = False
+    for row in rows:
+        filled = _filled(row)
+        if filled and table and _starts_table(_filled(table[0]), filled, behind_gap=behind_gap):
+            yield table
+            table = []
+        if filled:
+            table.append(row)
+        behind_gap = not filled
+    if table:
+        yield table
+
+
+def _starts_table(first: set[int], filled: set[int], *, behind_gap: bool) -> bool:
+    if len(first) == 1:  # a title, or a list
+        return len(filled) > 1
+    return behind_gap and (len(filled) == 1 or not filled <= first)
+
+
+def _table(rows: list[Sequence[str]]) -> str:
+    if not _has_header(rows) or sum(len(cell) for row in rows for cell in row) <= _BLOCK_CHARS:
+        return table_text(rows)
+    return "\n\n".join(_labelled(rows[0], row) for row in rows[1:])
+
+
+def _has_header(rows: list[Sequence[str]]) -> bool:
+    """Tell whether the first row names the columns: different words, and numbers below one.
+
+    A form (name, value, name, value) has none; to label its cells would make false statements.
+    """
+    names = [cell for cell in rows[0] if cell]
+    if len(names) < 2 or len(set(names)) < len(names):
+        return False
+    if any(len(name) > _HEADER_CHARS or _VALUE.fullmatch(name) for name in names):
+        return False
+    return any(map(_is_of_values, zip_longest(*rows[1:_SAMPLE_ROWS], fillvalue="")))
+
+
+def _is_of_values(column: Sequence[str]) -> bool:
+    cells = [cell for cell in column if cell]
+    values = sum(bool(_VALUE.fullmatch(cell)) for cell in cells)
+    return bool(cells) and values >= _VALUES_SHARE * len(cells)
+
+
+def _labelled(header: Sequence[str], row: Sequence[str]) -> str:
+    names = [*header, *[""] * (len(row) - len(header))]
+    pairs = zip(names, row, strict=False)
+    return _APART.join(f"{name}: {cell}" if name else cell for name, cell in pairs if cell)
+
+
+def _filled(row: Sequence[str]) -> set[int]:
+    return {column for column, cell in enumerate(row) if cell}
+
+
+def _may_repeat(line: str) -> bool:
+    return _APART in line and len(line) <= _BLOCK_CHARS // 2
+
+
+def _line(row: Sequence[str]) -> str:
+    """Return a row in one line, empty cells kept but for those at its end."""
+    cells = [" ".join(cell.split()) for cell in row]
+    return _APART.join(cells).strip(" |")

@@ -1,0 +1,38 @@
+"""Rows become lines that can be understood alone."""
+
+from rag.parse.tables import sheet_text, table_text
+
+
+def test_cells_stay_in_a_line_and_empty_ones_in_their_place() -> None:
+    assert table_text([["a", "b\nb", "c"], ["", "", ""], ["1", "", "3"], ["1", "", ""]]) == (
+        "a | b b | c\n1 |  | 3\n1"
+    )
+    assert table_text([]) == ""
+
+
+def test_a_long_table_repeats_its_first_row() -> None:
+    rows = [["종류", "설명"], *([f"휴가{n}", "긴 설명 " * 10] for n in range(40))]
+    blocks = table_text(rows).split("\n\n")
+    assert len(blocks) > 5
+    assert all(block.startswith("종류 | 설명\n휴가") for block in blocks)
+    assert sum(block.count("\n") for block in blocks) == 40
+
+
+def test_a_list_and_a_long_first_row_are_not_repeated() -> None:
+    assert table_text([[f"item {n}"] for n in range(200)]).count("item 0") == 1
+    assert table_text([["x" * 300, "y"], *[["a" * 50, "b"]] * 100]).count("y") == 1
+
+
+def test_a_form_is_not_taken_for_a_table_with_a_header() -> None:
+    form = [["성명", "김철수", "부서", "영업팀"], ["직급", "과장", "내용 " * 100, "서울"]]
+    assert ": " not in sheet_text(form)
+
+
+def test_cells_beyond_the_header_are_kept() -> None:
+    rows = [["name", "pay"], *[["Kim", "100", "extra"]] * 90]
+    assert sheet_text(rows).split("\n\n")[0] == "name: Kim | pay: 100 | extra"
+
+
+def test_a_table_goes_on_behind_an_empty_row() -> None:
+    rows = [["name", "pay"], *[["Kim", "100"]] * 90, ["", ""], ["Lee", "200"]]
+    assert sheet_text(rows).endswith("name: Lee | pay: 200")

@@ -1,0 +1,54 @@
+"""Workbooks: a page per sheet, values as a reader sees them."""
+
+import io
+from datetime import date, datetime
+
+from documents import xlsx_of
+from openpyxl import Workbook
+
+from rag.chunk import chunk_pages
+from rag.parse import parse
+
+
+def test_a_sheet_is_a_page_under_its_name() -> None:
+    data = xlsx_of(
+        휴가=[["종류", "일수"], ["병가", 60]], 빈=[], 급여=[["직급", "월"], ["과장", 1.5]]
+    )
+    assert [(page.number, page.text) for page in parse("a.xlsx", data)] == [
+        (1, "# 휴가\n\n종류 | 일수\n병가 | 60"),
+        (3, "# 급여\n\n직급 | 월\n과장 | 1.5"),
+    ]
+
+
+def test_values_read_as_shown() -> None:
+    midnight = datetime.fromisoformat("2026-03-01")
+    workbook = Workbook()
+    sheet = workbook.active
+    sheet.append([midnight, date(2026, 3, 2), midnight.replace(hour=9), True])
+    sheet.append([0.1 + 0.2, 1500000, 0.155, "two\nlines"])
+    sheet["C2"].number_format = "0.0%"
+    target = io.BytesIO()
+    workbook.save(target)
+    (page,) = parse("a.xlsx", target.getvalue())
+    assert page.text.splitlines()[2:] == [
+        "2026-03-01 | 2026-03-02 | 2026-03-01 09:00:00 | TRUE",
+        "0.3 | 1500000 | 15.5% | two lines",
+    ]
+
+
+def test_every_chunk_of_a_long_table_makes_sense() -> None:
+    rows = [["이름", "부서", "급여"], *([f"사람{n}", f"{n % 7}팀", n * 1000] for n in range(300))]
+    chunks = chunk_pages(parse("a.xlsx", xlsx_of(급여표=rows)), 400)
+    assert len(chunks) > 10
+    assert {chunk.heading for chunk in chunks} == {"급여표"}
+    lines = [line for chunk in chunks for line in chunk.content.splitlines() if "사람" in line]
+    assert lines[250] == "이름: 사람250 | 부서: 5팀 | 급여: 250000"
+
+
+def test_two_tables_and_a_title_on_a_sheet_stay_apart() -> None:
+    first = [["2026년 급여"], ["이름", "급여"], *([f"사람{n}", n] for n in range(60))]
+    second = [[None], [None, None, None, "지역", "인원"], [None, None, None, "서울", 10]]
+    (page,) = parse("a.xlsx", xlsx_of(표=[*first, *second]))
+    lines = [line for line in page.text.splitlines() if line]
+    assert lines[1:3] == ["2026년 급여", "이름: 사람0 | 급여: 0"]
+    assert lines[-2:] == ["지역 | 인원", "서울 | 10"]
