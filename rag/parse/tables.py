@@ -18,7 +18,7 @@ def table_text(rows: Iterable[Sequence[str]]) -> str:
     A long table comes in paragraphs that each begin with its first row.
     """
     lines = [line for row in rows if (line := _line(row))]
-    if sum(map(len, lines)) <= _BLOCK_CHARS or not _may_repeat(lines[0]):
+    if not _is_long(lines) or not _may_repeat(lines[0]):
         return "\n".join(lines)
     blocks, size = [[lines[0]]], len(lines[0])
     for line in lines[1:]:
@@ -60,7 +60,7 @@ def _starts_table(first: set[int], filled: set[int], *, behind_gap: bool) -> boo
 
 
 def _table(rows: list[Sequence[str]]) -> str:
-    if not _has_header(rows) or sum(len(cell) for row in rows for cell in row) <= _BLOCK_CHARS:
+    if not _has_header(rows) or not _is_long(map(_line, rows)):
         return table_text(rows)
     return "\n\n".join(_labelled(rows[0], row) for row in rows[1:])
 
@@ -92,6 +92,10 @@ def _labelled(header: Sequence[str], row: Sequence[str]) -> str:
 
 def _filled(row: Sequence[str]) -> set[int]:
     return {column for column, cell in enumerate(row) if cell}
+
+
+def _is_long(lines: Iterable[str]) -> bool:
+    return sum(map(len, lines)) > _BLOCK_CHARS
 
 
 def _may_repeat(line: str) -> bool:
