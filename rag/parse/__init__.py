@@ -1,80 +1,14 @@
-"""Documents to pages of text. Untrusted bytes are parsed in a child process, `rag.parse.apart`."""
+"""Documents to pages of text. Untrusted bytes are parsed in processes apart, `rag.parse.apart`."""
 
-from pathlib import PurePath
-
-from rag.errors import UnreadableDocument
-from rag.parse.delimited import parse_delimited
-from rag.parse.json import parse_json
-from rag.parse.office import parse_office, refuse_old
-from rag.parse.text import decode_text, tidy
-from rag.types import Page
-
-__all__ = ["SUFFIXES", "SUPPORTED", "parse"]
+__all__ = ["HTML_SUFFIXES", "JSON_SUFFIXES", "SUFFIXES", "SUPPORTED", "TABLE_SUFFIXES"]
 
 SUPPORTED = "PDF, DOCX, PPTX, XLSX, HWPX, HTML, Markdown, CSV, TSV, JSON, JSONL and plain text"
 
-_HTML_SUFFIXES = {".html", ".htm", ".xhtml"}
-_TABLE_SUFFIXES = {".csv", ".tsv"}
-_JSON_SUFFIXES = {".json", ".jsonl", ".ndjson"}
+HTML_SUFFIXES = {".html", ".htm", ".xhtml"}
+TABLE_SUFFIXES = {".csv", ".tsv"}
+JSON_SUFFIXES = {".json", ".jsonl", ".ndjson"}
 SUFFIXES = frozenset(
     {".pdf", ".docx", ".docm", ".pptx", ".pptm", ".ppsx", ".xlsx", ".xlsm", ".hwpx", ".md"}
-    | {".markdown", ".txt", *_HTML_SUFFIXES, *_TABLE_SUFFIXES, *_JSON_SUFFIXES}
+    | {".markdown", ".txt", *HTML_SUFFIXES, *TABLE_SUFFIXES, *JSON_SUFFIXES}
 )
-
-_PDF_HEADER_WITHIN = 1024  # ISO 32000-1, annex H.3.4.1
-_ZIP = (b"PK\x03\x04", b"PK\x05\x06")
-_RTF = b"{\\rtf"
-
-
-def parse(filename: str, data: bytes) -> list[Page]:
-    """Return a document's pages that have text; what it is, its bytes say before its name.
-
-    Raises:
-        UnreadableDocument: It is empty, broken, protected, a scan, or of no supported type.
-    """
-    if not data.strip():
-        raise UnreadableDocument("the file is empty")
-    try:
-        pages = _parse_by_type(PurePath(filename).suffix.lower(), data)
-    except (UnreadableDocument, MemoryError):
-        raise
-    except RecursionError as error:
-        raise UnreadableDocument("the file is nested too deeply to be read") from error
-    except Exception as error:  # a library meets damaged bytes with whatever breaks first
-        raise UnreadableDocument("the file is damaged and can't be read") from error
-    pages = [Page(page.number, text) for page in pages if (text := tidy(page.text)).strip()]
-    if not pages:
-        raise UnreadableDocument("the file holds no text")
-    return pages
-
-
-# A library is imported where it is used: a document's process pays only for its own format.
-def _parse_by_type(suffix: str, data: bytes) -> list[Page]:
-    if b"%PDF-" in data[:_PDF_HEADER_WITHIN]:
-        from rag.parse.pdf import parse_pdf
-
-        return parse_pdf(data)
-    if data.startswith(_ZIP):
-        return parse_office(data)
-    refuse_old(data)
-    if suffix == ".pdf":
-        raise UnreadableDocument("the file is named .pdf but is no PDF, or its beginning is lost")
-    text = decode_text(data)
-    if text is None or data.startswith(_RTF):
-        reason = f"this type of file is not supported; supported are {SUPPORTED}"
-        raise UnreadableDocument(reason, code="unsupported_file")
-    return [Page(None, _readable(suffix, text))]
-
-
-def _readable(suffix: str, text: str) -> str:
-    if suffix in _HTML_SUFFIXES or text.lstrip()[:15].lower().startswith(
-        ("<!doctype html", "<html")
-    ):
-        from rag.parse.html import parse_html
-
-        return parse_html(text)
-    if suffix in _TABLE_SUFFIXES:
-        return parse_delimited(text)
-    if suffix in _JSON_SUFFIXES:
-        return parse_json(text)
-    return text
+"""Ends of the names that such files have; what a file is, its content says."""

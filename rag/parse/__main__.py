@@ -21,8 +21,8 @@ import msgspec
 from rag.chunk import chunk_pages
 from rag.embedding_wire import frame
 from rag.errors import UnreadableDocument
-from rag.parse import parse
 from rag.parse.apart import Result, Task
+from rag.parse.document import parse
 
 _MEMORY_BYTES = 2 << 30
 _PR_SET_PDEATHSIG = 1
@@ -66,6 +66,11 @@ class _Server(socketserver.ForkingMixIn, socketserver.UnixStreamServer):
         super().service_actions()
         if select.select([0], [], [], 0)[0]:
             raise SystemExit
+
+    def finish_request(self, request: Any, client_address: Any) -> None:  # noqa: ANN401
+        """Answer, in the child: what takes it over must not take other documents off the queue."""
+        self.socket.close()
+        super().finish_request(request, client_address)
 
     def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ANN401
         """Name the error's type alone: the rest may quote the document."""

@@ -4,7 +4,13 @@ import re
 
 from rag.errors import UnreadableDocument
 from rag.parse.archive import Archive, open_archive
+from rag.parse.docx import parse_docx
+from rag.parse.hwpx import parse_hwpx
+from rag.parse.pptx import parse_pptx
+from rag.parse.xlsx import parse_xlsx
 from rag.types import Page
+
+_READERS = {"docx": parse_docx, "pptx": parse_pptx, "xlsx": parse_xlsx, "hwpx": parse_hwpx}
 
 _CONTENT_TYPES = "[Content_Types].xml"
 _MAIN_PART = re.compile(rb"application/[\w.-]*?(word|presentation|powerpoint|spreadsheet|excel)"
@@ -46,7 +52,7 @@ def parse_office(data: bytes) -> list[Page]:
     tags = sum(part.count(b"<") for part in archive.parts.values())
     if kind != "xlsx" and tags > _MOST_TAGS:
         raise UnreadableDocument("the file holds far more parts of text than a document; split it")
-    pages = _pages(kind, archive)
+    pages = _READERS[kind](archive)
     if archive.has_pictures and not any(page.text.strip() for page in pages):
         raise UnreadableDocument(
             "the file holds only pictures: run text recognition (OCR) over it first",
@@ -70,25 +76,6 @@ def refuse_old(data: bytes) -> None:
             raise UnreadableDocument(reason, code="unsupported_file")
     reason = "this is a file of an old program: save it as DOCX, PPTX, XLSX, HWPX or PDF"
     raise UnreadableDocument(reason, code="unsupported_file")
-
-
-# A library takes up to half a second to import: only the one that is needed.
-def _pages(kind: str, archive: Archive) -> list[Page]:
-    if kind == "docx":
-        from rag.parse.docx import parse_docx
-
-        return parse_docx(archive)
-    if kind == "pptx":
-        from rag.parse.pptx import parse_pptx
-
-        return parse_pptx(archive)
-    if kind == "xlsx":
-        from rag.parse.xlsx import parse_xlsx
-
-        return parse_xlsx(archive)
-    from rag.parse.hwpx import parse_hwpx
-
-    return parse_hwpx(archive)
 
 
 def _identify(archive: Archive) -> tuple[str, Archive]:

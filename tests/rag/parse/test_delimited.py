@@ -2,7 +2,7 @@
 
 import pytest
 
-from rag.parse import parse
+from rag.parse.document import parse
 
 _ROWS = [("이름", "급여"), ("김, 철수", "1000"), ("박영희", "2000")]
 

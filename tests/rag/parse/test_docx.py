@@ -2,7 +2,7 @@
 
 from documents import docx_of, docx_of_a_picture, entry_of, with_entries
 
-from rag.parse import parse
+from rag.parse.document import parse
 
 _BODY = "word/document.xml"
 

@@ -2,7 +2,7 @@
 
 from documents import entry_of, hwpx_of, hwpx_paragraph, with_entries
 
-from rag.parse import parse
+from rag.parse.document import parse
 
 
 def read(data: bytes) -> str:

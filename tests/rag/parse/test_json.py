@@ -3,7 +3,7 @@
 import pytest
 
 from rag.errors import UnreadableDocument
-from rag.parse import parse
+from rag.parse.document import parse
 
 
 def read(data: str, name: str = "a.json") -> str:

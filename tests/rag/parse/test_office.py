@@ -19,7 +19,8 @@ from documents import (
 from knowledge import pdf_of
 
 from rag.errors import UnreadableDocument
-from rag.parse import SUFFIXES, parse
+from rag.parse import SUFFIXES
+from rag.parse.document import parse
 
 _TYPES = "[Content_Types].xml"
 _OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(504)

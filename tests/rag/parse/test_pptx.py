@@ -6,7 +6,7 @@ from documents import pptx_of
 from pptx import Presentation
 from pptx.util import Inches
 
-from rag.parse import parse
+from rag.parse.document import parse
 
 
 def test_slides_are_numbered_and_their_notes_are_read() -> None:

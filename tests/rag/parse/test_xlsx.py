@@ -7,7 +7,7 @@ from documents import xlsx_of
 from openpyxl import Workbook
 
 from rag.chunk import chunk_pages
-from rag.parse import parse
+from rag.parse.document import parse
 
 
 def test_a_sheet_is_a_page_under_its_name() -> None:

@@ -4,7 +4,7 @@ import pytest
 from knowledge import pdf_of
 
 from rag.errors import UnreadableDocument
-from rag.parse import parse
+from rag.parse.document import parse
 
 
 def text_of(name: str, data: bytes) -> str:
