@@ -5,6 +5,7 @@ from rag.embed import Embedder, Embedders, open_embedder, open_embedders
 from rag.embedding_wire import Counted
 from rag.errors import (
     EmbedderUnavailable,
+    FilterRefused,
     NotAllowed,
     NotFound,
     RagError,
@@ -13,8 +14,9 @@ from rag.errors import (
 )
 from rag.extract import Quote, extract
 from rag.files import StoredFile, create_file, delete_file, get_file, list_files, read_file
+from rag.filters import Comparison, Compound, Filter
 from rag.ingest import run_jobs
-from rag.search import search
+from rag.search import Reranker, SearchOptions, search
 from rag.stores import (
     FileCounts,
     IngestError,
@@ -30,15 +32,20 @@ from rag.stores import (
     remove_file,
 )
 from rag.tokenizer import Tokenizer, TokenizerSource, open_tokenizer
-from rag.types import Chunk, Page, Passage, Retrieval
+from rag.types import Chunk, Fusion, Page, Passage, Retrieval
 
 __all__ = [
     "Chunk",
+    "Comparison",
+    "Compound",
     "Counted",
     "Embedder",
     "EmbedderUnavailable",
     "Embedders",
     "FileCounts",
+    "Filter",
+    "FilterRefused",
+    "Fusion",
     "IngestError",
     "NotAllowed",
     "NotFound",
@@ -46,7 +53,9 @@ __all__ = [
     "Passage",
     "Quote",
     "RagError",
+    "Reranker",
     "Retrieval",
+    "SearchOptions",
     "StoreFile",
     "StoredFile",
     "TextRefused",

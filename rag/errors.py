@@ -5,6 +5,7 @@
     - NotAllowed: the caller is limited to some vector stores, and this would reach beyond them
     - UnreadableDocument: this document can't be read; the reason is for its owner
     - TextRefused: the embedding model takes no such text
+    - FilterRefused: a search's filter is not one; the message says what to change
     - EmbedderUnavailable: the embedding model gave no answer in time; try again later
 """
 
@@ -57,6 +58,10 @@ class TextRefused(RagError):
         super().__init__(reason)
         self.index = index
         self.code = code
+
+
+class FilterRefused(RagError):
+    """A filter that is not one; the message says what to change."""
 
 
 class EmbedderUnavailable(RagError):

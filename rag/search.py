@@ -5,22 +5,37 @@ Both legs scan their stores' rows exactly: no approximate index can return too f
 
 import asyncio
 import logging
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+import time
+from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
+from dataclasses import dataclass, field, replace
+from typing import Protocol, TypeVar
 
 import asyncpg
 
-from config.postgres import Connection, load_queries, tenant_transaction
+from config.postgres import UNREACHABLE, Connection, tenant_transaction
 from config.scope import TenantScope
-from rag.embed import Embedder
+from config.tasks import end_task
+from rag.embed import Embedder, Embedders
 from rag.embedding_wire import Vector
-from rag.errors import EmbedderUnavailable, NotFound
-from rag.files import storable
+from rag.errors import EmbedderUnavailable
+from rag.filters import Filter
+from rag.fusion import Voted, best_per_chunk, fuse, without_repeats
+from rag.legs import (
+    Index,
+    Reach,
+    by_meaning,
+    by_words,
+    eligible,
+    live_indexes,
+    read_passages,
+    touch,
+)
 from rag.lexical import query_vector, term_id, term_weights, tokens
 from rag.lexicon import read_statistics
-from rag.types import Passage, Retrieval
+from rag.types import Fusion, Passage, Retrieval
 
-_SQL = load_queries("rag", "search.sql")
+_T = TypeVar("_T")
 _log = logging.getLogger(__name__)
 
 _DENSE_WEIGHT = 0.5
@@ -29,121 +44,231 @@ _MIN_CANDIDATES = 20
 # What comes behind says nothing new, and each word costs time.
 _MAX_QUESTION_CHARS = 4000
 _EMBED_TIMEOUT_S = 5.0
+_RERANK_TIMEOUT_S = 10.0
+
+
+class Reranker(Protocol):
+    """Reads question and text together."""
+
+    async def rerank(self, query: str, texts: Sequence[str]) -> list[float]:
+        """Return how well each text answers, 0 to 1.
+
+        Raises:
+            EmbedderUnavailable: The model can't be reached, or gave no answer in time.
+        """
 
 
 @dataclass(frozen=True, slots=True)
-class _Question:
-    terms: str
-    embedding: Vector | None
+class SearchOptions:
+    """How a search ranks.
+
+    Attributes:
+        score_threshold: Passages that score less are left out.
+        dense_weight: Share of the embedding, 0 to 1; None leaves it to us. It never gives a vote
+            to a model that does not know the question's language.
+        fusion: How the legs become one score.
+        rerank: Whether the reranker is asked; None: where there is one.
+        exact: Whether every row is scanned, whatever the time: what recall is measured against.
+    """
+
+    score_threshold: float = 0.0
+    dense_weight: float | None = None
+    fusion: Fusion = "average"
+    rerank: bool | None = None
+    exact: bool = False
 
 
-async def search(
+_DEFAULTS = SearchOptions()
+
+
+async def search(  # noqa: PLR0913 - each is a part of the question
     db_pool: asyncpg.Pool,
-    embedder: Embedder,
+    embedders: Embedders | Embedder,
     scope: TenantScope,
     store_ids: Sequence[str],
-    question: str,
+    question: str | Sequence[str],
     *,
     k: int,
+    filter: Filter | None = None,  # noqa: A002 - what it is called everywhere
+    options: SearchOptions = _DEFAULTS,
+    reranker: Reranker | None = None,
 ) -> Retrieval:
-    """Return the `k` best passages of the stores.
+    """Return the `k` best passages of the stores; of several questions, each passage's best.
 
-    The embedding has no vote when its model does not know the question's language, when a
-    document was read with another model, or when it can't be reached.
+    Each store is asked with the model that it was read with. Its embedding has no vote when the
+    model does not know the question's language, is none of ours, or can't be reached.
 
     Raises:
         NotFound: The caller has no such store.
     """
-    text = question[:_MAX_QUESTION_CHARS]
-    words = dict.fromkeys(tokens(text))
-    # Two transactions: no connection waits for the embedding.
-    async with tenant_transaction(db_pool, scope.tenant) as con:
-        found = await _live_indexes(con, scope, store_ids)
-        indexes = [row["id"] for row in found]
-        statistics = await read_statistics(con, indexes, [term_id(word) for word in words])
-    weights = term_weights(words, statistics)
-    same_space = {row["space"] for row in found} == {embedder.space}
-    embedding = await _embed(embedder, text) if same_space else None
+    asked = [question] if isinstance(question, str) else list(question)
     limit = max(_MIN_CANDIDATES, _CANDIDATES_PER_RESULT * k)
-    async with tenant_transaction(db_pool, scope.tenant) as con:
-        rows = await con.fetch(_SQL["candidates"], indexes, query_vector(weights), embedding, limit)
-    passages = [_passage(row) for row in rows]
-    # No vector of the stores may be of this model: then it had no vote either.
-    dense_weight = _DENSE_WEIGHT if any(p.similarity is not None for p in passages) else 0.0
-    best = _without_repeats(_fused(passages, dense_weight))[:k]
-    return Retrieval(question, tuple(best), weights, dense_weight)
-
-
-async def _live_indexes(
-    con: Connection, scope: TenantScope, store_ids: Sequence[str]
-) -> list[asyncpg.Record]:
-    wanted = {storable(id_): id_ for id_ in store_ids}
-    limits = scope.tenant, scope.allowed.vector_stores
-    rows: list[asyncpg.Record] = await con.fetch(_SQL["live_indexes"], *limits, list(wanted))
-    own = {row["store_id"] for row in rows}
-    for stored, id_ in wanted.items():
-        if stored not in own:
-            raise NotFound("vector store", id_)
-    return rows
-
-
-async def _embed(embedder: Embedder, text: str) -> Vector | None:
-    """Return the question's vector, or None when it may not vote."""
-    if not text.strip() or not embedder.knows(text):
-        return None
-    try:
-        async with asyncio.timeout(_EMBED_TIMEOUT_S):
-            return (await embedder.embed([text], "query"))[0]
-    except (EmbedderUnavailable, TimeoutError) as error:
-        _log.warning("searched without embeddings: %s", type(error).__name__)
-        return None
-
-
-def _passage(row: asyncpg.Record) -> Passage:
-    return Passage(
-        chunk_id=f"{row['file_id']}#{row['ordinal']}",
-        document_id=row["file_id"],
-        store_id=row["store_id"],
-        source=row["filename"],
-        page=row["page"],
-        start=row["start_char"],
-        end=row["end_char"],
-        content=row["content"],
-        heading=row["heading"],
-        score=0.0,
-        lexical=row["lexical"],
-        similarity=row["similarity"],
+    models = embedders if isinstance(embedders, Embedders) else Embedders(embedders)
+    run = _Search(db_pool, models, scope, options, limit)
+    with run.phase("total"):
+        ranked = without_repeats(await run.rank(store_ids, asked, filter))
+        if reranker and options.rerank is not False:
+            with run.phase("rerank"):
+                ranked = await _rerank(reranker, asked, ranked[:limit])
+    best = [passage for passage in ranked if passage.score >= options.score_threshold]
+    return Retrieval(
+        question="\n".join(asked),
+        passages=tuple(best[:k]),
+        term_weights=run.weights,
+        dense_weight=run.dense_weight,
+        index_ids=tuple(index.id for index in run.indexes),
+        timings=run.timings,
     )
 
 
-def _fused(found: Sequence[Passage], dense_weight: float) -> list[Passage]:
-    """Return the passages with their fused scores, best first; ties by document and place."""
-    lexical = _normalised([passage.lexical for passage in found])
-    dense = _normalised([passage.similarity for passage in found])
+async def _rerank(reranker: Reranker, asked: Sequence[str], ranked: list[Passage]) -> list[Passage]:
+    """Order by what the reranker says; as they were, when it can't be asked."""
+    try:
+        async with asyncio.timeout(_RERANK_TIMEOUT_S):
+            told = await reranker.rerank("\n".join(asked), [_read(p) for p in ranked])
+    except (EmbedderUnavailable, TimeoutError) as error:
+        _log.warning("searched without the reranker: %s", type(error).__name__)
+        return ranked
     scored = [
-        replace(passage, score=(1 - dense_weight) * words + dense_weight * meaning)
-        for passage, words, meaning in zip(found, lexical, dense, strict=True)
+        replace(passage, score=score, reranked=score)
+        for passage, score in zip(ranked, told, strict=True)
     ]
-    return sorted(scored, key=lambda p: (-p.score, p.document_id, p.start, p.store_id))
+    return sorted(scored, key=lambda passage: -passage.score)
 
 
-def _normalised(scores: Sequence[float | None]) -> list[float]:
-    """Scale to 0..1 over the candidates; one without a score gets the least."""
-    known = [score for score in scores if score is not None]
-    low, high = min(known, default=0.0), max(known, default=0.0)
-    span = high - low
-    return [0.0 if s is None else (s - low) / span if span else float(high > 0) for s in scores]
+def _read(passage: Passage) -> str:
+    return f"{passage.heading}\n{passage.content}" if passage.heading else passage.content
 
 
-def _without_repeats(ranked: Sequence[Passage]) -> list[Passage]:
-    """Leave out what overlaps a better passage of the same page: one file may be in two stores."""
-    kept: list[Passage] = []
-    for passage in ranked:
-        if not any(_overlap(passage, better) for better in kept):
-            kept.append(passage)
-    return kept
+@dataclass(slots=True)
+class _Search:
+    """One search under way.
+
+    Attributes:
+        indexes: What is searched; known once it began.
+        weights: The questions' tokens with their inverse document frequencies.
+        dense_weight: The share that the embedding has had.
+        timings: Seconds by phase.
+    """
+
+    pool: asyncpg.Pool
+    embedders: Embedders
+    scope: TenantScope
+    options: SearchOptions
+    limit: int
+    indexes: list[Index] = field(default_factory=list)
+    weights: dict[str, float] = field(default_factory=dict)
+    dense_weight: float = 0.0
+    timings: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        started = time.perf_counter()
+        yield
+        self.timings[name] = time.perf_counter() - started
+
+    async def rank(
+        self, store_ids: Sequence[str], asked: Sequence[str], wanted: Filter | None
+    ) -> list[Passage]:
+        """Return the candidates, best first.
+
+        Two transactions: no connection waits for the embedding.
+        """
+        texts = [text[:_MAX_QUESTION_CHARS] for text in asked]
+        async with AsyncExitStack() as stack:
+            async with tenant_transaction(self.pool, self.scope.tenant) as con:
+                self.indexes = await live_indexes(con, self.scope, store_ids)
+                meanwhile = await stack.enter_async_context(_beside(self._embed(texts)))
+                with self.phase("words"):
+                    reaches = await self._reaches(con, wanted)
+                    questions = await self._read_words(con, texts)
+                    found = [[await by_words(con, r, q) for r in reaches] for q in questions]
+            embeddings = await meanwhile
+        scored: list[Passage] = []
+        with self.phase("vectors"):
+            async with tenant_transaction(self.pool, self.scope.tenant) as con:
+                for place, terms in enumerate(questions):
+                    spaces = [
+                        await self._candidates(
+                            con, reach, terms, embeddings[reach.space][place], words
+                        )
+                        for reach, words in zip(reaches, found[place], strict=True)
+                    ]
+                    scored += fuse(spaces, self.options.fusion)
+        return best_per_chunk(scored)
+
+    async def _embed(self, texts: Sequence[str]) -> dict[str, list[Vector | None]]:
+        """Return each space's vectors of the texts; None where they have no vote."""
+        with self.phase("embedding"):
+            spaces = {index.space for index in self.indexes}
+            embedded, _ = await asyncio.gather(
+                asyncio.gather(*(_vectors(self.embedders.of(space), texts) for space in spaces)),
+                self._touch(),
+            )
+        return dict(zip(spaces, embedded, strict=True))
+
+    async def _touch(self) -> None:
+        """Write down at most once a minute that a store was used, beside the search."""
+        if stores := [index.store_id for index in self.indexes if index.touch]:
+            with suppress(*UNREACHABLE):
+                async with tenant_transaction(self.pool, self.scope.tenant) as con:
+                    await touch(con, stores)
+
+    async def _reaches(self, con: Connection, wanted: Filter | None) -> list[Reach]:
+        documents = await eligible(con, self.indexes, wanted) if wanted else None
+        return [
+            Reach(space, [i for i in self.indexes if i.space == space], documents, self.limit)
+            for space in sorted({index.space for index in self.indexes})
+        ]
+
+    async def _read_words(self, con: Connection, texts: Sequence[str]) -> list[str]:
+        """Weigh the questions' words; return each question's vector."""
+        asked = [dict.fromkeys(tokens(text)) for text in texts]
+        every = {term_id(word) for words in asked for word in words}
+        statistics = await read_statistics(con, [i.id for i in self.indexes], list(every))
+        weighed = [term_weights(words, statistics) for words in asked]
+        self.weights = {word: weight for words in weighed for word, weight in words.items()}
+        return [query_vector(words) for words in weighed]
+
+    async def _candidates(
+        self,
+        con: Connection,
+        reach: Reach,
+        terms: str,
+        embedding: Vector | None,
+        found: Sequence[int],
+    ) -> Voted:
+        near = await by_meaning(con, reach, embedding) if embedding else []
+        chunks = list(dict.fromkeys([*found, *near]))
+        passages = await read_passages(con, chunks, terms, embedding)
+        # No vector of the stores may be of this model: then it had no vote either.
+        if all(passage.similarity is None for passage in passages):
+            return Voted(passages, 0.0)
+        given = self.options.dense_weight
+        weight = _DENSE_WEIGHT if given is None else given
+        self.dense_weight = max(self.dense_weight, weight)
+        return Voted(passages, weight)
 
 
-def _overlap(one: Passage, other: Passage) -> bool:
-    same_page = (one.document_id, one.page) == (other.document_id, other.page)
-    return same_page and one.start < other.end and other.start < one.end
+@asynccontextmanager
+async def _beside(work: Coroutine[None, None, _T]) -> AsyncIterator[asyncio.Task[_T]]:
+    task = asyncio.create_task(work)
+    try:
+        yield task
+    finally:
+        await end_task(task)
+
+
+async def _vectors(embedder: Embedder | None, texts: Sequence[str]) -> list[Vector | None]:
+    """Return the texts' vectors, None for one that may not vote."""
+    if embedder is None:
+        return [None] * len(texts)
+    votes = [bool(text.strip()) and embedder.knows(text) for text in texts]
+    try:
+        async with asyncio.timeout(_EMBED_TIMEOUT_S):
+            known = [text for text, vote in zip(texts, votes, strict=True) if vote]
+            vectors = iter(await embedder.embed(known, "query") if known else [])
+    except (EmbedderUnavailable, TimeoutError) as error:
+        _log.warning("searched without embeddings: %s", type(error).__name__)
+        return [None] * len(texts)
+    return [next(vectors) if vote else None for vote in votes]

@@ -1,7 +1,11 @@
 """The values that travel through retrieval: pages, chunks, passages."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Literal
+
+Fusion = Literal["average", "rrf"]
+"""How the legs become one score: their normalised average, or reciprocal ranks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,9 +56,13 @@ class Passage:
         end: Offset behind its last.
         content: Verbatim.
         heading: The headings above it, joined by ` > `; empty without.
-        score: Both legs' normalised average, 0 to 1; only comparable within one retrieval.
+        score: 0 to 1: both legs fused, or the reranker's; only comparable within one retrieval.
         lexical: BM25; 0 when no word of the question occurs.
         similarity: Cosine, or None when the embedding had no vote.
+        attributes: The file's, in this store.
+        lexical_rank: Place among the candidates by words, from 1; None when none occurs.
+        dense_rank: Place by similarity among those of its vector space; None without one.
+        reranked: What the reranker said, 0 to 1; None when it was not asked.
     """
 
     chunk_id: str
@@ -69,6 +77,10 @@ class Passage:
     score: float
     lexical: float
     similarity: float | None
+    attributes: Mapping[str, str | float | bool] = field(default_factory=dict)
+    lexical_rank: int | None = None
+    dense_rank: int | None = None
+    reranked: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,14 +88,18 @@ class Retrieval:
     """What a question found, and what it was ranked by.
 
     Attributes:
-        question: As it was asked.
+        question: As it was asked; several are joined by line breaks.
         passages: Best first.
         term_weights: Each lexical token of the question with its inverse document frequency in
             the searched stores; a token none of them holds has the highest possible.
         dense_weight: Share of the embedding in the scores; 0 when it had no vote.
+        index_ids: What was searched: the live index of each store.
+        timings: Seconds by phase; the embedding and the lexical leg run side by side.
     """
 
     question: str
     passages: tuple[Passage, ...]
     term_weights: Mapping[str, float]
     dense_weight: float
+    index_ids: tuple[int, ...] = ()
+    timings: Mapping[str, float] = field(default_factory=dict, compare=False)

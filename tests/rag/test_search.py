@@ -1,8 +1,10 @@
 """What is found, in which order, and who votes."""
 
+import asyncio
+import datetime as dt
 import subprocess
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
 
 import asyncpg
@@ -135,6 +137,160 @@ async def test_another_tenants_store_is_missing(
             await rag.search(pool, embedder, other, stores, "annual leave", k=3)
         assert caught.value.id == stores[-1]
     assert (await rag.search(pool, embedder, other, [mine], "annual leave", k=3)).passages == ()
+
+
+class WordCounter:
+    """A reranker: how many of the query's words a text holds."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+
+    async def rerank(self, query: str, texts: Sequence[str]) -> list[float]:
+        self.asked.append(query)
+        words = query.casefold().split()
+        return [sum(word in text.casefold() for word in words) / len(words) for text in texts]
+
+
+class NoReranker:
+    async def rerank(self, query: str, texts: Sequence[str]) -> list[float]:
+        raise rag.EmbedderUnavailable("away")
+
+
+async def test_a_filter_leaves_only_files_that_it_matches(
+    pool: asyncpg.Pool, owner: asyncpg.Connection, handbook: str, embedder: InMemoryEmbedder
+) -> None:
+    await owner.execute(
+        "UPDATE store_files sf SET attributes = jsonb_build_object("
+        " 'name', f.filename, 'year', 2026) FROM files f WHERE f.id = sf.file_id"
+    )
+    only = rag.Comparison("name", "eq", "vpn.md")
+    found = await rag.search(
+        pool, embedder, ACME, [handbook], "annual leave 연차", k=9, filter=only
+    )
+    assert {p.source for p in found.passages} == {"vpn.md"}
+    assert found.passages[0].attributes == {"name": "vpn.md", "year": 2026}
+    none = rag.Compound("and", [only, rag.Comparison("year", "lt", 2026)])
+    found = await rag.search(pool, embedder, ACME, [handbook], "annual leave", k=9, filter=none)
+    assert found.passages == ()
+
+
+async def test_of_several_questions_each_passage_has_its_best_score(
+    pool: asyncpg.Pool, handbook: str, embedder: InMemoryEmbedder
+) -> None:
+    questions = ["annual leave", "병가는 며칠", "VPN token"]
+    alone = {q: (await ask(pool, embedder, handbook, q, k=9)).passages for q in questions}
+    found = await rag.search(pool, embedder, ACME, [handbook], questions, k=9)
+    assert found.question == "annual leave\n병가는 며칠\nVPN token"
+    assert {"annual", "병가", "vpn"} <= set(found.term_weights)
+    best: dict[str, float] = {}
+    for passage in (p for passages in alone.values() for p in passages):
+        best[passage.chunk_id] = max(passage.score, best.get(passage.chunk_id, 0.0))
+    assert {p.chunk_id: p.score for p in found.passages} == best
+    assert [p.score for p in found.passages] == sorted(best.values(), reverse=True)
+
+
+async def test_what_scores_less_than_the_threshold_is_left_out(
+    pool: asyncpg.Pool, handbook: str, embedder: InMemoryEmbedder
+) -> None:
+    every = await ask(pool, embedder, handbook, "annual leave", k=9)
+    options = rag.SearchOptions(score_threshold=0.5)
+    found = await rag.search(pool, embedder, ACME, [handbook], "annual leave", k=9, options=options)
+    assert found.passages == tuple(p for p in every.passages if p.score >= 0.5)
+    assert 0 < len(found.passages) < len(every.passages)
+
+
+@pytest.mark.parametrize("fusion", ["average", "rrf"])
+async def test_scores_lie_within_0_and_1_and_the_first_of_both_legs_has_1(
+    pool: asyncpg.Pool, handbook: str, embedder: InMemoryEmbedder, fusion: rag.Fusion
+) -> None:
+    found = await rag.search(
+        pool,
+        embedder,
+        ACME,
+        [handbook],
+        "annual leave days",
+        k=9,
+        options=rag.SearchOptions(fusion=fusion, dense_weight=0.3),
+    )
+    assert found.dense_weight == 0.3
+    best = found.passages[0]
+    assert (best.lexical_rank, best.dense_rank) == (1, 1)
+    assert best.score == pytest.approx(1)
+    assert all(0 <= passage.score <= 1 for passage in found.passages)
+    assert {p.lexical_rank for p in found.passages if not p.lexical} == {None}
+
+
+async def test_the_reranker_has_the_last_word_where_there_is_one(
+    pool: asyncpg.Pool, handbook: str, embedder: InMemoryEmbedder
+) -> None:
+    reranker = WordCounter()
+
+    async def asking(rerank: bool | None, who: rag.Reranker = reranker) -> rag.Retrieval:
+        options = rag.SearchOptions(rerank=rerank)
+        return await rag.search(
+            pool, embedder, ACME, [handbook], "help desk", k=9, options=options, reranker=who
+        )
+
+    found = await asking(None)
+    assert [p.score for p in found.passages] == [p.reranked for p in found.passages]
+    assert (found.passages[0].source, found.passages[0].score) == ("vpn.md", 1.0)
+    assert reranker.asked == ["help desk"]
+    plain = await asking(rerank=False)
+    assert {p.reranked for p in plain.passages} == {None}
+    assert await asking(None, NoReranker()) == plain
+    assert len(reranker.asked) == 1
+
+
+async def test_a_search_says_what_it_searched_and_where_the_time_went(
+    pool: asyncpg.Pool, owner: asyncpg.Connection, handbook: str, embedder: InMemoryEmbedder
+) -> None:
+    found = await ask(pool, embedder, handbook, "annual leave")
+    index = await owner.fetchval("SELECT id FROM indexes WHERE store_id = $1", handbook)
+    assert found.index_ids == (index,)
+    assert set(found.timings) == {"words", "embedding", "vectors", "total"}
+    assert 0 < found.timings["words"] < found.timings["total"]
+
+
+async def test_that_a_store_was_used_is_written_down_at_most_once_a_minute(
+    pool: asyncpg.Pool, owner: asyncpg.Connection, handbook: str, embedder: InMemoryEmbedder
+) -> None:
+    async def last_used() -> dt.datetime:
+        used: dt.datetime = await owner.fetchval("SELECT last_active_at FROM vector_stores")
+        return used
+
+    async def long_ago(seconds: int) -> dt.datetime:
+        await owner.execute(
+            "UPDATE vector_stores SET last_active_at = clock_timestamp() - $1 * interval '1 s'",
+            seconds,
+        )
+        return await last_used()
+
+    before = await long_ago(50)
+    await ask(pool, embedder, handbook, "annual leave")
+    assert await last_used() == before
+    before = await long_ago(70)
+    async with owner.transaction():
+        await owner.execute("SELECT FROM vector_stores FOR UPDATE")
+        async with asyncio.timeout(5):  # nobody waits for who is changing the store
+            await ask(pool, embedder, handbook, "annual leave")
+        assert await last_used() == before
+    await ask(pool, embedder, handbook, "annual leave")
+    assert await last_used() > before
+
+
+async def test_in_one_search_each_vector_space_is_ranked_by_itself(
+    pool: asyncpg.Pool, handbook: str, embedder: InMemoryEmbedder
+) -> None:
+    other = InMemoryEmbedder(model="newer", dimensions=32)
+    second = (await rag.create_store(pool, ACME, name="second")).id
+    await fill(pool, other, second, {"moving.md": "# Moving\n\nAnnual leave for moving."})
+    models = rag.Embedders(embedder, {"newer": other})
+    for known, voters in [(models, {handbook, second}), (embedder, {handbook})]:
+        found = await rag.search(pool, known, ACME, [handbook, second], "annual leave", k=9)
+        voted = [p for p in found.passages if p.similarity is not None]
+        assert {p.store_id for p in voted} == voters
+        assert [p.dense_rank for p in voted].count(1) == len(voters)
+        assert {p.store_id for p in found.passages} == {handbook, second}
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,99 @@
+"""From candidates to a ranking: what each leg says of them, fused.
+
+Pure: the candidates and their scores are all it sees.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from rag.types import Fusion, Passage
+
+_RRF_K = 60
+"""Cormack et al. 2009; the usual constant."""
+
+
+@dataclass(frozen=True, slots=True)
+class Voted:
+    """The candidates of one vector space, and the share that its similarities have in a score."""
+
+    passages: Sequence[Passage]
+    dense_weight: float
+
+
+def fuse(spaces: Sequence[Voted], fusion: Fusion) -> list[Passage]:
+    """Return the passages of one question, ranked per leg and scored 0 to 1.
+
+    Words are comparable over all of them, similarities within a vector space alone.
+    """
+    found = [passage for space in spaces for passage in space.passages]
+    lexical = [passage.lexical for passage in found]
+    words = _scaled(lexical, fusion)
+    word_ranks = _ranks(lexical)
+    scored: list[Passage] = []
+    for space in spaces:
+        similarities = [passage.similarity for passage in space.passages]
+        meanings = _scaled(similarities, fusion)
+        for passage, meaning, rank in zip(
+            space.passages, meanings, _ranks(similarities), strict=True
+        ):
+            place, weight = len(scored), space.dense_weight
+            scored.append(
+                replace(
+                    passage,
+                    score=(1 - weight) * words[place] + weight * meaning,
+                    lexical_rank=word_ranks[place],
+                    dense_rank=rank,
+                )
+            )
+    return scored
+
+
+def best_per_chunk(scored: Iterable[Passage]) -> list[Passage]:
+    """Return each chunk once, with its best score, best first; ties by document and place."""
+    best: dict[tuple[str, str], Passage] = {}
+    for passage in scored:
+        key = passage.store_id, passage.chunk_id
+        if key not in best or passage.score > best[key].score:
+            best[key] = passage
+    return sorted(best.values(), key=lambda p: (-p.score, p.document_id, p.start, p.store_id))
+
+
+def without_repeats(ranked: Sequence[Passage]) -> list[Passage]:
+    """Leave out what overlaps a better passage of the same page: one file may be in two stores."""
+    kept: list[Passage] = []
+    for passage in ranked:
+        if not any(_overlap(passage, better) for better in kept):
+            kept.append(passage)
+    return kept
+
+
+def _overlap(one: Passage, other: Passage) -> bool:
+    same_page = (one.document_id, one.page) == (other.document_id, other.page)
+    return same_page and one.start < other.end and other.start < one.end
+
+
+def _scaled(scores: Sequence[float | None], fusion: Fusion) -> list[float]:
+    if fusion == "average":
+        return _normalised(scores)
+    # So that the first of both legs scores 1.
+    return [(_RRF_K + 1) / (_RRF_K + rank) if rank else 0.0 for rank in _ranks(scores)]
+
+
+def _ranks(scores: Sequence[float | None]) -> list[int | None]:
+    """Number the scores from the best on; what a leg says nothing of has no rank in it.
+
+    No word in common is nothing said.
+    """
+    known = [(-score, place) for place, score in enumerate(scores) if score]
+    ranks: list[int | None] = [None] * len(scores)
+    for rank, (_, place) in enumerate(sorted(known), start=1):
+        ranks[place] = rank
+    return ranks
+
+
+def _normalised(scores: Sequence[float | None]) -> list[float]:
+    """Scale to 0..1 over the candidates; one without a score gets the least."""
+    known = [score for score in scores if score is not None]
+    low, high = min(known, default=0.0), max(known, default=0.0)
+    span = high - low
+    return [0.0 if s is None else (s - low) / span if span else float(high > 0) for s in scores]
