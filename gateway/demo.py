@@ -25,7 +25,8 @@ from gateway.errors import NotFound as AgentNotFound
 from gateway.generation.models import DEFAULT_ALIAS
 from rag.errors import NotFound
 from rag.files import create_file, delete_file
-from rag.stores import StoreFile, add_file, create_store, get_store, get_store_file
+from rag.store_files import StoreFile, add_file, get_store_file
+from rag.stores import create_store, get_store
 
 AGENT = "hr-assistant"
 HANDBOOK = Path(__file__).resolve().parent.parent / "demo" / "handbook"

@@ -179,6 +179,19 @@ def _not_allowed(error: rag.NotAllowed) -> Answer:
     return Answer(403, ErrorObject(str(error), "permission_error", None, "not_allowed"))
 
 
+def _expired(error: rag.StoreExpired) -> Answer:
+    return Answer(
+        400, ErrorObject(str(error), "invalid_request_error", None, "vector_store_expired")
+    )
+
+
+def _attached(error: rag.AlreadyAttached) -> Answer:
+    fault = ErrorObject(
+        str(error), "invalid_request_error", "chunking_strategy", "file_already_attached"
+    )
+    return Answer(400, fault)
+
+
 _AUTH_TYPES = {
     400: "invalid_request_error",
     401: "authentication_error",
@@ -260,6 +273,8 @@ _TABLE: tuple[
     (auth.RegistrationError, _registration),
     (rag.NotFound, _missing),
     (rag.NotAllowed, _not_allowed),
+    (rag.StoreExpired, _expired),
+    (rag.AlreadyAttached, _attached),
     (rag.EmbedderUnavailable, _no_embedding),
     (auth.IssuerUnavailable, _no_issuer),
     (ValidationException, _validation),

@@ -1,14 +1,18 @@
 """Retrieval: documents in, cited passages out. Knows no HTTP and nothing of who may do what."""
 
 from rag.answerable import Verdict, judge
+from rag.attach import Chunking, NewFile
+from rag.batches import FileBatch, cancel_batch, create_batch, get_batch, list_batch_files
 from rag.embed import Embedder, Embedders, open_embedder, open_embedders
 from rag.embedding_wire import Counted
 from rag.errors import (
+    AlreadyAttached,
     EmbedderUnavailable,
     FilterRefused,
     NotAllowed,
     NotFound,
     RagError,
+    StoreExpired,
     TextRefused,
     UnreadableDocument,
 )
@@ -16,37 +20,47 @@ from rag.extract import Quote, extract
 from rag.files import StoredFile, create_file, delete_file, get_file, list_files, read_file
 from rag.filters import Comparison, Compound, Filter
 from rag.ingest import run_jobs
+from rag.paging import Cursor
 from rag.search import Reranker, SearchOptions, search
-from rag.stores import (
-    FileCounts,
+from rag.store_files import (
     IngestError,
     StoreFile,
-    VectorStore,
     add_file,
+    get_store_file,
+    list_store_files,
+    remove_file,
+    update_attributes,
+)
+from rag.stores import (
+    FileCounts,
+    VectorStore,
     create_store,
     delete_store,
     get_store,
-    get_store_file,
-    list_store_files,
     list_stores,
-    remove_file,
+    update_store,
 )
 from rag.tokenizer import Tokenizer, TokenizerSource, open_tokenizer
 from rag.types import Chunk, Fusion, Page, Passage, Retrieval
 
 __all__ = [
+    "AlreadyAttached",
     "Chunk",
+    "Chunking",
     "Comparison",
     "Compound",
     "Counted",
+    "Cursor",
     "Embedder",
     "EmbedderUnavailable",
     "Embedders",
+    "FileBatch",
     "FileCounts",
     "Filter",
     "FilterRefused",
     "Fusion",
     "IngestError",
+    "NewFile",
     "NotAllowed",
     "NotFound",
     "Page",
@@ -56,6 +70,7 @@ __all__ = [
     "Reranker",
     "Retrieval",
     "SearchOptions",
+    "StoreExpired",
     "StoreFile",
     "StoredFile",
     "TextRefused",
@@ -65,15 +80,19 @@ __all__ = [
     "VectorStore",
     "Verdict",
     "add_file",
+    "cancel_batch",
+    "create_batch",
     "create_file",
     "create_store",
     "delete_file",
     "delete_store",
     "extract",
+    "get_batch",
     "get_file",
     "get_store",
     "get_store_file",
     "judge",
+    "list_batch_files",
     "list_files",
     "list_store_files",
     "list_stores",
@@ -84,4 +103,6 @@ __all__ = [
     "remove_file",
     "run_jobs",
     "search",
+    "update_attributes",
+    "update_store",
 ]

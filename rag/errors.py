@@ -3,6 +3,8 @@
 - RagError
     - NotFound: no such file, vector store or file of a store, or another tenant's
     - NotAllowed: the caller is limited to some vector stores, and this would reach beyond them
+    - StoreExpired: the vector store was not used for as long as its owner said
+    - AlreadyAttached: the file is in the vector store, cut in another way
     - UnreadableDocument: this document can't be read; the reason is for its owner
     - TextRefused: the embedding model takes no such text
     - FilterRefused: a search's filter is not one; the message says what to change
@@ -18,7 +20,7 @@ class NotFound(RagError):
     """The caller has no such object: a foreign one is not told from a missing one.
 
     Attributes:
-        what: `file`, `vector store` or `vector store file`.
+        what: `file`, `vector store`, `vector store file` or `file batch`.
         id: The id asked for.
     """
 
@@ -30,6 +32,23 @@ class NotFound(RagError):
 
 class NotAllowed(RagError):
     """What a caller limited to some vector stores may not do; the message says why."""
+
+
+class StoreExpired(RagError):
+    """The vector store was not used for as long as its owner said: nothing is found in it."""
+
+    def __init__(self, store_id: str) -> None:
+        super().__init__(f"the vector store {store_id!r} has expired: make another")
+
+
+class AlreadyAttached(RagError):
+    """The file is in the vector store already, cut in another way than is asked for."""
+
+    def __init__(self, file_id: str) -> None:
+        super().__init__(
+            f"the file {file_id!r} is in this vector store already, with another chunking strategy:"
+            " take it out first"
+        )
 
 
 class UnreadableDocument(RagError):

@@ -3,10 +3,10 @@
 import re
 import secrets
 import unicodedata
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal
+from functools import partial
 
 import asyncpg
 
@@ -14,17 +14,23 @@ from config.postgres import Connection, load_queries, tenant_transaction
 from config.scope import TenantScope
 from rag.errors import NotAllowed, NotFound
 from rag.lexicon import forget_document
+from rag.paging import Cursor, ListQueries, Place, read_page
 
 _SQL = load_queries("rag", "files.sql")
 _PART_BYTES = 1 << 20
 _MAX_NAME_CHARS = 255
-
-Order = Literal["asc", "desc"]
+_LIST = ListQueries(_SQL["newest_first"], _SQL["oldest_first"])
+_FIRST_PAGE = Cursor()
 
 
 @dataclass(frozen=True, slots=True)
 class StoredFile:
-    """An uploaded file without its bytes; `client` uploaded it, `created_at` is in UTC."""
+    """An uploaded file without its bytes; times are in UTC.
+
+    Attributes:
+        client: Who uploaded it.
+        expires_at: When it is gone; None for never.
+    """
 
     id: str
     client: str
@@ -32,6 +38,7 @@ class StoredFile:
     bytes: int
     purpose: str
     created_at: datetime
+    expires_at: datetime | None
 
 
 async def create_file(
@@ -41,6 +48,7 @@ async def create_file(
     filename: str,
     purpose: str,
     parts: AsyncIterator[bytes],
+    expires_after_s: float | None = None,
 ) -> StoredFile:
     """Store a file as it arrives, in one transaction: when `parts` fails, nothing stays.
 
@@ -49,8 +57,8 @@ async def create_file(
     id_ = f"file-{secrets.token_hex(12)}"
     size = 0
     async with tenant_transaction(db, scope.tenant) as con:
-        owner = scope.tenant, scope.client
-        await con.execute(_SQL["insert_file"], id_, *owner, clean_name(filename), purpose)
+        values = scope.tenant, scope.client, clean_name(filename), purpose, expires_after_s
+        await con.execute(_SQL["insert_file"], id_, *values)
         number = 0
         async for part in _in_parts(parts):
             await con.execute(_SQL["insert_part"], id_, number, part)
@@ -76,30 +84,41 @@ async def find_file(con: Connection, scope: TenantScope, file_id: str) -> Stored
     Raises:
         NotFound: The caller has no such file.
     """
-    row = await con.fetchrow(_SQL["get_file"], *_seen_by(scope), storable(file_id))
-    if row is None:
-        raise NotFound("file", file_id)
-    return StoredFile(**row)
+    return (await find_files(con, scope, [file_id]))[0]
+
+
+async def find_files(
+    con: Connection, scope: TenantScope, file_ids: Sequence[str]
+) -> list[StoredFile]:
+    """Return files in the order asked for, inside a transaction of their tenant.
+
+    Raises:
+        NotFound: The caller has no such file; names the first that is missing.
+    """
+    ids = {file_id: storable(file_id) for file_id in file_ids}
+    rows = await con.fetch(_SQL["get_files"], *_seen_by(scope), list(ids.values()))
+    found = {row["id"]: row for row in rows}
+    for file_id, stored in ids.items():
+        if stored not in found:
+            raise NotFound("file", file_id)
+    return [StoredFile(**found[ids[file_id]]) for file_id in file_ids]
 
 
 async def list_files(
     db: asyncpg.Pool,
     scope: TenantScope,
+    cursor: Cursor = _FIRST_PAGE,
     *,
-    limit: int = 100,
-    after: str | None = None,
-    order: Order = "desc",
+    purpose: str | None = None,
 ) -> list[StoredFile]:
-    """Return up to `limit` files by age, those behind the file `after` when it is given.
+    """Return a page of the files the caller may see, by age.
 
     Raises:
-        NotFound: There is no file `after`.
+        NotFound: There is no file that the cursor names.
     """
-    query = _SQL["list_newest_first" if order == "desc" else "list_oldest_first"]
     async with tenant_transaction(db, scope.tenant) as con:
-        last = await find_file(con, scope, after) if after else None
-        created_at = last.created_at if last else None
-        rows = await con.fetch(query, *_seen_by(scope), created_at, after, limit)
+        find = partial(_place, con, scope)
+        rows = await read_page(con, _LIST, cursor, find, *_seen_by(scope), purpose)
     return [StoredFile(**row) for row in rows]
 
 
@@ -117,9 +136,14 @@ async def delete_file(db: asyncpg.Pool, scope: TenantScope, file_id: str) -> Non
                 "another client uploaded this file, and other vector stores may need it:"
                 " take it out of yours instead"
             )
-        for row in await con.fetch(_SQL["stores_of_file"], scope.tenant, file_id):
-            await forget_document(con, row["store_id"], file_id)
-        await con.execute(_SQL["delete_file"], scope.tenant, file_id)
+        await forget_file(con, scope.tenant, file_id)
+
+
+async def forget_file(con: Connection, tenant: str, file_id: str) -> None:
+    """Remove a file and what was read from it, inside a transaction of its tenant."""
+    for row in await con.fetch(_SQL["stores_of_file"], tenant, file_id):
+        await forget_document(con, row["store_id"], file_id)
+    await con.execute(_SQL["delete_file"], tenant, file_id)
 
 
 async def read_file(db: asyncpg.Pool, scope: TenantScope, file_id: str) -> AsyncIterator[bytes]:
@@ -159,6 +183,11 @@ async def _read_part(
     async with tenant_transaction(db, scope.tenant) as con:
         part: bytes | None = await con.fetchval(_SQL["get_part"], scope.tenant, file_id, number)
     return part
+
+
+async def _place(con: Connection, scope: TenantScope, file_id: str) -> Place:
+    file = await find_file(con, scope, file_id)
+    return file.created_at, file.id
 
 
 def _seen_by(scope: TenantScope) -> tuple[str, frozenset[str] | None, str]:

@@ -1,28 +1,29 @@
-"""Vector stores and the files in them. A store's file in progress is a job for `rag.ingest`."""
+"""Vector stores: what a search looks through. Which files they hold is `rag.store_files`."""
 
 import json
 import secrets
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal
+from functools import partial
 
 import asyncpg
 
 from config.postgres import Connection, load_queries, tenant_transaction
 from config.scope import TenantScope
-from rag.errors import NotAllowed, NotFound
-from rag.files import Order, find_file, storable
-from rag.lexicon import forget_document
+from rag.attach import NewFile, attach
+from rag.errors import NotAllowed, NotFound, StoreExpired
+from rag.files import storable
+from rag.paging import Cursor, ListQueries, Place, read_page
 
 _SQL = load_queries("rag", "stores.sql")
-
-Status = Literal["in_progress", "completed", "failed", "cancelled"]
+_LIST = ListQueries(_SQL["ids_newest_first"], _SQL["ids_oldest_first"])
+_FIRST_PAGE = Cursor()
 
 
 @dataclass(frozen=True, slots=True)
 class FileCounts:
-    """How many of a store's files are in which state."""
+    """How many files are in which state."""
 
     in_progress: int
     completed: int
@@ -37,34 +38,27 @@ class FileCounts:
 
 @dataclass(frozen=True, slots=True)
 class VectorStore:
-    """A knowledge base; `usage_bytes` is the text it searches, `created_at` is in UTC."""
+    """A knowledge base; times are in UTC.
+
+    Attributes:
+        usage_bytes: The text it searches.
+        last_active_at: When it was searched, changed or given files last.
+        expires_after_days: How long it may be idle; None for ever.
+        expires_at: When it will have been, or was.
+        expired: It is past that: its files are taken out, and nothing is found in it any more.
+    """
 
     id: str
     name: str
+    description: str | None
     metadata: Mapping[str, str]
     usage_bytes: int
     created_at: datetime
+    last_active_at: datetime
+    expires_after_days: int | None
+    expires_at: datetime | None
+    expired: bool
     counts: FileCounts
-
-
-@dataclass(frozen=True, slots=True)
-class IngestError:
-    """Why a file failed: OpenAI's `last_error`, the message made for the file's owner."""
-
-    code: str
-    message: str
-
-
-@dataclass(frozen=True, slots=True)
-class StoreFile:
-    """A file in a store; `id` is the file's own, `created_at` (UTC) is when it was attached."""
-
-    id: str
-    vector_store_id: str
-    status: Status
-    usage_bytes: int
-    created_at: datetime
-    last_error: IngestError | None = field(default=None)
 
 
 async def create_store(
@@ -72,12 +66,16 @@ async def create_store(
     scope: TenantScope,
     *,
     name: str = "",
+    description: str | None = None,
     metadata: Mapping[str, str] | None = None,
+    expires_after_days: int | None = None,
+    files: Sequence[NewFile] = (),
 ) -> VectorStore:
-    """Make an empty store.
+    """Make a store with these files, which the job worker then reads, or none at all.
 
     Raises:
         NotAllowed: The caller is limited to some stores.
+        NotFound: The caller has no such file.
     """
     if scope.allowed.vector_stores is not None:
         raise NotAllowed(
@@ -85,11 +83,13 @@ async def create_store(
             " have one made by a client that is not, and allowed to this one"
         )
     id_ = f"vs_{secrets.token_hex(12)}"
-    pairs = {storable(key): storable(value) for key, value in (metadata or {}).items()}
-    values = json.dumps(pairs, ensure_ascii=False)
+    text = storable(name), None if description is None else storable(description)
+    values = id_, scope.tenant, *text, _json(metadata or {}), expires_after_days
     async with tenant_transaction(db, scope.tenant) as con:
-        await con.execute(_SQL["insert_store"], id_, scope.tenant, storable(name), values)
-        return await _find_store(con, scope, id_)
+        await con.execute(_SQL["insert_store"], *values)
+        if files:
+            await attach(con, scope, id_, files)
+        return await find_store(con, scope, id_)
 
 
 async def get_store(db: asyncpg.Pool, scope: TenantScope, store_id: str) -> VectorStore:
@@ -99,30 +99,75 @@ async def get_store(db: asyncpg.Pool, scope: TenantScope, store_id: str) -> Vect
         NotFound: The caller has no such store.
     """
     async with tenant_transaction(db, scope.tenant) as con:
-        return await _find_store(con, scope, store_id)
+        return await find_store(con, scope, store_id)
+
+
+async def find_store(con: Connection, scope: TenantScope, store_id: str) -> VectorStore:
+    """Return a store, inside a transaction of its tenant.
+
+    Raises:
+        NotFound: The caller has no such store.
+    """
+    row = await con.fetchrow(_SQL["get_stores"], *_seen_by(scope), [storable(store_id)])
+    if row is None:
+        raise NotFound("vector store", store_id)
+    return _store(row)
+
+
+async def find_usable_store(con: Connection, scope: TenantScope, store_id: str) -> VectorStore:
+    """Return a store that can be searched and changed, inside a transaction of its tenant.
+
+    Raises:
+        NotFound: The caller has no such store.
+        StoreExpired: It was not used for too long.
+    """
+    store = await find_store(con, scope, store_id)
+    if store.expired:
+        raise StoreExpired(store_id)
+    return store
 
 
 async def list_stores(
-    db: asyncpg.Pool,
-    scope: TenantScope,
-    *,
-    limit: int = 20,
-    after: str | None = None,
-    order: Order = "desc",
+    db: asyncpg.Pool, scope: TenantScope, cursor: Cursor = _FIRST_PAGE
 ) -> list[VectorStore]:
-    """Return up to `limit` stores by age, those behind the store `after` when it is given.
+    """Return a page of the caller's stores, by age.
 
     Raises:
-        NotFound: There is no store `after`.
+        NotFound: There is no store that the cursor names.
     """
-    query = _SQL["ids_newest_first" if order == "desc" else "ids_oldest_first"]
-    seen_by = _seen_by(scope)
     async with tenant_transaction(db, scope.tenant) as con:
-        last = await _find_store(con, scope, after) if after else None
-        created_at = last.created_at if last else None
-        ids = [row["id"] for row in await con.fetch(query, *seen_by, created_at, after, limit)]
-        rows = {row["id"]: row for row in await con.fetch(_SQL["get_stores"], *seen_by, ids)}
+        find = partial(_place, con, scope)
+        ids = [row["id"] for row in await read_page(con, _LIST, cursor, find, *_seen_by(scope))]
+        rows = {
+            row["id"]: row for row in await con.fetch(_SQL["get_stores"], *_seen_by(scope), ids)
+        }
     return [_store(rows[id_]) for id_ in ids if id_ in rows]
+
+
+async def update_store(
+    db: asyncpg.Pool,
+    scope: TenantScope,
+    store_id: str,
+    *,
+    name: str | None = None,
+    metadata: Mapping[str, str] | None = None,
+    expires_after_days: int | None = None,
+) -> VectorStore:
+    """Change what is given of a store; 0 days let it live for ever.
+
+    Raises:
+        NotFound: The caller has no such store.
+        StoreExpired: It was not used for too long.
+    """
+    values = (
+        None if name is None else storable(name),
+        None if metadata is None else _json(metadata),
+        expires_after_days,
+    )
+    async with tenant_transaction(db, scope.tenant) as con:
+        store = await find_usable_store(con, scope, store_id)
+        await con.execute(_SQL["update_store"], store.id, *values)
+        return await find_store(con, scope, store_id)
 
 
 async def delete_store(db: asyncpg.Pool, scope: TenantScope, store_id: str) -> None:
@@ -137,104 +182,21 @@ async def delete_store(db: asyncpg.Pool, scope: TenantScope, store_id: str) -> N
         raise NotFound("vector store", store_id)
 
 
-async def add_file(db: asyncpg.Pool, scope: TenantScope, store_id: str, file_id: str) -> StoreFile:
-    """Attach a file, to be read by the job worker; again only where that failed.
-
-    Raises:
-        NotFound: The caller has no such store or file.
-    """
-    try:
-        async with tenant_transaction(db, scope.tenant) as con:
-            await _find_store(con, scope, store_id)
-            await find_file(con, scope, file_id)
-            await con.execute(_SQL["add_file"], store_id, file_id)
-            await con.execute(_SQL["wake_ingest"])
-            return await _find_store_file(con, scope, store_id, file_id)
-    except asyncpg.ForeignKeyViolationError as error:  # deleted since we looked
-        raise NotFound("vector store or file", f"{store_id}, {file_id}") from error
-
-
-async def get_store_file(
-    db: asyncpg.Pool, scope: TenantScope, store_id: str, file_id: str
-) -> StoreFile:
-    """Return a file of a store.
-
-    Raises:
-        NotFound: The caller has no such store, or it no such file.
-    """
-    async with tenant_transaction(db, scope.tenant) as con:
-        return await _find_store_file(con, scope, store_id, file_id)
-
-
-async def list_store_files(
-    db: asyncpg.Pool,
-    scope: TenantScope,
-    store_id: str,
-    *,
-    limit: int = 20,
-    after: str | None = None,
-    order: Order = "desc",
-) -> list[StoreFile]:
-    """Return up to `limit` files of a store by the time they were attached.
-
-    Raises:
-        NotFound: There is no such store, or no file `after` in it.
-    """
-    query = _SQL["files_newest_first" if order == "desc" else "files_oldest_first"]
-    async with tenant_transaction(db, scope.tenant) as con:
-        store = await _find_store(con, scope, store_id)
-        last = await _find_store_file(con, scope, store_id, after) if after else None
-        created_at = last.created_at if last else None
-        rows = await con.fetch(query, *_seen_by(scope), store.id, created_at, after, limit)
-    return [_store_file(row) for row in rows]
-
-
-async def remove_file(db: asyncpg.Pool, scope: TenantScope, store_id: str, file_id: str) -> None:
-    """Take a file out of a store, also while it is being read; the file itself stays.
-
-    Raises:
-        NotFound: The caller has no such store, or it no such file.
-    """
-    async with tenant_transaction(db, scope.tenant) as con:
-        await _find_store_file(con, scope, store_id, file_id)
-        await forget_document(con, store_id, file_id)
-
-
-async def _find_store(con: Connection, scope: TenantScope, store_id: str) -> VectorStore:
-    row = await con.fetchrow(_SQL["get_stores"], *_seen_by(scope), [storable(store_id)])
-    if row is None:
-        raise NotFound("vector store", store_id)
-    return _store(row)
-
-
-async def _find_store_file(
-    con: Connection, scope: TenantScope, store_id: str, file_id: str
-) -> StoreFile:
-    ids = storable(store_id), storable(file_id)
-    row = await con.fetchrow(_SQL["get_store_file"], *_seen_by(scope), *ids)
-    if row is None:
-        raise NotFound("vector store file", file_id)
-    return _store_file(row)
+async def _place(con: Connection, scope: TenantScope, store_id: str) -> Place:
+    store = await find_store(con, scope, store_id)
+    return store.created_at, store.id
 
 
 def _seen_by(scope: TenantScope) -> tuple[str, frozenset[str] | None]:
     return scope.tenant, scope.allowed.vector_stores
 
 
+def _json(metadata: Mapping[str, str]) -> str:
+    pairs = {storable(key): storable(value) for key, value in metadata.items()}
+    return json.dumps(pairs, ensure_ascii=False)
+
+
 def _store(row: asyncpg.Record) -> VectorStore:
-    counts = FileCounts(row["in_progress"], row["completed"], row["failed"], row["cancelled"])
-    metadata = json.loads(row["metadata"])
-    return VectorStore(
-        row["id"], row["name"], metadata, row["usage_bytes"], row["created_at"], counts
-    )
-
-
-def _store_file(row: asyncpg.Record) -> StoreFile:
-    error = None
-    if row["error_code"]:
-        error = IngestError(row["error_code"], row["error_message"])
-    return StoreFile(
-        *(row["id"], row["vector_store_id"], row["status"], row["usage_bytes"]),
-        row["created_at"],
-        error,
-    )
+    fields = dict(row)
+    counts = FileCounts(*(fields.pop(status) for status in FileCounts.__dataclass_fields__))
+    return VectorStore(**fields | {"metadata": json.loads(row["metadata"]), "counts": counts})

@@ -2,66 +2,50 @@
 
 -- name: insert_store
 WITH store AS (
-    INSERT INTO vector_stores (id, tenant, name, metadata) VALUES ($1, $2, $3, $4::text::jsonb)
+    INSERT INTO vector_stores (id, tenant, name, description, metadata, expires_after_days)
+    VALUES ($1, $2, $3, $4, $5::text::jsonb, $6)
     RETURNING id
 )
 INSERT INTO indexes (store_id, live) SELECT id, true FROM store
 
 -- name: get_stores
-SELECT s.id, s.name, s.metadata::text AS metadata, s.created_at,
-       coalesce(sum(f.usage_bytes), 0)::bigint AS usage_bytes,
-       count(*) FILTER (WHERE f.status = 'in_progress') AS in_progress,
-       count(*) FILTER (WHERE f.status = 'completed') AS completed,
-       count(*) FILTER (WHERE f.status = 'failed') AS failed,
-       count(*) FILTER (WHERE f.status = 'cancelled') AS cancelled
-FROM vector_stores s LEFT JOIN store_files f ON f.store_id = s.id
+SELECT s.id, s.name, s.description, s.metadata::text AS metadata, s.created_at, s.last_active_at,
+       s.expires_after_days, expiry.at AS expires_at,
+       coalesce(expiry.at <= clock_timestamp(), false) AS expired, counts.*
+FROM vector_stores s
+CROSS JOIN LATERAL (
+    SELECT store_expires_at(s.last_active_at, s.expires_after_days) AS at
+) AS expiry
+CROSS JOIN LATERAL (
+    SELECT coalesce(sum(usage_bytes), 0)::bigint AS usage_bytes,
+           coalesce(sum(files) FILTER (WHERE status = 'in_progress'), 0)::bigint AS in_progress,
+           coalesce(sum(files) FILTER (WHERE status = 'completed'), 0)::bigint AS completed,
+           coalesce(sum(files) FILTER (WHERE status = 'failed'), 0)::bigint AS failed,
+           coalesce(sum(files) FILTER (WHERE status = 'cancelled'), 0)::bigint AS cancelled
+    FROM store_counts WHERE store_id = s.id
+) AS counts
 WHERE s.tenant = $1 AND ($2::text[] IS NULL OR s.id = ANY ($2)) AND s.id = ANY ($3)
-GROUP BY s.id
 
 -- name: ids_newest_first
 SELECT id FROM vector_stores
 WHERE tenant = $1 AND ($2::text[] IS NULL OR id = ANY ($2))
-  AND ($3::timestamptz IS NULL OR (created_at, id) < ($3, $4))
-ORDER BY created_at DESC, id DESC LIMIT $5
+  AND (created_at, id) > ($3, $4) AND (created_at, id) < ($5, $6)
+ORDER BY created_at DESC, id DESC LIMIT $7
 
 -- name: ids_oldest_first
 SELECT id FROM vector_stores
 WHERE tenant = $1 AND ($2::text[] IS NULL OR id = ANY ($2))
-  AND ($3::timestamptz IS NULL OR (created_at, id) > ($3, $4))
-ORDER BY created_at, id LIMIT $5
+  AND (created_at, id) > ($3, $4) AND (created_at, id) < ($5, $6)
+ORDER BY created_at, id LIMIT $7
+
+-- name: update_store
+UPDATE vector_stores
+SET name = coalesce($2, name), metadata = coalesce($3::text::jsonb, metadata),
+    expires_after_days = CASE WHEN $4::integer IS NULL THEN expires_after_days
+                              ELSE nullif($4, 0) END,
+    last_active_at = clock_timestamp()
+WHERE id = $1
 
 -- name: delete_store
 DELETE FROM vector_stores
 WHERE tenant = $1 AND ($2::text[] IS NULL OR id = ANY ($2)) AND id = $3
-
--- name: add_file
-INSERT INTO store_files (store_id, file_id) VALUES ($1, $2)
-ON CONFLICT (store_id, file_id) DO UPDATE
-SET status = 'in_progress', attempts = 0, error_code = NULL, error_message = NULL
-WHERE store_files.status IN ('failed', 'cancelled')
-
--- name: wake_ingest
-SELECT pg_notify('naru_ingest', '')
-
--- name: get_store_file
-SELECT f.file_id AS id, f.store_id AS vector_store_id, f.status, f.error_code, f.error_message,
-       f.usage_bytes, f.created_at
-FROM store_files f JOIN vector_stores s ON s.id = f.store_id
-WHERE s.tenant = $1 AND ($2::text[] IS NULL OR s.id = ANY ($2))
-  AND f.store_id = $3 AND f.file_id = $4
-
--- name: files_newest_first
-SELECT f.file_id AS id, f.store_id AS vector_store_id, f.status, f.error_code, f.error_message,
-       f.usage_bytes, f.created_at
-FROM store_files f JOIN vector_stores s ON s.id = f.store_id
-WHERE s.tenant = $1 AND ($2::text[] IS NULL OR s.id = ANY ($2)) AND f.store_id = $3
-  AND ($4::timestamptz IS NULL OR (f.created_at, f.file_id) < ($4, $5))
-ORDER BY f.created_at DESC, f.file_id DESC LIMIT $6
-
--- name: files_oldest_first
-SELECT f.file_id AS id, f.store_id AS vector_store_id, f.status, f.error_code, f.error_message,
-       f.usage_bytes, f.created_at
-FROM store_files f JOIN vector_stores s ON s.id = f.store_id
-WHERE s.tenant = $1 AND ($2::text[] IS NULL OR s.id = ANY ($2)) AND f.store_id = $3
-  AND ($4::timestamptz IS NULL OR (f.created_at, f.file_id) > ($4, $5))
-ORDER BY f.created_at, f.file_id LIMIT $6

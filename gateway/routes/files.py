@@ -13,7 +13,7 @@ from gateway.guards import RAW_BODY, Caller, needs
 from gateway.lifespan import Provided
 from gateway.openai.knowledge import Deleted, FileObject, ListPage
 from gateway.routes.pages import Limit, Order, page, timestamp
-from rag import files
+from rag import Cursor, files
 
 _PART_BYTES = 1_048_576
 
@@ -55,7 +55,8 @@ async def list_all(
     order: Order = "desc",
 ) -> ListPage[FileObject]:
     """List the files the caller may see: its tenant's, or its own and those of its stores."""
-    rows = await files.list_files(services.pool, caller, limit=limit + 1, after=after, order=order)
+    cursor = Cursor(limit + 1, after=after, order=order)
+    rows = await files.list_files(services.pool, caller, cursor)
     return page(rows, limit, _object)
 
 

@@ -7,13 +7,13 @@ from typing import Annotated, TypeVar
 from litestar.params import FromQuery, QueryParameter
 
 from gateway.openai.knowledge import ListPage
-from rag import files
+from rag.paging import Order as ListOrder
 
 _Row = TypeVar("_Row")
 _Item = TypeVar("_Item")
 
 Limit = Annotated[int, QueryParameter(ge=1, le=100)]
-Order = FromQuery[files.Order]
+Order = FromQuery[ListOrder]
 
 
 def page(rows: Sequence[_Row], limit: int, item: Callable[[_Row], _Item]) -> ListPage[_Item]:

@@ -7,7 +7,7 @@ from gateway.guards import Caller, needs
 from gateway.lifespan import Provided
 from gateway.openai import knowledge as wire
 from gateway.routes.pages import Limit, Order, page, timestamp
-from rag import Passage, files, search, stores
+from rag import Cursor, NewFile, Passage, search, store_files, stores
 
 READ, WRITE = needs("knowledge"), needs("knowledge:write")
 
@@ -17,14 +17,14 @@ async def create(
     data: JSONBody[wire.CreateVectorStore], caller: Caller, services: Provided
 ) -> wire.VectorStoreObject:
     """Make a store, and have its files read."""
-    for file_id in data.file_ids:
-        await files.get_file(services.pool, caller, file_id)
     store = await stores.create_store(
-        services.pool, caller, name=data.name, metadata=data.metadata or {}
+        services.pool,
+        caller,
+        name=data.name,
+        metadata=data.metadata,
+        files=[NewFile(file_id) for file_id in data.file_ids],
     )
-    for file_id in data.file_ids:
-        await stores.add_file(services.pool, caller, store.id, file_id)
-    return _store(await stores.get_store(services.pool, caller, store.id))
+    return _store(store)
 
 
 @get("/", opt=READ, operation_id="list_vector_stores")
@@ -36,9 +36,8 @@ async def list_all(
     order: Order = "desc",
 ) -> wire.ListPage[wire.VectorStoreObject]:
     """List the stores the caller may use."""
-    rows = await stores.list_stores(
-        services.pool, caller, limit=limit + 1, after=after, order=order
-    )
+    cursor = Cursor(limit + 1, after=after, order=order)
+    rows = await stores.list_stores(services.pool, caller, cursor)
     return page(rows, limit, _store)
 
 
@@ -62,7 +61,7 @@ async def add_file(
     store_id: FromPath[str], data: JSONBody[wire.AddFile], caller: Caller, services: Provided
 ) -> wire.VectorStoreFileObject:
     """Have a file read into the store; its status says when it is searchable."""
-    return _file(await stores.add_file(services.pool, caller, store_id, data.file_id))
+    return _file(await store_files.add_file(services.pool, caller, store_id, data.file_id))
 
 
 @get("/{store_id:str}/files", opt=READ, operation_id="list_vector_store_files")
@@ -75,9 +74,8 @@ async def list_files(
     order: Order = "desc",
 ) -> wire.ListPage[wire.VectorStoreFileObject]:
     """List a store's files."""
-    rows = await stores.list_store_files(
-        services.pool, caller, store_id, limit=limit + 1, after=after, order=order
-    )
+    cursor = Cursor(limit + 1, after=after, order=order)
+    rows = await store_files.list_store_files(services.pool, caller, store_id, cursor)
     return page(rows, limit, _file)
 
 
@@ -86,7 +84,7 @@ async def get_file(
     store_id: FromPath[str], file_id: FromPath[str], caller: Caller, services: Provided
 ) -> wire.VectorStoreFileObject:
     """Return a file of a store, with its status."""
-    return _file(await stores.get_store_file(services.pool, caller, store_id, file_id))
+    return _file(await store_files.get_store_file(services.pool, caller, store_id, file_id))
 
 
 @delete(
@@ -99,7 +97,7 @@ async def remove_file(
     store_id: FromPath[str], file_id: FromPath[str], caller: Caller, services: Provided
 ) -> wire.Deleted:
     """Take a file out of a store; the file itself stays."""
-    await stores.remove_file(services.pool, caller, store_id, file_id)
+    await store_files.remove_file(services.pool, caller, store_id, file_id)
     return wire.Deleted(file_id, "vector_store.file.deleted")
 
 
@@ -136,7 +134,7 @@ def _store(store: stores.VectorStore) -> wire.VectorStoreObject:
     )
 
 
-def _file(file: stores.StoreFile) -> wire.VectorStoreFileObject:
+def _file(file: store_files.StoreFile) -> wire.VectorStoreFileObject:
     error = file.last_error
     return wire.VectorStoreFileObject(
         id=file.id,

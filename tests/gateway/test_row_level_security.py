@@ -40,7 +40,7 @@ async def data_tables(owner: asyncpg.Connection) -> list[str]:
         for name in await tables(owner)
         if await owner.fetchval("SELECT has_table_privilege('naru_app', $1, 'SELECT')", name)
     ]
-    assert len(names) == 14
+    assert len(names) == 15
     return names
 
 

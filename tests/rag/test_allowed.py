@@ -46,7 +46,7 @@ async def test_other_stores_are_not_there(
             rag.get_store_file(pool, caller, missing, theirs),
             rag.list_store_files(pool, caller, missing),
             rag.remove_file(pool, caller, missing, theirs),
-            rag.list_stores(pool, caller, after=missing),
+            rag.list_stores(pool, caller, rag.Cursor(after=missing)),
             rag.search(pool, embedder, caller, [store, missing], "annual", k=1),
         ):
             with pytest.raises(rag.NotFound):
@@ -78,13 +78,14 @@ async def test_its_files_are_its_clients_and_its_stores(
     assert own.client == "limited"
     assert set(await ids(pool, caller)) == {"mine.md", "own.md"}
     assert set(await ids(pool, limited_to(client="another"))) == set()
-    assert [file.id for file in await rag.list_files(pool, caller, order="asc", after=own.id)] == []
+    behind = rag.Cursor(after=own.id, order="asc")
+    assert [file.id for file in await rag.list_files(pool, caller, behind)] == []
     for missing in (theirs, "file-0"):
         for attempt in (
             rag.get_file(pool, caller, missing),
             rag.delete_file(pool, caller, missing),
             rag.add_file(pool, caller, store, missing),
-            rag.list_files(pool, caller, after=missing),
+            rag.list_files(pool, caller, rag.Cursor(after=missing)),
             anext(rag.read_file(pool, caller, missing)),
         ):
             with pytest.raises(rag.NotFound):

@@ -40,12 +40,12 @@ async def test_an_upload_that_breaks_off_leaves_nothing(
 
 async def test_lists_go_on_behind_a_file(pool: asyncpg.Pool) -> None:
     ids = [(await upload(pool, f"{n}.md", "text")).id for n in range(5)]
-    newest = await rag.list_files(pool, ACME, limit=2)
-    rest = await rag.list_files(pool, ACME, after=newest[-1].id)
+    newest = await rag.list_files(pool, ACME, rag.Cursor(2))
+    rest = await rag.list_files(pool, ACME, rag.Cursor(after=newest[-1].id))
     assert [file.id for file in newest + rest] == ids[::-1]
-    oldest = await rag.list_files(pool, ACME, limit=3, order="asc")
+    oldest = await rag.list_files(pool, ACME, rag.Cursor(3, order="asc"))
     assert [file.id for file in oldest] == ids[:3]
-    behind = await rag.list_files(pool, ACME, after=ids[2], order="asc")
+    behind = await rag.list_files(pool, ACME, rag.Cursor(after=ids[2], order="asc"))
     assert [file.id for file in behind] == ids[3:]
 
 
@@ -65,7 +65,7 @@ async def test_another_tenants_file_is_missing(pool: asyncpg.Pool) -> None:
     with pytest.raises(rag.NotFound):
         await rag.delete_file(pool, OTHER, stored.id)
     with pytest.raises(rag.NotFound):
-        await rag.list_files(pool, OTHER, after=stored.id)
+        await rag.list_files(pool, OTHER, rag.Cursor(after=stored.id))
     assert await rag.list_files(pool, OTHER) == []
     assert await rag.get_file(pool, ACME, stored.id) == stored
 

@@ -44,4 +44,7 @@ async def test_data_of_before_gets_its_tenant(empty_database: str) -> None:
         JOIN chunk_embeddings e ON (e.document, e.chunk_id) = (d.id, c.id)
     """)
     assert tuple(found) == ("f", "x")
+    await old.execute((migrations / "0005_counts_and_expiry.sql").read_text())
+    counted = await old.fetchrow("SELECT tenant, store_id, status, files FROM store_counts")
+    assert tuple(counted) == ("acme", "s", "completed", 1)
     await old.close()

@@ -21,10 +21,10 @@ async def test_a_store_comes_back(pool: asyncpg.Pool) -> None:
 
 async def test_lists_go_on_behind_a_store(pool: asyncpg.Pool) -> None:
     ids = [(await rag.create_store(pool, ACME, name=str(n))).id for n in range(4)]
-    newest = await rag.list_stores(pool, ACME, limit=3)
-    rest = await rag.list_stores(pool, ACME, after=newest[-1].id)
+    newest = await rag.list_stores(pool, ACME, rag.Cursor(3))
+    rest = await rag.list_stores(pool, ACME, rag.Cursor(after=newest[-1].id))
     assert [store.id for store in newest + rest] == ids[::-1]
-    oldest = await rag.list_stores(pool, ACME, after=ids[0], order="asc", limit=2)
+    oldest = await rag.list_stores(pool, ACME, rag.Cursor(2, after=ids[0], order="asc"))
     assert [store.id for store in oldest] == ids[1:3]
 
 
@@ -45,10 +45,10 @@ async def test_lists_of_files_go_on_behind_a_file(pool: asyncpg.Pool, store: str
     ids = [(await upload(pool, f"{n}.md", "text")).id for n in range(3)]
     for id_ in ids:
         await rag.add_file(pool, ACME, store, id_)
-    newest = await rag.list_store_files(pool, ACME, store, limit=1)
-    rest = await rag.list_store_files(pool, ACME, store, after=newest[0].id)
+    newest = await rag.list_store_files(pool, ACME, store, rag.Cursor(1))
+    rest = await rag.list_store_files(pool, ACME, store, rag.Cursor(after=newest[0].id))
     assert [file.id for file in newest + rest] == ids[::-1]
-    oldest = await rag.list_store_files(pool, ACME, store, order="asc", after=ids[0])
+    oldest = await rag.list_store_files(pool, ACME, store, rag.Cursor(after=ids[0], order="asc"))
     assert [file.id for file in oldest] == ids[1:]
 
 
@@ -101,7 +101,7 @@ async def test_another_tenant_finds_nothing(pool: asyncpg.Pool, store: str) -> N
         rag.get_store_file(pool, OTHER, store, foreign.id),
         rag.list_store_files(pool, OTHER, store),
         rag.remove_file(pool, OTHER, store, foreign.id),
-        rag.list_stores(pool, OTHER, after=store),
+        rag.list_stores(pool, OTHER, rag.Cursor(after=store)),
     ):
         with pytest.raises(rag.NotFound):
             await attempt
