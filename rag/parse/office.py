@@ -27,7 +27,9 @@ _KINDS = {
 }
 _STRICT = b"purl.oclc.org/ooxml"
 _HWPX_SECTION = "Contents/section0.xml"
-_MOST_TAGS = 6_000_000  # a parsed tree takes some 150 bytes each; sheets are not kept as trees
+# A tree takes up to 150 bytes for each tag and 20 times what attributes take. Sheets are no trees.
+_MOST_TREE_TAGS = 6_000_000
+_MOST_TREE_BYTES = 64 << 20
 
 # The directory of an OLE 2 file names its streams in UTF-16: [MS-CFB] 2.6.1.
 _OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
@@ -49,9 +51,8 @@ def parse_office(data: bytes) -> list[Page]:
     """
     archive = open_archive(data)
     kind, archive = _identify(archive)
-    tags = sum(part.count(b"<") for part in archive.parts.values())
-    if kind != "xlsx" and tags > _MOST_TAGS:
-        raise UnreadableDocument("the file holds far more parts of text than a document; split it")
+    if kind != "xlsx":
+        _check_tree(archive)
     pages = _READERS[kind](archive)
     if archive.has_pictures and not any(page.text.strip() for page in pages):
         raise UnreadableDocument(
@@ -59,6 +60,13 @@ def parse_office(data: bytes) -> list[Page]:
             code="unsupported_file",
         )
     return pages
+
+
+def _check_tree(archive: Archive) -> None:
+    parts = archive.parts.values()
+    size, tags = sum(map(len, parts)), sum(part.count(b"<") for part in parts)
+    if size > _MOST_TREE_BYTES or tags > _MOST_TREE_TAGS:
+        raise UnreadableDocument("the file is far larger than a document; split it")
 
 
 def refuse_old(data: bytes) -> None:

@@ -8,9 +8,12 @@ from typing import TypeAlias
 from openpyxl import load_workbook
 from openpyxl.worksheet._read_only import ReadOnlyWorksheet
 
+from rag.errors import UnreadableDocument
 from rag.parse.archive import Archive
 from rag.parse.tables import sheet_text
 from rag.types import Page
+
+_MOST_CHARS = 64 << 20  # cells share their strings: a small file may say a long one often
 
 _Value: TypeAlias = str | float | bool | date | time | None
 
@@ -32,10 +35,12 @@ def parse_xlsx(archive: Archive) -> list[Page]:
 
 
 def _rows(sheet: ReadOnlyWorksheet) -> Iterator[list[str]]:
+    size = 0
     for row in sheet.iter_rows():
-        yield [
-            _shown(cell.value, cell.number_format) if cell.value is not None else "" for cell in row
-        ]
+        size += sum(len(cell.value) for cell in row if isinstance(cell.value, str))
+        if size > _MOST_CHARS:
+            raise UnreadableDocument("a sheet holds more text than can be read; split the file")
+        yield ["" if cell.value is None else _shown(cell.value, cell.number_format) for cell in row]
 
 
 def _shown(value: _Value, number_format: str) -> str:
