@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from rag.types import Chunk, Page
 
 _BLOCK = re.compile(r"[^\n]*\S[^\n]*(?:\n[^\n]*\S[^\n]*)*")
+_TITLE = re.compile(r"^.*[^\W\d_].*$", re.MULTILINE)
 _LINE = re.compile(r"[^\n]*\S[^\n]*")
 # A sentence ends behind . ! ? and the like before white space; Korean ones also where the full
 # stop was left out behind a final verb ending.
@@ -25,6 +26,7 @@ _KOREAN = re.compile(r"제\s?\d+\s?([편장절관조])(?:의\s?\d+)?(?:\s|\(|$)"
 _NUMBERED = re.compile(r"(\d{1,2}(?:\.\d{1,2}){1,3})\.?\s+\S")
 _ENGLISH = re.compile(r"(Part|Chapter|Article|Section|Appendix)\s+[\dIVXA-Z]+\b", re.IGNORECASE)
 _HEADING_CHARS = 80
+_HEAD_CHARS = 200
 _KOREAN_LEVELS = "편장절관조"
 _PROSE_END = re.compile(r"[.!?,;:。]$|다$|요$|함$|음$|것$")
 
@@ -53,10 +55,20 @@ def chunk_pages(pages: Sequence[Page], chunk_chars: int) -> list[Chunk]:
     return chunks
 
 
-def indexed_text(chunk: Chunk, source: str) -> str:
-    """Return what both legs see of a chunk: the file's name and the headings before its content."""
-    context = [part for part in (source, chunk.heading) if part]
-    return "\n".join([*context, chunk.content])
+def document_head(chunks: Sequence[Chunk]) -> str:
+    """Return what a document says first, from its first line with a word; up to 200 characters."""
+    found = _TITLE.search(chunks[0].content) if chunks else None
+    return found.string[found.start() :][:_HEAD_CHARS].strip() if found else ""
+
+
+def indexed_text(chunk: Chunk, source: str, head: str = "") -> str:
+    """Return what is indexed of a chunk: where it stands, then its content.
+
+    That is the file's name, the first line of the document's head where one is given, the headings.
+    """
+    title = head.partition("\n")[0][:_HEADING_CHARS].strip()
+    context = [source, *([title] if title not in chunk.heading else []), chunk.heading]
+    return "\n".join([*filter(None, context), chunk.content])
 
 
 def _groups(text: str, limit: int) -> Iterator[list[_Span]]:

@@ -3,7 +3,7 @@
 LIGHT_SHARE = 0.4
 """Weight of a verb that nearly any sentence may have, beside another word's 1."""
 
-_WITHOUT_MEANING = frozenset(
+FUNCTION_WORDS = frozenset(
     """a an the and or but if so of in on at to for from by with without about as into onto than
     then is are was were be been being am do does did doing done have has had having can could may
     might shall should will would must not no any some all each every both either neither
@@ -41,7 +41,7 @@ _NUMBERS = {
 
 def weight(word: str) -> float:
     """Return a casefolded word's weight: 0 for a function word, 1 for most others."""
-    if word in _WITHOUT_MEANING or (len(word) < 2 and not word.isdigit()):
+    if word in FUNCTION_WORDS or (len(word) < 2 and not word.isdigit()):
         return 0.0
     return LIGHT_SHARE if word in _LIGHT else 1.0
 

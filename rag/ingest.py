@@ -17,7 +17,7 @@ import asyncpg
 from config.postgres import UNREACHABLE, Connection, load_queries, tenant_transaction
 from config.scope import TenantScope
 from config.settings import RetrievalSettings
-from rag.chunk import indexed_text
+from rag.chunk import document_head, indexed_text
 from rag.embed import Embedder
 from rag.embedding_wire import Vector
 from rag.errors import EmbedderUnavailable, NotFound, UnreadableDocument
@@ -179,10 +179,18 @@ async def _prepare(tools: _Tools, job: _Job) -> list[_Row]:
     chunks = await tools.parser.read(
         job.filename, data, chunk_chars=settings.chunk_chars, timeout_s=settings.parse_timeout_s
     )
-    texts = [indexed_text(chunk, job.filename) for chunk in chunks]
-    terms = await asyncio.to_thread(lambda: [document_vector(text) for text in texts])
-    embeddings = await _embed_known(tools.embedder, texts)
+    heads = ["", *[document_head(chunks)] * (len(chunks) - 1)]
+    terms = await asyncio.to_thread(_terms, chunks, job.filename, heads)
+    seen = [indexed_text(c, job.filename, head) for c, head in zip(chunks, heads, strict=False)]
+    embeddings = await _embed_known(tools.embedder, seen)
     return [_Row(*row) for row in zip(chunks, terms, embeddings, strict=True)]
+
+
+def _terms(chunks: Sequence[Chunk], source: str, heads: Sequence[str]) -> list[str]:
+    return [
+        document_vector(indexed_text(chunk, source), head)
+        for chunk, head in zip(chunks, heads, strict=False)
+    ]
 
 
 async def _embed_known(embedder: Embedder, texts: Sequence[str]) -> list[Vector | None]:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rag.chunk import chunk_pages, heading_level, indexed_text
+from rag.chunk import chunk_pages, document_head, heading_level, indexed_text
 from rag.types import Page
 
 WORDS = st.sampled_from(
@@ -84,3 +84,19 @@ def test_what_a_heading_is(line: str, level: int) -> None:
 def test_both_legs_see_the_name_and_the_headings() -> None:
     (chunk,) = chunk_pages([Page(None, "# 휴가\n15일")], 800)
     assert indexed_text(chunk, "규정.md") == "규정.md\n휴가\n# 휴가\n15일"
+
+
+def test_a_documents_head_is_its_first_words() -> None:
+    pages = [Page(1, "---\n\n머리말 " + "가나 " * 100), Page(2, "휴가는 15일이다.")]
+    head = document_head(chunk_pages(pages, 800))
+    assert head.startswith("머리말 가나")
+    assert len(head) <= 200
+    assert document_head(chunk_pages([Page(None, "--- 1 ---")], 800)) == ""
+    assert document_head([]) == ""
+
+
+def test_the_first_line_of_the_document_goes_before_its_later_chunks() -> None:
+    chunk = chunk_pages([Page(None, "# 휴가\n\n15일")], 800)[0]
+    head = "취업 규칙\n2026년 1월"
+    assert indexed_text(chunk, "규정.md", head) == "규정.md\n취업 규칙\n휴가\n# 휴가\n\n15일"
+    assert indexed_text(chunk, "규정.md", "휴가") == "규정.md\n휴가\n# 휴가\n\n15일"

@@ -129,7 +129,7 @@ async def test_follow_ups_use_the_conversation(handbook: Handbook) -> None:
 @pytest.mark.parametrize(
     ("questions", "allowed"),
     [
-        pytest.param(asked.KOREAN_UNANSWERABLE, 1, id="Korean"),
+        pytest.param(asked.KOREAN_UNANSWERABLE, 2, id="Korean"),
         pytest.param(asked.ENGLISH_UNANSWERABLE, 2, id="English"),
     ],
 )
