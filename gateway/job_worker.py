@@ -9,9 +9,9 @@ from config.load import load_settings, model_sockets
 from config.postgres import open_pool
 from gateway.observe.logs import configure_logging
 from rag.embed import open_embedders
-from rag.ingest import run_jobs
+from rag.worker import run_jobs
 
-_POOL_SIZE = 4
+_POOL_SIZE = 10
 
 
 async def work() -> None:

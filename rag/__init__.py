@@ -19,7 +19,6 @@ from rag.errors import (
 from rag.extract import Quote, extract
 from rag.files import StoredFile, create_file, delete_file, get_file, list_files, read_file
 from rag.filters import Comparison, Compound, Filter
-from rag.ingest import run_jobs
 from rag.paging import Cursor
 from rag.search import Reranker, SearchOptions, search
 from rag.store_files import (
@@ -101,7 +100,6 @@ __all__ = [
     "open_tokenizer",
     "read_file",
     "remove_file",
-    "run_jobs",
     "search",
     "update_attributes",
     "update_store",

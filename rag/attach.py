@@ -73,7 +73,7 @@ async def attach(
     if left := wanted.keys() - {row["file_id"] for row in taken}:
         raise AlreadyAttached(min(left))
     await con.execute(_SQL["retry"], store_id, ids, chunking)
-    await con.execute(_SQL["wake_ingest"])
+    await con.execute(_SQL["enqueue_reading"], store_id, ids)
 
 
 def attributes_json(attributes: Attributes) -> str:

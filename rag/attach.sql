@@ -16,10 +16,14 @@ RETURNING file_id
 
 -- name: retry
 UPDATE store_files f
-SET status = 'in_progress', attempts = 0, error_code = NULL, error_message = NULL,
+SET status = 'in_progress', attempts = 0, claim = NULL, error_code = NULL, error_message = NULL,
     chunks_total = NULL, chunks_done = 0, chunking = added.chunking::jsonb
 FROM unnest($2::text[], $3::text[]) AS added (file_id, chunking)
 WHERE f.store_id = $1 AND f.file_id = added.file_id AND f.status IN ('failed', 'cancelled')
 
--- name: wake_ingest
-SELECT pg_notify('naru_ingest', '')
+-- name: enqueue_reading
+SELECT enqueue_job(
+    'read', jsonb_build_object('store_id', store_id, 'file_id', file_id), 0,
+    reading_key(store_id, file_id), interval '0')
+FROM store_files
+WHERE store_id = $1 AND file_id = ANY ($2) AND status = 'in_progress'

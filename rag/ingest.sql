@@ -1,26 +1,36 @@
--- name: next_jobs
--- Of every tenant; the one statement that is not run for one of them.
-SELECT tenant, store_id, file_id FROM store_files
-WHERE status = 'in_progress' ORDER BY attempts, created_at LIMIT 20
-
--- name: try_lock
-SELECT pg_try_advisory_lock(hashtext($1), hashtext($2))
+-- name: sweep
+-- Files of every tenant that wait without a job: what a crash or a lost job left.
+SELECT queue_job(
+    'read', tenant, jsonb_build_object('store_id', store_id, 'file_id', file_id), 0,
+    reading_key(store_id, file_id), interval '0')
+FROM store_files f
+WHERE f.status = 'in_progress' AND NOT EXISTS (
+    SELECT FROM pgqueuer q
+    WHERE q.dedupe_key = reading_key(f.store_id, f.file_id) AND q.status IN ('queued', 'picked'))
 
 -- name: start
-UPDATE store_files f SET attempts = attempts + 1
+UPDATE store_files f SET attempts = attempts + 1, claim = $3, chunks_done = 0, chunks_total = NULL
 FROM files
-WHERE f.tenant = $1 AND f.store_id = $2 AND f.file_id = $3 AND f.status = 'in_progress'
-  AND files.id = f.file_id
-RETURNING f.store_id, f.file_id, f.attempts, f.tenant, files.filename
+WHERE f.store_id = $1 AND f.file_id = $2 AND f.status = 'in_progress' AND files.id = f.file_id
+RETURNING f.attempts, files.filename
+
+-- name: give_back
+-- It was not the document's fault: the attempt does not count.
+UPDATE store_files SET attempts = attempts - 1, claim = NULL
+WHERE store_id = $1 AND file_id = $2 AND claim = $3 AND status = 'in_progress'
+
+-- name: still_wanted
+SELECT true FROM store_files
+WHERE store_id = $1 AND file_id = $2 AND claim = $3 AND status = 'in_progress'
 
 -- name: complete
-UPDATE store_files SET status = 'completed', usage_bytes = $3
-WHERE store_id = $1 AND file_id = $2 AND status = 'in_progress'
+UPDATE store_files SET status = 'completed', usage_bytes = $4, claim = NULL
+WHERE store_id = $1 AND file_id = $2 AND claim = $3 AND status = 'in_progress'
 RETURNING true
 
 -- name: fail
-UPDATE store_files SET status = 'failed', error_code = $3, error_message = $4
-WHERE store_id = $1 AND file_id = $2 AND status = 'in_progress'
+UPDATE store_files SET status = 'failed', error_code = $4, error_message = $5, claim = NULL
+WHERE store_id = $1 AND file_id = $2 AND claim = $3 AND status = 'in_progress'
 
 -- name: live_index
 -- Its space is the first document's; '' again when the documents are of several.

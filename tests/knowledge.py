@@ -11,6 +11,7 @@ import rag
 from config.postgres import open_pool
 from config.settings import RetrievalSettings
 from rag.embed import Embedder
+from rag.worker import run_jobs
 
 
 async def parts_of(*parts: bytes) -> AsyncIterator[bytes]:
@@ -33,8 +34,8 @@ async def job_worker(
 ) -> AsyncIterator[None]:
     """The job worker, running on the database of `pool`."""
     stop = asyncio.Event()
-    async with await open_pool(pool._connect_args[0], size=4, role="naru_jobs") as jobs:
-        run = rag.run_jobs(jobs, embedder, settings or RetrievalSettings(), stop)
+    async with await open_pool(pool._connect_args[0], size=6, role="naru_jobs") as jobs:
+        run = run_jobs(jobs, embedder, settings or RetrievalSettings(), stop)
         task = asyncio.create_task(run)
         try:
             yield

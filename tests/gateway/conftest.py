@@ -13,15 +13,16 @@ import pytest
 import uvicorn
 from gateway_support import AWAY, Service, client_of
 from issuer_support import Issuer, play_issuer
+from knowledge import job_worker, until_done
 from support import scope_of
 from upstream_support import Upstream, play_upstream
 
 from auth import SecretBox, create_client, create_key, create_tenant
 from config.postgres import migrate, open_pool
-from config.settings import RetrievalSettings, Settings
+from config.settings import Settings
 from gateway.agents.registry import AgentDefinition, save_agent
 from gateway.app import create_app
-from rag import add_file, create_file, create_store, get_store_file, open_embedders, run_jobs
+from rag import add_file, create_file, create_store, get_store_file, open_embedders
 from rag.embedding_wire import worker_socket
 
 HANDBOOK = """# 휴가
@@ -96,13 +97,8 @@ async def _read_handbook(pool: asyncpg.Pool, settings: Settings, sockets: Path) 
     )
     await add_file(pool, owner, store.id, file.id)
     embedders = open_embedders(settings.embedding, sockets)
-    stop = asyncio.Event()
-    job = asyncio.create_task(run_jobs(pool, embedders.default, RetrievalSettings(), stop))
-    async with asyncio.timeout(60):
-        while (await get_store_file(pool, owner, store.id, file.id)).status == "in_progress":
-            await asyncio.sleep(0.05)
-    stop.set()
-    await job
+    async with job_worker(pool, embedders.default):
+        await until_done(pool, store.id)
     await embedders.close()
     assert (await get_store_file(pool, owner, store.id, file.id)).status == "completed"
     return store.id

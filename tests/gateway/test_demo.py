@@ -1,11 +1,11 @@
 """The demo's data: made once, found again, brought up to date."""
 
-import asyncio
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import asyncpg
 import pytest
+from knowledge import job_worker
 
 from auth.clients import find_key
 from auth.secrets import SecretBox
@@ -17,7 +17,7 @@ from gateway import demo
 from gateway.agents.registry import AgentDefinition, find_agent, save_agent
 from gateway.credentials import Credentials
 from gateway.supervisor import PACKAGES
-from rag import get_file, list_store_files, run_jobs
+from rag import get_file, list_store_files
 from rag.testing import InMemoryEmbedder
 
 
@@ -25,12 +25,11 @@ from rag.testing import InMemoryEmbedder
 async def database(empty_database: str) -> AsyncIterator[str]:
     """A database whose documents are read."""
     await migrate(empty_database, PACKAGES)
-    stop = asyncio.Event()
-    async with await open_pool(empty_database, size=4, role="naru_jobs") as pool:
-        jobs = asyncio.create_task(run_jobs(pool, InMemoryEmbedder(), Settings().retrieval, stop))
+    async with (
+        await open_pool(empty_database, size=1) as pool,
+        job_worker(pool, InMemoryEmbedder()),
+    ):
         yield empty_database
-        stop.set()
-        await jobs
 
 
 @pytest.fixture

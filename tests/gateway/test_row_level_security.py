@@ -14,7 +14,10 @@ from gateway.openai.chat import Usage
 from gateway.sessions.store import Sessions, Turn
 from rag.testing import InMemoryEmbedder
 
-NO_TENANTS = {"schema_migrations", "signing_keys", "revocations", "used_once"}
+NO_TENANTS = {
+    *("schema_migrations", "signing_keys", "revocations", "used_once"),
+    *("pgqueuer", "pgqueuer_log", "pgqueuer_schedules", "pgqueuer_statistics"),
+}
 """Tables whose rows belong to no tenant; `naru_app` can't touch them."""
 
 CLIENTS = {"acme": "app", "rival": "stranger"}
@@ -40,7 +43,7 @@ async def data_tables(owner: asyncpg.Connection) -> list[str]:
         for name in await tables(owner)
         if await owner.fetchval("SELECT has_table_privilege('naru_app', $1, 'SELECT')", name)
     ]
-    assert len(names) == 15
+    assert len(names) == 16
     return names
 
 
@@ -62,6 +65,7 @@ async def filled(pool: asyncpg.Pool) -> asyncpg.Pool:
         async with tenant_transaction(pool, tenant) as con:
             batch = "INSERT INTO file_batches (id, store_id) VALUES ($1, $2)"
             await con.execute(batch, f"vsfb_{tenant}", store.id)
+            await con.execute("INSERT INTO stray_objects (object) VALUES ($1)", tenant)
     return pool
 
 
@@ -167,7 +171,7 @@ async def test_a_row_of_another_tenant_can_t_be_changed(
         assert (changed, deleted) == ("UPDATE 0", "DELETE 0"), name
 
 
-async def test_the_job_worker_sees_of_other_tenants_which_files_wait_and_no_more(
+async def test_the_job_worker_sees_of_other_tenants_what_is_to_be_done_and_no_more(
     filled: asyncpg.Pool, owner: asyncpg.Connection, empty_database: str
 ) -> None:
     async with await open_pool(empty_database, size=1, role="naru_jobs") as jobs:
@@ -178,6 +182,8 @@ async def test_the_job_worker_sees_of_other_tenants_which_files_wait_and_no_more
                     ("acme", "in_progress"),
                     ("rival", "in_progress"),
                 }
+            elif name == "stray_objects":
+                assert {row["object"] for row in seen} == {"acme", "rival"}
             else:
                 assert seen == [], name
         async with tenant_transaction(jobs, "acme") as con:

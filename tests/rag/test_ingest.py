@@ -9,9 +9,11 @@ from knowledge import fill, job_worker, pdf_of, until_done, upload
 from support import scope_of
 
 import rag
+from config.postgres import load_queries, open_pool, tenant_transaction
 from config.settings import RetrievalSettings
-from rag import ingest
+from rag import ingest, job_queue
 from rag.embedding_wire import Kind, Vector
+from rag.jobs import enqueue
 from rag.testing import InMemoryEmbedder
 
 ACME = scope_of("acme")
@@ -47,6 +49,8 @@ class FailingEmbedder(InMemoryEmbedder):
 @pytest.fixture(autouse=True)
 def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ingest, "_PAUSE_S", 0.01)
+    monkeypatch.setattr(ingest, "_LOOK_S", 0.05)
+    monkeypatch.setattr(job_queue, "_PAUSE_S", 0.01)
 
 
 @pytest.fixture
@@ -217,7 +221,7 @@ async def test_two_workers_do_not_do_one_job_twice(
 async def test_a_notification_wakes_the_worker(
     pool: asyncpg.Pool, store: str, embedder: InMemoryEmbedder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ingest, "_POLL_S", 600)
+    monkeypatch.setattr(job_queue, "_POLL_S", 600)
     async with job_worker(pool, embedder):
         for name in ("a.md", "b.md"):
             file = await upload(pool, name, "annual leave")
@@ -242,3 +246,78 @@ async def test_texts_the_model_does_not_know_are_not_embedded(
     await fill(pool, embedder, store, {"a.md": "annual leave", "b.md": "연차 휴가는 15일이다."})
     assert embedder.asked == ["a.md\nannual leave"]
     assert await rows(owner) == [2, 2, 1]
+
+
+async def test_a_file_whose_job_was_lost_is_read_all_the_same(
+    pool: asyncpg.Pool, owner: asyncpg.Connection, attached: rag.StoreFile
+) -> None:
+    await owner.execute("DELETE FROM pgqueuer")
+    async with job_worker(pool, InMemoryEmbedder()):
+        async with tenant_transaction(pool, "acme") as con:
+            await enqueue(con, "sweep")
+        await until_done(pool, attached.vector_store_id)
+    assert await rows(owner) == [1, 1, 1]
+
+
+async def test_a_sweep_adds_no_second_job(
+    pool: asyncpg.Pool, owner: asyncpg.Connection, attached: rag.StoreFile, empty_database: str
+) -> None:
+    async with await open_pool(empty_database, size=1, role="naru_jobs") as jobs:
+        await jobs.execute(load_queries("rag", "ingest.sql")["sweep"])
+    assert await owner.fetchval("SELECT count(*) FROM pgqueuer") == 1
+
+
+@pytest.mark.parametrize("change", ["status = 'cancelled'", "claim = gen_random_uuid()"])
+async def test_a_file_that_is_cancelled_or_claimed_by_another_is_let_go_within_a_second(
+    pool: asyncpg.Pool, owner: asyncpg.Connection, attached: rag.StoreFile, change: str
+) -> None:
+    gated = GatedEmbedder()
+    async with job_worker(pool, gated):
+        await gated.reached.wait()
+        await owner.execute(f"UPDATE store_files SET {change}")
+        async with asyncio.timeout(5):
+            while await owner.fetchval("SELECT count(*) FROM pgqueuer WHERE entrypoint = 'read'"):
+                await asyncio.sleep(0.02)
+        gated.gate.set()
+    assert await rows(owner) == [0, 0, 0]
+    assert (await status_of(pool, attached)).status != "completed"
+
+
+async def test_what_an_older_claim_writes_is_not_taken(
+    pool: asyncpg.Pool,
+    owner: asyncpg.Connection,
+    attached: rag.StoreFile,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(ingest, "_LOOK_S", 600)
+    gated = GatedEmbedder()
+    async with job_worker(pool, gated):
+        await gated.reached.wait()
+        await owner.execute("UPDATE store_files SET claim = gen_random_uuid()")
+        gated.gate.set()
+        async with asyncio.timeout(10):
+            while await owner.fetchval("SELECT count(*) FROM pgqueuer WHERE entrypoint = 'read'"):
+                await asyncio.sleep(0.02)
+    assert await rows(owner) == [0, 0, 0]
+    assert (await status_of(pool, attached)).status == "in_progress"
+
+
+async def test_a_worker_that_is_stopped_costs_a_document_no_attempt(
+    pool: asyncpg.Pool, owner: asyncpg.Connection, attached: rag.StoreFile
+) -> None:
+    for _ in range(4):
+        gated = GatedEmbedder()
+        async with job_worker(pool, gated):
+            await gated.reached.wait()
+        assert await owner.fetchval("SELECT attempts FROM store_files") == 0
+
+
+async def test_a_document_that_kills_its_worker_three_times_has_failed(
+    pool: asyncpg.Pool, owner: asyncpg.Connection, attached: rag.StoreFile
+) -> None:
+    await owner.execute("UPDATE store_files SET attempts = 3")
+    async with job_worker(pool, InMemoryEmbedder()):
+        await until_done(pool, attached.vector_store_id)
+    failed = await status_of(pool, attached)
+    assert failed.last_error
+    assert failed.last_error.code == "server_error"

@@ -1,0 +1,29 @@
+"""All background work on knowledge: who does which kind of job."""
+
+import asyncio
+
+import asyncpg
+
+from config.settings import RetrievalSettings
+from rag.embed import Embedder
+from rag.ingest import Reader
+from rag.job_queue import run
+from rag.jobs import Jobs
+from rag.parse.apart import open_parser
+
+
+async def run_jobs(
+    pool: asyncpg.Pool,
+    embedder: Embedder,
+    settings: RetrievalSettings,
+    stop: asyncio.Event,
+    jobs: Jobs | None = None,
+) -> None:
+    """Do this package's jobs, and those of `jobs`, until `stop` is set.
+
+    What is under way then is given back to the queue. The pool works as `naru_jobs`.
+    """
+    jobs = jobs or Jobs()
+    async with open_parser() as parser:
+        Reader(pool, embedder, parser, settings).register(jobs)
+        await run(pool, jobs, stop)
