@@ -91,7 +91,7 @@ async def test_a_failure_is_told_by_name_and_the_others_load(
         "locked.pdf": "invalid_file",
         "broken.pdf": "invalid_file",
         "empty.txt": "invalid_file",
-        "word.docx": "unsupported_file",
+        "word.docx": "invalid_file",
         "also good.md": None,
     }
     assert [file.status for file in files.values()].count("completed") == 2
