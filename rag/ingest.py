@@ -93,14 +93,17 @@ class Reader:
     async def read(self, job: Job) -> None:
         """Read one file into its store's live index, unless nobody wants that any more."""
         store_id, file_id = job.payload["store_id"], job.payload["file_id"]
+        take_over = True
         # Again where it was attached anew meanwhile: that found this job and added none.
-        while await self._read_once(_Claim(job.tenant, store_id, file_id, uuid.uuid4())):
-            pass
+        while await self._read_once(
+            _Claim(job.tenant, store_id, file_id, uuid.uuid4()), take_over=take_over
+        ):
+            take_over = False
 
-    async def _read_once(self, claim: _Claim) -> bool:
-        """Read the file; tell whether it was there to be read."""
+    async def _read_once(self, claim: _Claim, *, take_over: bool) -> bool:
+        """Read the file, also where another has claimed it; tell whether it was to be read."""
         async with tenant_transaction(self._pool, claim.tenant) as con:
-            started = await con.fetchrow(_SQL["start"], *claim.key)
+            started = await con.fetchrow(_SQL["start"], *claim.key, take_over)
         if started is None:
             return False
         if started["attempts"] > _MAX_ATTEMPTS:

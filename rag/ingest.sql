@@ -12,6 +12,7 @@ WHERE f.status = 'in_progress' AND NOT EXISTS (
 UPDATE store_files f SET attempts = attempts + 1, claim = $3, chunks_done = 0, chunks_total = NULL
 FROM files
 WHERE f.store_id = $1 AND f.file_id = $2 AND f.status = 'in_progress' AND files.id = f.file_id
+  AND (f.claim IS NULL OR $4)
 RETURNING f.attempts, files.filename
 
 -- name: give_back
