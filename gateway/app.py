@@ -25,10 +25,13 @@ from gateway.routes import (
     chat,
     completions,
     embeddings,
+    file_batches,
     health,
     models,
     oauth,
     sessions,
+    store_files,
+    store_search,
     vector_stores,
 )
 from gateway.routes.files import files_router
@@ -68,7 +71,8 @@ def create_app(
             *agents.HANDLERS,
             *sessions.HANDLERS,
             files_router(settings.server.max_file_bytes),
-            vector_stores.ROUTER,
+            *(vector_stores.ROUTER, store_files.ROUTER),
+            *(file_batches.ROUTER, store_search.ROUTER),
             *admin.ROUTERS,
         ],
         guards=[authenticate],

@@ -35,7 +35,7 @@ from gateway.openai.errors import ErrorBody, ErrorObject, OAuthErrorBody
 
 _log = logging.getLogger(__name__)
 _NO_STORE = {"cache-control": "no-store"}
-_AT = re.compile(r" - at `\$\.?(.*)`$")
+_AT = re.compile(r" - at (?:`key` in )?`\$\.?(.*)`$")
 
 
 class GatewayError(Exception):
@@ -185,6 +185,10 @@ def _expired(error: rag.StoreExpired) -> Answer:
     )
 
 
+def _filter(error: rag.FilterRefused) -> Answer:
+    return Answer(400, ErrorObject(str(error), "invalid_request_error", "filters", None))
+
+
 def _attached(error: rag.AlreadyAttached) -> Answer:
     fault = ErrorObject(
         str(error), "invalid_request_error", "chunking_strategy", "file_already_attached"
@@ -275,6 +279,7 @@ _TABLE: tuple[
     (rag.NotAllowed, _not_allowed),
     (rag.StoreExpired, _expired),
     (rag.AlreadyAttached, _attached),
+    (rag.FilterRefused, _filter),
     (rag.EmbedderUnavailable, _no_embedding),
     (auth.IssuerUnavailable, _no_issuer),
     (ValidationException, _validation),

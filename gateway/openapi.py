@@ -64,6 +64,8 @@ def correct_document(app: Litestar) -> None:
     }
     # The framework drops schemas that the configuration names.
     app.openapi_schema.components.schemas |= {"Error": _error(), "OAuthError": _oauth_error()}
+    for schema in app.openapi_schema.components.schemas.values():
+        _mend_numbers(schema)
     for path, operation in _operations(app):
         responses = operation.responses or {}
         responses.pop("400", None)
@@ -85,6 +87,20 @@ def correct_document(app: Litestar) -> None:
 def _operations(app: Litestar) -> Iterator[tuple[str, Operation]]:
     for path, item in (app.openapi_schema.paths or {}).items():
         yield from ((path, found) for name in _METHODS if (found := getattr(item, name)))
+
+
+def _mend_numbers(schema: object) -> None:
+    """Take integers from a choice that has numbers: one is both, and fits exactly one nowhere."""
+    if not isinstance(schema, Schema):
+        return
+    choices = list(schema.one_of or ())
+    kinds = [getattr(choice, "type", None) for choice in choices]
+    if OpenAPIType.NUMBER in kinds and OpenAPIType.INTEGER in kinds:
+        del choices[kinds.index(OpenAPIType.INTEGER)]
+        schema.one_of = choices
+    values = (schema.properties or {}).values()
+    for inner in (*choices, *values, schema.items, schema.additional_properties):
+        _mend_numbers(inner)
 
 
 def _of_bytes(response: OpenAPIResponse | Reference) -> None:

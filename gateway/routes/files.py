@@ -1,28 +1,38 @@
 """`/v1/files`. OpenAI API reference."""
 
+import asyncio
 from collections.abc import AsyncIterator
-from typing import Literal
+from typing import Annotated, Literal
+from urllib.parse import quote
 
 import msgspec
 from litestar import Router, delete, get, post
 from litestar.datastructures import UploadFile
 from litestar.params import FromPath, FromQuery, MultipartBody
 from litestar.response import Stream
+from msgspec import UNSET, Meta
 
+from gateway.errors import InvalidRequest
 from gateway.guards import RAW_BODY, Caller, needs
 from gateway.lifespan import Provided
-from gateway.openai.knowledge import Deleted, FileObject, ListPage
-from gateway.routes.pages import Limit, Order, page, timestamp
+from gateway.openai.knowledge import Deleted, FileObject, ListPage, Purpose
+from gateway.routes.pages import FileLimit, page, timestamp
 from rag import Cursor, files
+from rag.paging import Order
 
 _PART_BYTES = 1_048_576
+_ANCHOR, _SECONDS = "expires_after[anchor]", "expires_after[seconds]"
 
 
-class Upload(msgspec.Struct):
+class Upload(msgspec.Struct, forbid_unknown_fields=True):
     """The form of an upload."""
 
     file: UploadFile
-    purpose: Literal["assistants", "user_data"] = "assistants"
+    purpose: Purpose = "assistants"
+    anchor: Literal["created_at"] | None = msgspec.field(default=None, name=_ANCHOR)
+    seconds: Annotated[int, Meta(ge=3600, le=2_592_000)] | None = msgspec.field(
+        default=None, name=_SECONDS
+    )
 
 
 Form = MultipartBody[Upload]
@@ -36,12 +46,16 @@ Form = MultipartBody[Upload]
 )
 async def create(data: Form, caller: Caller, services: Provided) -> FileObject:
     """Store a file. Attach it to a vector store to have it read."""
+    if (data.anchor is None) != (data.seconds is None):
+        missing = _ANCHOR if data.anchor is None else _SECONDS
+        raise InvalidRequest(f"{missing}: required beside the other one", param=missing)
     stored = await files.create_file(
         services.pool,
         caller,
         filename=data.file.filename,
         purpose=data.purpose,
         parts=_parts(data.file),
+        expires_after_s=data.seconds,
     )
     return _object(stored)
 
@@ -50,14 +64,16 @@ async def create(data: Form, caller: Caller, services: Provided) -> FileObject:
 async def list_all(
     caller: Caller,
     services: Provided,
-    limit: Limit = 100,
+    limit: FileLimit = 10_000,
     after: FromQuery[str | None] = None,
-    order: Order = "desc",
+    order: FromQuery[Order] = "desc",
+    purpose: FromQuery[str | None] = None,
 ) -> ListPage[FileObject]:
     """List the files the caller may see: its tenant's, or its own and those of its stores."""
-    cursor = Cursor(limit + 1, after=after, order=order)
-    rows = await files.list_files(services.pool, caller, cursor)
-    return page(rows, limit, _object)
+    cursor = Cursor(limit + 1, after or None, order=order)
+    rows = await files.list_files(services.pool, caller, cursor, purpose=purpose)
+    # Ten thousand take long enough for others to notice.
+    return await asyncio.to_thread(page, rows, limit, _object)
 
 
 @get("/{file_id:str}", opt=needs("knowledge"), operation_id="get_file")
@@ -68,10 +84,17 @@ async def get_one(file_id: FromPath[str], caller: Caller, services: Provided) ->
 
 @get("/{file_id:str}/content", opt=needs("knowledge"), operation_id="get_file_content")
 async def content(file_id: FromPath[str], caller: Caller, services: Provided) -> Stream:
-    """Return a file's bytes."""
-    await files.get_file(services.pool, caller, file_id)
-    parts = files.read_file(services.pool, caller, file_id)
-    return Stream(parts, media_type="application/octet-stream")
+    """Return a file's bytes, always as a download: what they are is their owner's word alone."""
+    file = await files.get_file(services.pool, caller, file_id)
+    return Stream(
+        files.read_file(services.pool, caller, file_id),
+        media_type="application/octet-stream",
+        headers={
+            "content-length": str(file.bytes),
+            "content-disposition": f"attachment; filename*=UTF-8''{quote(file.filename, safe='')}",
+            "x-content-type-options": "nosniff",
+        },
+    )
 
 
 @delete("/{file_id:str}", opt=needs("knowledge:write"), status_code=200, operation_id="delete_file")
@@ -103,4 +126,5 @@ def _object(stored: files.StoredFile) -> FileObject:
         created_at=timestamp(stored.created_at),
         filename=stored.filename,
         purpose=stored.purpose,
+        expires_at=timestamp(stored.expires_at) if stored.expires_at else UNSET,
     )

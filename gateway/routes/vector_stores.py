@@ -1,15 +1,18 @@
 """`/v1/vector_stores`: knowledge bases. OpenAI API reference."""
 
 from litestar import Router, delete, get, post
-from litestar.params import FromPath, FromQuery, JSONBody
+from litestar.params import FromPath, JSONBody
+from msgspec import UNSET
 
 from gateway.guards import Caller, needs
 from gateway.lifespan import Provided
 from gateway.openai import knowledge as wire
-from gateway.routes.pages import Limit, Order, page, timestamp
-from rag import Cursor, NewFile, Passage, search, store_files, stores
+from gateway.routes.pages import CURSOR, ListCursor, cursor_page, timestamp
+from gateway.routes.store_files import chunking
+from rag import NewFile, stores
 
 READ, WRITE = needs("knowledge"), needs("knowledge:write")
+_FOR_EVER = 0
 
 
 @post("/", opt=WRITE, status_code=200, operation_id="create_vector_store")
@@ -17,28 +20,26 @@ async def create(
     data: JSONBody[wire.CreateVectorStore], caller: Caller, services: Provided
 ) -> wire.VectorStoreObject:
     """Make a store, and have its files read."""
+    cut = chunking(data.chunking_strategy)
     store = await stores.create_store(
         services.pool,
         caller,
-        name=data.name,
+        name=data.name or "",
+        description=data.description,
         metadata=data.metadata,
-        files=[NewFile(file_id) for file_id in data.file_ids],
+        expires_after_days=data.expires_after.days if data.expires_after else None,
+        files=[NewFile(file_id, chunking=cut) for file_id in data.file_ids or []],
     )
-    return _store(store)
+    return _object(store)
 
 
-@get("/", opt=READ, operation_id="list_vector_stores")
+@get("/", opt=READ, operation_id="list_vector_stores", dependencies=CURSOR)
 async def list_all(
-    caller: Caller,
-    services: Provided,
-    limit: Limit = 20,
-    after: FromQuery[str | None] = None,
-    order: Order = "desc",
+    cursor: ListCursor, caller: Caller, services: Provided
 ) -> wire.ListPage[wire.VectorStoreObject]:
     """List the stores the caller may use."""
-    cursor = Cursor(limit + 1, after=after, order=order)
     rows = await stores.list_stores(services.pool, caller, cursor)
-    return page(rows, limit, _store)
+    return cursor_page(rows, cursor, _object)
 
 
 @get("/{store_id:str}", opt=READ, operation_id="get_vector_store")
@@ -46,7 +47,27 @@ async def get_one(
     store_id: FromPath[str], caller: Caller, services: Provided
 ) -> wire.VectorStoreObject:
     """Return one store."""
-    return _store(await stores.get_store(services.pool, caller, store_id))
+    return _object(await stores.get_store(services.pool, caller, store_id))
+
+
+@post("/{store_id:str}", opt=WRITE, status_code=200, operation_id="update_vector_store")
+async def update(
+    store_id: FromPath[str],
+    data: JSONBody[wire.UpdateVectorStore],
+    caller: Caller,
+    services: Provided,
+) -> wire.VectorStoreObject:
+    """Change a store's name, metadata or when it expires."""
+    days = None if data.expires_after is UNSET else _FOR_EVER
+    store = await stores.update_store(
+        services.pool,
+        caller,
+        store_id,
+        name=None if data.name is UNSET else data.name or "",
+        metadata=None if data.metadata is UNSET else data.metadata or {},
+        expires_after_days=data.expires_after.days if data.expires_after else days,
+    )
+    return _object(store)
 
 
 @delete("/{store_id:str}", opt=WRITE, status_code=200, operation_id="delete_vector_store")
@@ -56,116 +77,27 @@ async def remove(store_id: FromPath[str], caller: Caller, services: Provided) ->
     return wire.Deleted(store_id, "vector_store.deleted")
 
 
-@post("/{store_id:str}/files", opt=WRITE, status_code=200, operation_id="create_vector_store_file")
-async def add_file(
-    store_id: FromPath[str], data: JSONBody[wire.AddFile], caller: Caller, services: Provided
-) -> wire.VectorStoreFileObject:
-    """Have a file read into the store; its status says when it is searchable."""
-    return _file(await store_files.add_file(services.pool, caller, store_id, data.file_id))
-
-
-@get("/{store_id:str}/files", opt=READ, operation_id="list_vector_store_files")
-async def list_files(
-    store_id: FromPath[str],
-    caller: Caller,
-    services: Provided,
-    limit: Limit = 20,
-    after: FromQuery[str | None] = None,
-    order: Order = "desc",
-) -> wire.ListPage[wire.VectorStoreFileObject]:
-    """List a store's files."""
-    cursor = Cursor(limit + 1, after=after, order=order)
-    rows = await store_files.list_store_files(services.pool, caller, store_id, cursor)
-    return page(rows, limit, _file)
-
-
-@get("/{store_id:str}/files/{file_id:str}", opt=READ, operation_id="get_vector_store_file")
-async def get_file(
-    store_id: FromPath[str], file_id: FromPath[str], caller: Caller, services: Provided
-) -> wire.VectorStoreFileObject:
-    """Return a file of a store, with its status."""
-    return _file(await store_files.get_store_file(services.pool, caller, store_id, file_id))
-
-
-@delete(
-    "/{store_id:str}/files/{file_id:str}",
-    opt=WRITE,
-    status_code=200,
-    operation_id="delete_vector_store_file",
+ROUTER = Router(
+    "/v1/vector_stores",
+    route_handlers=[create, list_all, get_one, update, remove],
+    tags=["vector stores"],
 )
-async def remove_file(
-    store_id: FromPath[str], file_id: FromPath[str], caller: Caller, services: Provided
-) -> wire.Deleted:
-    """Take a file out of a store; the file itself stays."""
-    await store_files.remove_file(services.pool, caller, store_id, file_id)
-    return wire.Deleted(file_id, "vector_store.file.deleted")
 
 
-@post("/{store_id:str}/search", opt=READ, status_code=200, operation_id="search_vector_store")
-async def search_store(
-    store_id: FromPath[str], data: JSONBody[wire.SearchStore], caller: Caller, services: Provided
-) -> wire.SearchResults:
-    """Search a store."""
-    found = await search(
-        services.pool,
-        services.embedders.default,
-        caller,
-        [store_id],
-        data.query,
-        k=data.max_num_results,
-    )
-    return wire.SearchResults([data.query], [_result(passage) for passage in found.passages])
-
-
-def _store(store: stores.VectorStore) -> wire.VectorStoreObject:
-    counts = store.counts
-    created = timestamp(store.created_at)
+def _object(store: stores.VectorStore) -> wire.VectorStoreObject:
+    counts, days = store.counts, store.expires_after_days
     return wire.VectorStoreObject(
         id=store.id,
-        created_at=created,
+        created_at=timestamp(store.created_at),
         name=store.name,
         usage_bytes=store.usage_bytes,
         file_counts=wire.FileCounts(
             counts.in_progress, counts.completed, counts.failed, counts.cancelled, counts.total
         ),
-        status="in_progress" if counts.in_progress else "completed",
-        last_active_at=created,
+        status="expired" if store.expired else "in_progress" if counts.in_progress else "completed",
+        last_active_at=timestamp(store.last_active_at),
         metadata=dict(store.metadata),
+        description=UNSET if store.description is None else store.description,
+        expires_after=wire.ExpiresAfter(days, "last_active_at") if days else UNSET,
+        expires_at=timestamp(store.expires_at) if store.expires_at else UNSET,
     )
-
-
-def _file(file: store_files.StoreFile) -> wire.VectorStoreFileObject:
-    error = file.last_error
-    return wire.VectorStoreFileObject(
-        id=file.id,
-        usage_bytes=file.usage_bytes,
-        created_at=timestamp(file.created_at),
-        vector_store_id=file.vector_store_id,
-        status=file.status,
-        last_error=wire.LastError(error.code, error.message) if error else None,
-    )
-
-
-def _result(passage: Passage) -> wire.SearchResult:
-    return wire.SearchResult(
-        file_id=passage.document_id,
-        filename=passage.source,
-        score=passage.score,
-        content=[wire.TextContent(passage.content)],
-        page=passage.page,
-        start=passage.start,
-        end=passage.end,
-        chunk_id=passage.chunk_id,
-        lexical=passage.lexical,
-        similarity=passage.similarity,
-    )
-
-
-ROUTER = Router(
-    "/v1/vector_stores",
-    route_handlers=[
-        *(create, list_all, get_one, remove, search_store),
-        *(add_file, list_files, get_file, remove_file),
-    ],
-    tags=["vector stores"],
-)

@@ -1,0 +1,107 @@
+"""`/v1/vector_stores/{id}/search`. OpenAI API reference."""
+
+from litestar import Router, post
+from litestar.params import FromPath, JSONBody
+from msgspec import UNSET
+
+from gateway.errors import InvalidRequest
+from gateway.guards import Caller, needs
+from gateway.lifespan import Provided
+from gateway.openai import store_search as wire
+from rag import Comparison, Compound, Filter, Passage, Retrieval, SearchOptions, search
+from rag.keywords import keywords
+
+_DEFAULT_RESULTS = 10
+
+
+@post("/", opt=needs("knowledge"), status_code=200, operation_id="search_vector_store")
+async def search_store(
+    store_id: FromPath[str], data: JSONBody[wire.SearchStore], caller: Caller, services: Provided
+) -> wire.SearchResults:
+    """Search a store."""
+    asked = [data.query] if isinstance(data.query, str) else data.query
+    if data.rewrite_query:
+        asked = [keywords(question) for question in asked]
+    found = await search(
+        services.pool,
+        services.embedders,
+        caller,
+        [store_id],
+        asked,
+        k=data.max_num_results or _DEFAULT_RESULTS,
+        filter=_filter(data.filters, "filters") if data.filters else None,
+        options=_options(data.ranking_options),
+    )
+    explain = bool(data.explain)
+    return wire.SearchResults(
+        asked,
+        [_result(passage, explain=explain) for passage in found.passages],
+        explain=_explained(found) if explain else UNSET,
+    )
+
+
+ROUTER = Router(
+    "/v1/vector_stores/{store_id:str}/search",
+    route_handlers=[search_store],
+    tags=["vector stores"],
+)
+
+
+def _filter(node: wire.FilterNode, param: str) -> Filter:
+    if node.type == "and" or node.type == "or":  # noqa: PLR1714 - so that the checker follows
+        if node.filters is UNSET or node.key is not UNSET or node.value is not UNSET:
+            raise InvalidRequest(f"{param}: {node.type!r} takes `filters` alone", param=param)
+        inner = [_filter(each, f"{param}.filters[{n}]") for n, each in enumerate(node.filters)]
+        return Compound(node.type, inner)
+    if node.key is UNSET or node.value is UNSET or node.filters is not UNSET:
+        raise InvalidRequest(f"{param}: {node.type!r} takes `key` and `value`", param=param)
+    return Comparison(node.key, node.type, node.value)
+
+
+def _options(given: wire.RankingOptions | None) -> SearchOptions:
+    given = given or wire.RankingOptions()
+    weights = given.hybrid_search
+    share = None
+    if weights:
+        share = weights.embedding_weight / (weights.embedding_weight + weights.text_weight)
+    return SearchOptions(
+        score_threshold=given.score_threshold or 0.0,
+        dense_weight=share,
+        rerank=False if given.ranker == "none" else None,
+    )
+
+
+def _result(passage: Passage, *, explain: bool) -> wire.SearchResult:
+    return wire.SearchResult(
+        file_id=passage.document_id,
+        filename=passage.source,
+        score=passage.score,
+        attributes=dict(passage.attributes),
+        content=[wire.TextContent(passage.content)],
+        page=passage.page,
+        start=passage.start,
+        end=passage.end,
+        chunk_id=passage.chunk_id,
+        lexical=passage.lexical,
+        similarity=passage.similarity,
+        explain=_legs(passage) if explain else UNSET,
+    )
+
+
+def _legs(passage: Passage) -> wire.ResultExplained:
+    return wire.ResultExplained(
+        lexical_score=passage.lexical,
+        lexical_rank=passage.lexical_rank,
+        dense_score=passage.similarity,
+        dense_rank=passage.dense_rank,
+        reranker_score=passage.reranked,
+    )
+
+
+def _explained(found: Retrieval) -> wire.SearchExplained:
+    return wire.SearchExplained(
+        index_ids=[str(id_) for id_ in found.index_ids],
+        embedding_weight=found.dense_weight,
+        term_weights=dict(found.term_weights),
+        timings=dict(found.timings),
+    )
