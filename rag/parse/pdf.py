@@ -7,6 +7,8 @@ import pypdfium2
 import pypdfium2.raw
 
 from rag.errors import UnreadableDocument
+from rag.parse.pdf_tables import split_tables
+from rag.parse.tables import table_text
 from rag.types import Page
 
 # PDFium joins a word broken across lines and leaves one of these for the hyphen.
@@ -54,16 +56,27 @@ def _page_text(document: pypdfium2.PdfDocument, index: int) -> str:
     """Return a page's text; a page that can't be read has none, others may still be good."""
     try:
         page = document[index]
-        text = page.get_textpage().get_text_bounded()
+        text = page.get_textpage()
+        parts = split_tables(page, text) or [text.get_text_bounded()]
     except pypdfium2.PdfiumError:
         return ""
-    return unwrap(_BROKEN_WORD.sub("", text))
-
-
-def unwrap(text: str) -> str:
-    """Join lines that were broken only because the paper ended."""
-    lines = [line.rstrip() for line in text.splitlines()]
+    lines = [line for part in parts if isinstance(part, str) for line in part.splitlines()]
     widest = max(map(_width, lines), default=0)
+    return "\n\n".join(
+        table_text([[unwrap(cell) for cell in row] for row in part])
+        if isinstance(part, list)
+        else unwrap(part, widest)
+        for part in parts
+    )
+
+
+def unwrap(text: str, widest: int = 0) -> str:
+    """Join words and lines that were broken only because the paper ended.
+
+    `widest` is the widest line beside this text, in half-width columns (UAX #11).
+    """
+    lines = [line.rstrip() for line in _BROKEN_WORD.sub("", text).splitlines()]
+    widest = max(widest, *map(_width, lines), 0)
     joined: list[str] = []
     goes_on = False
     for line in lines:

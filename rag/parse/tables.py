@@ -6,6 +6,7 @@ from itertools import zip_longest
 
 _APART = " | "
 _BLOCK_CHARS = 400  # smaller than a chunk: with its header it stays in one
+_CELL_CHARS = 500
 _HEADER_CHARS = 60
 _SAMPLE_ROWS = 100
 _VALUES_SHARE = 0.8
@@ -103,6 +104,11 @@ def _may_repeat(line: str) -> bool:
 
 
 def _line(row: Sequence[str]) -> str:
-    """Return a row in one line, empty cells kept but for those at its end."""
-    cells = [" ".join(cell.split()) for cell in row]
-    return _APART.join(cells).strip(" |")
+    """Return a row in one line, empty cells kept but for those at its ends.
+
+    A row that is a box around text, or lays a page out, keeps its lines.
+    """
+    filled = [cell.strip() for cell in row if cell.strip()]
+    if len(filled) == 1 or any(len(cell) > _CELL_CHARS for cell in filled):
+        return "\n\n".join(filled)
+    return _APART.join(" ".join(cell.split()) for cell in row).strip(_APART)

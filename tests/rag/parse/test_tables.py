@@ -36,3 +36,8 @@ def test_cells_beyond_the_header_are_kept() -> None:
 def test_a_table_goes_on_behind_an_empty_row() -> None:
     rows = [["name", "pay"], *[["Kim", "100"]] * 90, ["", ""], ["Lee", "200"]]
     assert sheet_text(rows).endswith("name: Lee | pay: 200")
+
+
+def test_a_box_and_a_page_laid_out_in_cells_keep_their_lines() -> None:
+    long = "a paragraph\n" * 50
+    assert table_text([["in a\nbox"], ["", long, "b"]]) == f"in a\nbox\n{long.strip()}\n\nb"
