@@ -4,6 +4,8 @@ import re
 
 from selectolax.lexbor import LexborHTMLParser, LexborNode
 
+from rag.parse.tables import repeat_header
+
 _DROPPED = ["script", "style", "noscript", "template", "svg", "head", "iframe"]
 _HEADINGS = {f"h{level}": "#" * level + " " for level in range(1, 7)}
 _BLOCKS = {
@@ -33,6 +35,7 @@ def parse_html(markup: str) -> str:
 def _collect(root: LexborNode, parts: list[str]) -> None:
     """Walk without recursion: markup nests deeper than Python's stack."""
     stack: list[tuple[LexborNode, int]] = [(root, _ENTERING)]
+    table_end = 0
     while stack:
         node, began = stack.pop()
         tag = node.tag or ""
@@ -45,10 +48,14 @@ def _collect(root: LexborNode, parts: list[str]) -> None:
             children = list(node.iter(include_text=True))
             stack += [(child, _ENTERING) for child in reversed(children)]
         elif tag in _CELLS:
-            _end_cell(parts, began)
+            _end_cell(parts, began, has_table=began < table_end)
         elif tag == "tr":
             _end_row(parts)
         elif tag in _BLOCKS:
+            if tag == "table":
+                if began >= table_end:
+                    _end_table(parts, began)
+                table_end = len(parts)
             parts.append("\n\n")
 
 
@@ -68,10 +75,10 @@ def _opening(tag: str) -> str:
     return "\n" if tag in _LINES else ""
 
 
-def _end_cell(parts: list[str], began: int) -> None:
+def _end_cell(parts: list[str], began: int, *, has_table: bool) -> None:
     """Put a cell in one line, unless it is a page's layout: long, or with a table inside."""
     inside = parts[began : began + _CELL_CHARS]  # no part is empty: as many are too long
-    if sum(map(len, inside)) < _CELL_CHARS and _APART not in inside:
+    if sum(map(len, inside)) < _CELL_CHARS and not has_table:
         parts[began:] = filter(None, [" ".join("".join(inside).split())])
     parts.append(_APART)
 
@@ -79,3 +86,11 @@ def _end_cell(parts: list[str], began: int) -> None:
 def _end_row(parts: list[str]) -> None:
     if parts[-1] == _APART:
         parts.pop()
+
+
+def _end_table(parts: list[str], began: int) -> None:
+    """Repeat the header of a long table that has no table inside, nor paragraphs."""
+    text = "".join(parts[began:])
+    if "\n\n" not in text:
+        lines = [line for line in text.split("\n") if line.strip()]
+        parts[began:] = filter(None, [repeat_header(lines)])

@@ -14,11 +14,12 @@ _VALUE = re.compile(r"[₩$€£¥(+-]?\s?\d[\d\s.,:/-]*[%원)]?")
 
 
 def table_text(rows: Iterable[Sequence[str]]) -> str:
-    """Return a row a line, cells apart by ` | `.
+    """Return a row a line, cells apart by ` | `; a long table as `repeat_header` does."""
+    return repeat_header([line for row in rows if (line := _line(row))])
 
-    A long table comes in paragraphs that each begin with its first row.
-    """
-    lines = [line for row in rows if (line := _line(row))]
+
+def repeat_header(lines: Sequence[str]) -> str:
+    """Return a table's lines; a long one in paragraphs that each begin with its first line."""
     if not _is_long(lines) or not _may_repeat(lines[0]):
         return "\n".join(lines)
     blocks, size = [[lines[0]]], len(lines[0])

@@ -27,6 +27,16 @@ def test_blocks_inside_a_cell_stay_in_the_row() -> None:
     assert read(markup).splitlines() == ["병가 (유급) | - 60 |", "a b | c"]
 
 
+def test_a_long_table_repeats_its_header() -> None:
+    rows = "".join(f"<tr><td>휴가{n}</td><td>{n}</td></tr>\n" for n in range(100))
+    markup = f"<p>x</p><table>\n<tr><th>종류</th><th>일수</th></tr>{rows}</table><p>y</p>"
+    before, *blocks, behind = read(markup).split("\n\n")
+    assert (before, behind) == ("x", "y")
+    assert len(blocks) > 1
+    assert all(block.startswith("종류 | 일수\n휴가") for block in blocks)
+    assert sum(block.count("\n") for block in blocks) == 100
+
+
 def test_a_table_that_lays_out_a_page_keeps_its_paragraphs() -> None:
     inner = "<table><tr><td>a</td><td>b</td></tr><tr><td>c</td><td>d</td></tr></table>"
     markup = f"<table><tr><td><h1>Title</h1><p>x</p>{inner}</td></tr></table>"
