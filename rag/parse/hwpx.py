@@ -16,8 +16,8 @@ from rag.types import Page
 _SECTION = re.compile(r"Contents/section(\d+)\.xml")
 _HEADER = "Contents/header.xml"
 _BREAKS = {"lineBreak": "\n", "p": "\n", "tab": " ", "nbSpace": " ", "fwSpace": " ", "hyphen": "-"}
-# The running heads of every page, and what the reader sees as a number of its own.
-_NOT_READ = {"header", "footer", "autoNum", "newNum", "pageNum"}
+# Hidden notes, the running heads of every page, and numbers that the reader's program counts.
+_NOT_READ = {"hiddenComment", "header", "footer", "autoNum", "newNum", "pageNum"}
 
 
 def parse_hwpx(archive: Archive) -> list[Page]:

@@ -27,6 +27,7 @@ _KINDS = {
 }
 _STRICT = b"purl.oclc.org/ooxml"
 _HWPX_SECTION = "Contents/section0.xml"
+_HWPX_LOCK = b"encryption-data"  # OpenDocument 1.2, part 3, 3.8
 # A tree takes up to 150 bytes for each tag and 20 times what attributes take. Sheets are no trees.
 _MOST_TREE_TAGS = 6_000_000
 _MOST_TREE_BYTES = 64 << 20
@@ -99,6 +100,8 @@ def _identify(archive: Archive) -> tuple[str, Archive]:
         parts = {**archive.parts, _CONTENT_TYPES: types.replace(match[0], main_type)}
         return kind, Archive(parts, archive.has_pictures)
     if _HWPX_SECTION in archive.parts:
+        if _HWPX_LOCK in archive.parts.get("META-INF/manifest.xml", b""):
+            raise UnreadableDocument("the file is protected by a password")
         return "hwpx", archive
     raise UnreadableDocument(
         "the file is a ZIP archive but no DOCX, PPTX, XLSX or HWPX document:"

@@ -20,6 +20,7 @@ from knowledge import pdf_of
 
 from rag.errors import UnreadableDocument
 from rag.parse import SUFFIXES
+from rag.parse.apart import open_parser
 from rag.parse.document import parse
 
 _TYPES = "[Content_Types].xml"
@@ -102,6 +103,20 @@ def test_a_missing_part_is_damage() -> None:
     types = entry_of(docx_of("text"), _TYPES)
     with pytest.raises(UnreadableDocument, match="is damaged"):
         parse("a.docx", zip_of({_TYPES: types}))
+
+
+def test_a_locked_hangul_document_is_a_password() -> None:
+    manifest = "<manifest><file-entry><encryption-data/></file-entry></manifest>"
+    entries = {"META-INF/manifest.xml": manifest, "Contents/section0.xml": b"\x93\x01\xff"}
+    with pytest.raises(UnreadableDocument, match="protected by a password"):
+        parse("a.hwpx", with_entries(hwpx_of(""), entries))
+
+
+async def test_every_kind_is_read_in_a_process_apart() -> None:
+    async with open_parser() as parser:
+        for kind, data in _EVERY_KIND.items():
+            (chunk,) = await parser.read(f"a{kind}", data, chunk_chars=800, timeout_s=60)
+            assert "found" in chunk.content
 
 
 def test_a_locked_entry_is_a_password() -> None:
