@@ -78,7 +78,7 @@ class Kept:
 
     async def files(self) -> int:
         """How many files there are in all, in stores or not."""
-        return len(await rag.list_files(self.pool, scope_of(), limit=1000))
+        return len(await rag.list_files(self.pool, scope_of()))
 
 
 class Folder:
