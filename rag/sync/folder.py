@@ -139,8 +139,8 @@ class _Walk:
         """Take up the files of one folder and return the folders in it."""
         inside = []
         with _opened(root, place) as folder, os.scandir(folder) as entries:
-            device = os.fstat(folder).st_dev
-            if not parts and os.stat("..", dir_fd=folder).st_dev != device:
+            device = _device(os.fstat(folder))
+            if not parts and _device(os.stat("..", dir_fd=folder)) != device:
                 self._mounts.add(".")
             for entry in entries:
                 path = (*parts, entry.name)
@@ -150,7 +150,7 @@ class _Walk:
                 status = entry.stat(follow_symlinks=False)
                 if stat.S_ISDIR(status.st_mode):
                     inside.append(path)
-                    if status.st_dev != device:
+                    if _device(status) != device:
                         self._mounts.add("/".join(path))
                 elif not stat.S_ISREG(status.st_mode):
                     self.listing.skipped += 1
@@ -190,6 +190,10 @@ def _is_storable(path: Sequence[str]) -> bool:
         return len("/".join(path).encode()) <= MAX_KEY_BYTES
     except UnicodeEncodeError:
         return False
+
+
+def _device(status: os.stat_result) -> int:
+    return status.st_dev
 
 
 def _fingerprint(status: os.stat_result) -> str:
