@@ -1,18 +1,24 @@
 """Settings of images and audio that requests name by URL."""
 
-from pydantic import Field
+from ipaddress import IPv4Network, IPv6Network
+from typing import Annotated
 
-from config.outbound import AllowedHost, Network
+from pydantic import Field, StringConstraints
+
 from config.section import Section
+
+MediaHost = Annotated[
+    str, StringConstraints(to_lower=True, pattern=r"^(\*\.)?[A-Za-z0-9.-]+(:[0-9]{1,5})?$")
+]
 
 
 class MediaSettings(Section):
     """What of a request's images and audio is accepted. Data URLs always are, within the bounds."""
 
-    allowed_hosts: tuple[AllowedHost, ...] = ()
+    allowed_hosts: tuple[MediaHost, ...] = ()
     """Hosts whose URLs are fetched: `images.example.com`, `*.example.com`, `host:8443`; without a
     port its scheme's own."""
-    allowed_networks: tuple[Network, ...] = ()
+    allowed_networks: tuple[IPv4Network | IPv6Network, ...] = ()
     """Networks that are not public and may be reached all the same, such as `10.0.0.0/8`."""
     max_bytes: int = Field(default=10_000_000, ge=1_000)
     """Largest single medium, decoded; and all of a request's fetched ones together."""

@@ -18,10 +18,10 @@ from pydantic import (
 
 from config.media import MediaSettings
 from config.section import Section
-from config.sync import SyncSettings
 from config.targets import AliasName, Ladder, ProviderName, ProviderSettings
 
 EngineName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+Backend = Literal["auto", "openvino", "torch"]
 # A part of a Unix socket's path, which has 107 bytes.
 EmbeddingName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,31}$")]
 EngineUrl = Annotated[
@@ -192,6 +192,8 @@ class EmbeddingModelSettings(Section):
     tokenizer: Path | None = None
     """The `tokenizer.json` of a model behind a URL; without it tokens are estimated, rather too
     many than too few."""
+    backend: Backend = "auto"
+    """What computes a local model: OpenVINO where it can, else torch; or always the one named."""
     truncatable: bool = False
     """Whether the model was trained so that the first numbers of a vector are a vector too
     (Matryoshka): callers may then ask for fewer `dimensions`."""
@@ -231,6 +233,33 @@ class EmbeddingSettings(EmbeddingModelSettings):
         if self.name in self.others:
             raise ValueError(f"others: `{self.name}` is the default's name; take another")
         return self
+
+
+class RerankerSettings(Section):
+    """A cross-encoder that scores documents for a question; none unless `model` is set."""
+
+    model: str | None = Field(default=None, min_length=1)
+    """A model id or a folder; or with `url`, the name the server knows it by."""
+    url: AnyHttpUrl | None = None
+    """Where `/rerank` is, such as `https://api.cohere.com/v2` or `http://HOST:8000/v1`: Cohere,
+    Jina, vLLM or Text Embeddings Inference; instead of a local model."""
+    api_key: SecretStr | None = None
+    max_tokens: int | None = Field(default=None, ge=16)
+    """How many tokens of question and document together it reads; default what the model says."""
+    backend: Backend = "auto"
+    timeout_s: float = Field(default=60.0, gt=0)
+
+    @model_validator(mode="after")
+    def _model_is_named(self) -> Self:
+        if self.model is None and self.url is not None:
+            raise ValueError("model: name the one to ask for at url")
+        return self
+
+    @property
+    def name(self) -> str:
+        """Return what callers name the model: of a folder the last part of its path."""
+        model = self.model or ""
+        return Path(model).name if model.startswith((".", "/")) else model
 
 
 class RetrievalSettings(Section):
@@ -302,10 +331,10 @@ class Settings(Section):
     redis: RedisSettings = RedisSettings()
     auth: AuthSettings = AuthSettings()
     embedding: EmbeddingSettings = EmbeddingSettings()
+    reranker: RerankerSettings = RerankerSettings()
     retrieval: RetrievalSettings = RetrievalSettings()
     sessions: SessionSettings = SessionSettings()
     media: MediaSettings = MediaSettings()
-    sync: SyncSettings = SyncSettings()
     engines: dict[EngineName, EngineSettings] = Field(default={})
     providers: dict[ProviderName, ProviderSettings] = Field(default={})
     models: dict[AliasName, Ladder] = Field(default={})

@@ -17,7 +17,7 @@ from config.prices import price_of
 from config.settings import EmbeddingSettings, EngineSettings, Settings
 from gateway import preflight, probes
 from gateway.engines.check import check_engine
-from rag.embedding_worker import PACKAGED
+from rag.local_model import PACKAGED
 
 
 @dataclass(frozen=True, slots=True)

@@ -196,11 +196,6 @@ def _attached(error: rag.AlreadyAttached) -> Answer:
     return Answer(400, fault)
 
 
-def _source(error: rag.SourceRefused) -> Answer:
-    fault = ErrorObject(str(error), "invalid_request_error", error.param, "source_not_allowed")
-    return Answer(400, fault)
-
-
 _AUTH_TYPES = {
     400: "invalid_request_error",
     401: "authentication_error",
@@ -261,6 +256,12 @@ def _no_embedding(_: rag.EmbedderUnavailable) -> Answer:
     return Answer(503, fault, {"retry-after": "1"})
 
 
+def _no_reranker(_: rag.RerankerUnavailable) -> Answer:
+    message = "the reranker can't be reached at the moment; try again"
+    fault = ErrorObject(message, "service_unavailable", None, "reranker_unavailable")
+    return Answer(503, fault, {"retry-after": "1"})
+
+
 def _no_issuer(_: auth.IssuerUnavailable) -> Answer:
     message = "the token's issuer can't be reached at the moment to verify it; try again"
     fault = ErrorObject(message, "service_unavailable", None, "issuer_unavailable")
@@ -285,8 +286,8 @@ _TABLE: tuple[
     (rag.StoreExpired, _expired),
     (rag.AlreadyAttached, _attached),
     (rag.FilterRefused, _filter),
-    (rag.SourceRefused, _source),
     (rag.EmbedderUnavailable, _no_embedding),
+    (rag.RerankerUnavailable, _no_reranker),
     (auth.IssuerUnavailable, _no_issuer),
     (ValidationException, _validation),
     ((msgspec.ValidationError, msgspec.DecodeError), _decoding),

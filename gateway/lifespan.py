@@ -21,7 +21,7 @@ from gateway.generation.replicas import open_engines
 from gateway.identity import open_identity
 from gateway.media import Media
 from gateway.sessions.store import Sessions
-from rag import Embedders, open_embedders
+from rag import Embedders, Reranker, open_embedders, open_reranker
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +43,7 @@ class Services:
     authorization: AuthorizationServer
     verifier: Verifier
     embedders: Embedders
+    reranker: Reranker | None
     models: Models
     embeddings: Embeddings
     media: Media
@@ -85,6 +86,9 @@ async def open_services(
         )
         embedders = open_embedders(settings.embedding, sockets)
         stack.push_async_callback(embedders.close)
+        reranker = open_reranker(settings.reranker, sockets)
+        if reranker:
+            stack.push_async_callback(reranker.close)
         http = await stack.enter_async_context(
             aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0))
         )
@@ -105,6 +109,7 @@ async def open_services(
             authorization=identity.authorization,
             verifier=identity.verifier,
             embedders=embedders,
+            reranker=reranker,
             models=models,
             embeddings=Embeddings(settings.embedding, embedders.default, settings.models),
             media=media,

@@ -194,10 +194,15 @@ class Supervisor:
     async def _start_workers(self, data_dir: Path) -> None:
         self._start([Child(_python("jobs", "gateway.job_worker"), self._environ, (self._lock,))])
         workers = list(
-            model_workers(self.settings.embedding, Path(self._environ[SOCKETS_VARIABLE]))
+            model_workers(
+                self.settings.embedding,
+                self.settings.reranker,
+                Path(self._environ[SOCKETS_VARIABLE]),
+                data_dir / "models",
+            )
         )
         for worker in workers:
-            say(f"  loading the embedding model {worker.model}")
+            say(f"  loading the model {worker.model}")
         children = [
             Child(
                 worker.command,

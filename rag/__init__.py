@@ -12,7 +12,7 @@ from rag.errors import (
     NotAllowed,
     NotFound,
     RagError,
-    SourceRefused,
+    RerankerUnavailable,
     StoreExpired,
     TextRefused,
     UnreadableDocument,
@@ -21,7 +21,8 @@ from rag.extract import Quote, extract
 from rag.files import StoredFile, create_file, delete_file, get_file, list_files, read_file
 from rag.filters import Comparison, Compound, Filter
 from rag.paging import Cursor
-from rag.search import Reranker, SearchOptions, search
+from rag.rerank import Reranker, open_reranker
+from rag.search import SearchOptions, search
 from rag.store_files import (
     IngestError,
     StoreFile,
@@ -68,9 +69,9 @@ __all__ = [
     "Quote",
     "RagError",
     "Reranker",
+    "RerankerUnavailable",
     "Retrieval",
     "SearchOptions",
-    "SourceRefused",
     "StoreExpired",
     "StoreFile",
     "StoredFile",
@@ -99,6 +100,7 @@ __all__ = [
     "list_stores",
     "open_embedder",
     "open_embedders",
+    "open_reranker",
     "open_tokenizer",
     "read_file",
     "remove_file",

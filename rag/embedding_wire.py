@@ -23,7 +23,7 @@ class Counted(NamedTuple):
     tokens: int
 
 
-class EmbedRequest(msgspec.Struct):
+class EmbedRequest(msgspec.Struct, tag="embed"):
     """What an embedding worker is asked."""
 
     texts: list[str]
@@ -32,6 +32,19 @@ class EmbedRequest(msgspec.Struct):
     """Whether the texts are taken as they are, without prompts: tokens are counted, and a text that
     would be cut is refused."""
     id: int = 0
+
+
+class RerankRequest(msgspec.Struct, tag="rerank"):
+    """What a reranking worker is asked: one score for each text."""
+
+    query: str
+    texts: list[str]
+    max_tokens: int = 0
+    """How much of each text is read, if that is less than the model would."""
+    id: int = 0
+
+
+Request = EmbedRequest | RerankRequest
 
 
 class Response(msgspec.Struct):
@@ -76,6 +89,11 @@ def split_vectors(response: Response) -> list[Vector]:
 def worker_socket(folder: Path, name: str = "") -> Path:
     """Return where an embedding worker listens: the default model's, or another's by its name."""
     return folder / (f"embedding-{name}.sock" if name else "embedding.sock")
+
+
+def reranker_socket(folder: Path) -> Path:
+    """Return where the reranking worker listens."""
+    return folder / "reranker.sock"
 
 
 def tokenizer_file(socket: Path) -> Path:

@@ -9,7 +9,7 @@ import time
 from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field, replace
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 import asyncpg
 
@@ -18,7 +18,7 @@ from config.scope import TenantScope
 from config.tasks import end_task
 from rag.embed import Embedder, Embedders
 from rag.embedding_wire import Vector
-from rag.errors import EmbedderUnavailable
+from rag.errors import EmbedderUnavailable, RerankerUnavailable
 from rag.filters import Filter
 from rag.fusion import Voted, best_per_chunk, fuse, without_repeats
 from rag.legs import (
@@ -33,6 +33,7 @@ from rag.legs import (
 )
 from rag.lexical import query_vector, term_id, term_weights, tokens
 from rag.lexicon import read_statistics
+from rag.rerank import Reranker
 from rag.types import Fusion, Passage, Retrieval
 
 _T = TypeVar("_T")
@@ -45,17 +46,6 @@ _MIN_CANDIDATES = 20
 _MAX_QUESTION_CHARS = 4000
 _EMBED_TIMEOUT_S = 5.0
 _RERANK_TIMEOUT_S = 10.0
-
-
-class Reranker(Protocol):
-    """Reads question and text together."""
-
-    async def rerank(self, query: str, texts: Sequence[str]) -> list[float]:
-        """Return how well each text answers, 0 to 1.
-
-        Raises:
-            EmbedderUnavailable: The model can't be reached, or gave no answer in time.
-        """
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +116,7 @@ async def _rerank(reranker: Reranker, asked: Sequence[str], ranked: list[Passage
     try:
         async with asyncio.timeout(_RERANK_TIMEOUT_S):
             told = await reranker.rerank("\n".join(asked), [_read(p) for p in ranked])
-    except (EmbedderUnavailable, TimeoutError) as error:
+    except (RerankerUnavailable, TimeoutError) as error:
         _log.warning("searched without the reranker: %s", type(error).__name__)
         return ranked
     scored = [

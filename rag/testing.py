@@ -1,4 +1,4 @@
-"""An embedder without a model, for tests of whatever needs one."""
+"""An embedder and a reranker without a model, for tests of whatever needs one."""
 
 import re
 import zlib
@@ -79,7 +79,43 @@ class InMemoryEmbedder:
 
     def _vector(self, text: str) -> Vector:
         values = [0.0] * self._dimensions
-        for word in re.findall(r"\w+", text.casefold()) or [""]:
+        for word in _words(text) or [""]:
             values[zlib.crc32(word.encode("utf-8", "replace")) % self._dimensions] += 1
         length = hypot(*values)
         return array("f", [value / length for value in values])
+
+
+class InMemoryReranker:
+    """The in-memory twin of `rag.rerank.Reranker`: the share of the question's words in a text.
+
+    Attributes:
+        asked: Every question with its texts, in order.
+    """
+
+    def __init__(self, *, model: str = "in-memory-reranker") -> None:
+        self._model = model
+        self.asked: list[tuple[str, tuple[str, ...]]] = []
+
+    @property
+    def model(self) -> str:
+        """The model's name."""
+        return self._model
+
+    async def rerank(
+        self, query: str, texts: Sequence[str], *, max_tokens: int | None = None
+    ) -> list[float]:
+        """Return a score for each text; a word is a token."""
+        self.asked.append((query, tuple(texts)))
+        wanted = set(_words(query))
+        found = [set(_words(text)[:max_tokens]) for text in texts]
+        return [len(wanted & words) / len(wanted) if wanted else 0.0 for words in found]
+
+    async def check(self) -> None:
+        """It is always there."""
+
+    async def close(self) -> None:
+        """Nothing is open."""
+
+
+def _words(text: str) -> list[str]:
+    return re.findall(r"\w+", text.casefold())

@@ -57,17 +57,40 @@ def open_tokenizer(source: TokenizerSource) -> Tokenizer:
     Raises:
         ValueError: The file is missing or is no tokenizer.
     """
-    return _ModelTokenizer(source) if source.file else _Estimate(source)
+    if not source.file:
+        return _Estimate(source)
+    try:
+        return _ModelTokenizer(RustTokenizer.from_file(source.file), source)
+    except Exception as error:  # noqa: BLE001 - the binding raises nothing narrower
+        raise ValueError(f"{source.file} is no readable tokenizer: {error}") from None
+
+
+def parse_tokenizer(content: str) -> Tokenizer:
+    """Return the tokenizer of a `tokenizer.json`'s content; an estimate of none."""
+    source = TokenizerSource()
+    return (
+        _ModelTokenizer(RustTokenizer.from_str(content), source) if content else _Estimate(source)
+    )
+
+
+def document_tokenizer(rust: RustTokenizer, limit: int, prompt: str) -> str:
+    """Return a model's tokenizer as `TokenizerSource` wants it in a file.
+
+    `limit` is what the model reads, prompt included; 0 where there is no limit.
+    """
+    rust.no_padding()
+    rust.no_truncation()
+    if limit:
+        taken = len(rust.encode(prompt, add_special_tokens=False).ids) if prompt else 0
+        rust.enable_truncation(max(limit - taken, 8))
+    return rust.to_str()
 
 
 class _ModelTokenizer:
     """A `tokenizer.json`."""
 
-    def __init__(self, source: TokenizerSource) -> None:
-        try:
-            self._rust = RustTokenizer.from_file(str(source.file))
-        except Exception as error:  # noqa: BLE001 - the binding raises nothing narrower
-            raise ValueError(f"{source.file} is no readable tokenizer: {error}") from None
+    def __init__(self, rust: RustTokenizer, source: TokenizerSource) -> None:
+        self._rust = rust
         given = (self._rust.truncation or {}).get("max_length")
         self._rust.no_truncation()
         self._rust.no_padding()

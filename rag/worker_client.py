@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 
 from config.tasks import end_task
-from rag.embedding_wire import EmbedRequest, Response, frame, read_frame
+from rag.embedding_wire import Request, Response, frame, read_frame
 
 _CONNECT_TIMEOUT_S = 5.0
 
@@ -28,7 +28,7 @@ class WorkerClient:
         self._waiting: dict[int, asyncio.Future[Response]] = {}
         self._last_id = 0
 
-    async def ask(self, request: EmbedRequest) -> Response:
+    async def ask(self, request: Request) -> Response:
         """Send a request, which gets an id here; return its answer.
 
         Raises:
@@ -45,7 +45,7 @@ class WorkerClient:
             raise WorkerFailed(response.error)
         return response
 
-    async def _send(self, request: EmbedRequest) -> Response:
+    async def _send(self, request: Request) -> Response:
         writer = await self._connected()
         answer: asyncio.Future[Response] = asyncio.get_running_loop().create_future()
         self._waiting[request.id] = answer

@@ -1,4 +1,4 @@
-"""`/v1/models`: aliases, engines, agents and the embedding model, as far as a caller may use them.
+"""`/v1/models`: aliases, engines, agents, embedding model and reranker, as far as a caller may.
 
 `created` is an agent's own time; a model of the settings has none and says 0.
 """
@@ -17,7 +17,7 @@ _OWNER = "naru"
 
 @get("/v1/models", opt=needs("inference"), tags=["models"], operation_id="list_models")
 async def list_models(caller: Caller, services: Provided) -> ModelList:
-    """List the aliases, engines, agents and the embedding model that the caller may use."""
+    """List the aliases, engines, agents, embedding model and reranker the caller may use."""
     return ModelList(await _visible(caller, services))
 
 
@@ -35,6 +35,8 @@ async def get_model(model: FromPath[str], caller: Caller, services: Provided) ->
 
 async def _visible(caller: Caller, services: Provided) -> list[ModelObject]:
     names = {*services.models.names(caller), *services.embeddings.names(caller)}
+    if services.reranker and caller.may_use_model(services.reranker.model):
+        names.add(services.reranker.model)
     aliases = [ModelObject(name, 0, _OWNER) for name in sorted(names)]
     if "agents" not in caller.scopes:
         return aliases

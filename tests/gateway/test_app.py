@@ -43,6 +43,7 @@ async def test_the_document_holds_every_route(nobody: httpx.AsyncClient, service
         "/v1/chat/completions",
         "/v1/completions",
         "/v1/embeddings",
+        "/v1/rerank",
         "/v1/models",
         "/v1/models/{model}",
         "/v1/agents",

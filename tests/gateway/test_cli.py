@@ -47,7 +47,6 @@ def test_help_names_every_command(tmp_path: Path) -> None:
         "doctor",
         "token",
         "ingest",
-        "eval",
         "tenant",
         "client",
         "key",

@@ -14,8 +14,9 @@ from aiohttp import web
 from config.settings import EmbeddingSettings
 from rag.embed import Embedder, open_embedder, open_embedders
 from rag.embedding_wire import tokenizer_file
-from rag.embedding_worker import Batcher, Model, Tokens, serve
+from rag.embedding_worker import serve
 from rag.errors import EmbedderUnavailable, TextRefused
+from rag.local_model import Model
 from rag.tokenizer import TokenizerSource
 
 calls: list[list[str]] = []
@@ -29,12 +30,15 @@ def encode(texts: list[str]) -> bytes:
     return b"".join(array("f", [len(text), 1.0]).tobytes() for text in texts)
 
 
+def count(texts: list[str]) -> list[int]:
+    return [len(text.split()) for text in texts]
+
+
 @asynccontextmanager
 async def worker(socket: Path) -> AsyncIterator[None]:
     stop = asyncio.Event()
-    tokens = Tokens(lambda texts: [len(text.split()) for text in texts], limit=5)
-    model = Model(encode, 2, tokens, {"query": "query: ", "document": ""})
-    task = asyncio.create_task(serve(Batcher(model), socket, stop))
+    model = Model(encode, 2, count, 5, {"query": "query: ", "document": ""})
+    task = asyncio.create_task(serve(model, socket, stop))
     while not socket.exists():  # noqa: ASYNC240 - what a supervisor does
         await asyncio.sleep(0.01)
     yield
@@ -62,7 +66,6 @@ async def test_concurrent_requests_get_their_own_answers(
         [len(text) for text in texts] for texts in batches
     ]
     assert len(calls) < len(batches)
-    assert max(map(len, calls)) <= 16
 
 
 async def test_a_long_list_keeps_its_order(embedder: Embedder, tmp_path: Path) -> None:

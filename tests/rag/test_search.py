@@ -163,7 +163,7 @@ class WordCounter:
 
 class NoReranker:
     async def rerank(self, query: str, texts: Sequence[str]) -> list[float]:
-        raise rag.EmbedderUnavailable("away")
+        raise rag.RerankerUnavailable("away")
 
 
 async def test_a_filter_leaves_only_files_that_it_matches(

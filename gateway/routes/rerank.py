@@ -1,0 +1,60 @@
+"""`POST /v1/rerank`: the configured cross-encoder, in Cohere's shape."""
+
+import uuid
+from collections.abc import Sequence
+from typing import Any
+
+from litestar import Request, post
+from litestar.params import JSONBody
+from msgspec import UNSET
+
+from gateway.errors import InvalidRequest
+from gateway.guards import Caller, needs
+from gateway.lifespan import Provided
+from gateway.openai.rerank import RerankDocument, RerankList, RerankRequest, RerankResult
+from gateway.presence import while_connected
+from gateway.routes.models import unknown_model
+
+
+@post(
+    "/v1/rerank",
+    opt=needs("inference"),
+    status_code=200,
+    tags=["rerank"],
+    operation_id="create_rerank",
+)
+async def create_rerank(
+    data: JSONBody[RerankRequest],
+    request: Request[Any, Any, Any],
+    caller: Caller,
+    services: Provided,
+) -> RerankList:
+    """Return the documents' places, the one that answers the question best first."""
+    reranker = services.reranker
+    if reranker is None:
+        raise InvalidRequest(
+            "no reranker is configured here: set `reranker.model`, with `reranker.url` where it "
+            "runs elsewhere",
+            param="model",
+            code="reranker_not_configured",
+        )
+    if data.model != reranker.model or not caller.may_use_model(data.model):
+        raise unknown_model(data.model)
+    scoring = reranker.rerank(data.query, data.documents, max_tokens=data.max_tokens_per_doc)
+    return RerankList(str(uuid.uuid4()), _best(data, await while_connected(request, scoring)))
+
+
+def _best(asked: RerankRequest, scores: Sequence[float]) -> list[RerankResult]:
+    """Return the `top_n` best, equal ones in the order they were given."""
+    order = sorted(range(len(scores)), key=lambda index: -scores[index])[: asked.top_n]
+    return [
+        RerankResult(
+            index,
+            scores[index],
+            RerankDocument(asked.documents[index]) if asked.return_documents else UNSET,
+        )
+        for index in order
+    ]
+
+
+HANDLERS = [create_rerank]

@@ -1,1 +1,0 @@
-"""Measuring retrieval: sets of questions with known answers, and what was found scored by them."""
