@@ -44,6 +44,16 @@ class Grid:
     above: Sequence[Sequence[_Rule]]
     columns: Sequence[Sequence[float]]
 
+    @property
+    def has_columns(self) -> bool:
+        """Some row has borders between cells."""
+        return max(map(len, self.columns)) > 2
+
+    def with_columns(self, borders: Sequence[float]) -> "Grid":
+        """Return the table with these borders between the cells of every row."""
+        left, right = self.columns[0][0], self.columns[0][-1]
+        return Grid(self.edges, self.above, [[left, *borders, right]] * len(self.columns))
+
     def cell_at(self, x: float, y: float) -> Cell | None:
         """Return the row and column of a point; of a cell over several rows, the first."""
         if not (self.edges[-1] <= y <= self.edges[0]):
@@ -62,7 +72,7 @@ class Grid:
 
 
 def find_grids(page: pypdfium2.PdfPage) -> list[Grid]:
-    """Return a page's ruled tables of two rows and two columns at least."""
+    """Return a page's ruled tables of two rows at least; the rules may leave columns open."""
     across: list[_Rule] = []
     down: list[_Rule] = []
     for start, end in _strokes(page):
@@ -73,7 +83,10 @@ def find_grids(page: pypdfium2.PdfPage) -> list[Grid]:
             down.append(_Rule((x0 + x1) / 2, min(y0, y1), max(y0, y1)))
         if len(across) + len(down) > _MOST_RULES:
             return []
-    return [grid for group in _connected(across, down) if (grid := _grid(*group))]
+    groups = list(_connected(across, down))
+    met = {rule for group in groups for rule in group[0]}
+    groups += _stacked([rule for rule in across if rule not in met])
+    return [grid for group in groups if (grid := _grid(*group))]
 
 
 def _grid(across: list[_Rule], down: list[_Rule]) -> Grid | None:
@@ -87,9 +100,8 @@ def _grid(across: list[_Rule], down: list[_Rule]) -> Grid | None:
         inner = [rule.at for rule in down if rule.reaches(middle)]
         inner = [place for place in inner if left + _TOUCH < place < right - _TOUCH]
         columns.append([left, *_distinct(inner), right])
-        above.append([rule for rule in across if abs(rule.at - top) <= _TOUCH])
-    is_table = len(columns) > 1 and max(map(len, columns)) > 2
-    return Grid(edges, above, columns) if is_table else None
+        above.append([rule for rule in across if _near(rule.at, top)])
+    return Grid(edges, above, columns) if len(columns) > 1 else None
 
 
 def _distinct(places: Iterable[float]) -> list[float]:
@@ -119,6 +131,19 @@ def _connected(across: list[_Rule], down: list[_Rule]) -> Iterator[tuple[list[_R
                 todo += [down[i] for i in more]
         if group_across:
             yield [across[i] for i in group_across], [down[i] for i in group_down]
+
+
+def _stacked(across: list[_Rule]) -> Iterator[tuple[list[_Rule], list[_Rule]]]:
+    """Yield the rules of tables whose rows alone are ruled: they begin and end together."""
+    for widest in list(across):
+        alike = [r for r in across if _near(r.start, widest.start) and _near(r.end, widest.end)]
+        if len(alike) > 2:
+            yield alike, []
+        across = [rule for rule in across if rule not in alike]
+
+
+def _near(one: float, other: float) -> bool:
+    return abs(one - other) <= _TOUCH
 
 
 def _meet(across: _Rule, down: _Rule) -> bool:

@@ -1,6 +1,7 @@
 """A PDF page as prose and tables: cells by the rules around them, else by wide gaps that align."""
 
 import ctypes
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -10,6 +11,7 @@ from pypdfium2 import raw
 from rag.parse.pdf_rules import Grid, find_grids
 
 _GAP = 1.5  # of a line's height: no space between words is that wide
+_LEAST_GAP = 6.0  # points between columns
 _LEAST_ROWS = 3
 _SUSPICIOUS_GAPS = 3
 
@@ -23,6 +25,14 @@ class _Char:
     bottom: float
     right: float
     top: float
+
+    @property
+    def middle(self) -> tuple[float, float]:
+        return (self.left + self.right) / 2, (self.bottom + self.top) / 2
+
+    def is_below(self, other: "_Char") -> bool:
+        """It begins a line below the other's."""
+        return self.right < other.left and self.top < other.bottom
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +65,9 @@ def split_tables(page: pypdfium2.PdfPage, text: pypdfium2.PdfTextPage) -> list[s
     if not grids and not _has_columns(text):
         return None
     parts: list[str | Rows] = []
-    for part in _by_rules(_chars(text), grids):
+    chars = _chars(text)
+    grids = [grid for drawn in grids if (grid := _with_columns(drawn, chars))]
+    for part in _by_rules(chars, grids):
         parts += [part.rows()] if isinstance(part, _Table) else _by_gaps(part)
     return parts if any(isinstance(part, list) for part in parts) else None
 
@@ -81,6 +93,35 @@ def _chars(text: pypdfium2.PdfTextPage) -> list[_Char]:
     return chars
 
 
+def _with_columns(grid: Grid, chars: Sequence[_Char]) -> Grid | None:
+    """Return a table whose rows alone are ruled with borders where no row has text, if it is one.
+
+    Not if a row has several lines in several columns: those may be rows without rules.
+    """
+    if grid.has_columns:
+        return grid
+    inside = [char for char in chars if not char.text.isspace() and grid.cell_at(*char.middle)]
+    inside.sort(key=lambda char: char.left)
+    borders, reached = [], inside[0].right if inside else 0.0
+    for char in inside:
+        if char.left - reached > _LEAST_GAP:
+            borders.append((reached + char.left) / 2)
+        reached = max(reached, char.right)
+    columned = grid.with_columns(borders)
+    cells: dict[tuple[int, int], list[_Char]] = {}
+    for char in inside:
+        if place := columned.cell_at(*char.middle):
+            cells.setdefault(place, []).append(char)
+    wrapped = Counter(row for (row, _), held in cells.items() if _is_wrapped(held))
+    return columned if borders and max(wrapped.values(), default=0) < 2 else None
+
+
+def _is_wrapped(chars: Sequence[_Char]) -> bool:
+    height = max(char.top - char.bottom for char in chars)
+    middles = [char.middle[1] for char in chars]
+    return max(middles) - min(middles) > height
+
+
 def _by_rules(chars: Sequence[_Char], grids: Sequence[Grid]) -> list[list[_Char] | _Table]:
     """Put characters into the cells around them; a table stands where its first one does."""
     tables = [_Table(grid) for grid in grids]
@@ -89,9 +130,8 @@ def _by_rules(chars: Sequence[_Char], grids: Sequence[Grid]) -> list[list[_Char]
     for char in chars:
         if not char.text.isspace():
             cell = None
-            x, y = (char.left + char.right) / 2, (char.bottom + char.top) / 2
             for table in tables:
-                if place := table.grid.cell_at(x, y):
+                if place := table.grid.cell_at(*char.middle):
                     if not table.cells:
                         parts += [table, []]
                     cell = table.cells.setdefault(place, [])
@@ -125,13 +165,18 @@ def _by_gaps(chars: Sequence[_Char]) -> Iterator[str | Rows]:
 
 
 def _lines(chars: Sequence[_Char]) -> Iterator[list[_Char]]:
+    """Yield the lines, also those between short cells that PDFium takes for one."""
     line: list[_Char] = []
+    before: _Char | None = None
     for char in chars:
-        if char.text == "\n":
+        shown = not char.text.isspace()
+        if char.text == "\n" or (shown and before and char.is_below(before)):
             yield line
-            line = []
-        elif char.text != "\r":
+            line, before = [], None
+        if char.text not in "\r\n":
             line.append(char)
+        if shown:
+            before = char
     yield line
 
 

@@ -63,6 +63,41 @@ def test_a_cell_of_several_lines_stays_in_its_row() -> None:
     assert lines == ["Kind | Rule", f"Sick | {_PROSE[:200].strip()}"]
 
 
+@pytest.mark.parametrize(
+    "style",
+    [
+        ("LINEBELOW", (0, 0), (-1, -1), 0.5, colors.black),
+        ("BOX", (0, 0), (-1, -1), 1, colors.black),
+    ],
+)
+def test_rules_between_rows_are_enough(style: Any) -> None:
+    long = _PROSE[:200].strip()
+    rows = [["Kind", "Rule", "Days"], ["Annual", prose(long), "15"], ["Sick", "none", "60"]]
+    ruled = ("LINEABOVE", (0, 0), (-1, -1), 0.5, colors.black)
+    lines = read(prose(), table(rows, ruled, style), prose())
+    assert lines == [
+        _PROSE,
+        "Kind | Rule | Days",
+        f"Annual | {long} | 15",
+        "Sick | none | 60",
+        _PROSE,
+    ]
+
+
+def test_three_rules_around_rows_without_any_are_no_row() -> None:
+    rules = [
+        ("LINEABOVE", (0, 0), (-1, 1), 1, colors.black),
+        ("LINEBELOW", (0, -1), (-1, -1), 1, colors.black),
+    ]
+    assert read(table(_ROWS, *rules)) == _LINES
+
+
+def test_rules_between_paragraphs_make_no_table() -> None:
+    rules = ("LINEBELOW", (0, 0), (-1, -1), 1, colors.black)
+    text = _PROSE[-100:].strip()
+    assert read(table([[prose(text)], [prose(text)], [prose(text)]], rules)) == [text] * 3
+
+
 def test_a_word_broken_in_a_cell_is_whole_again() -> None:
     cell = prose("The employ-<br/>ee asks.")
     assert read(table([["Kind", cell], [cell, "no"]], _GRID), prose("An employ-<br/>ee.")) == [

@@ -1,8 +1,10 @@
 """Files made to hurt whoever opens them: each is read, or its owner is told why not."""
 
 import io
+import re
 import tracemalloc
 import zipfile
+import zlib
 from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
 
@@ -214,6 +216,31 @@ async def test_a_pdf_of_ten_thousand_pages_is_read(parser: Parser) -> None:
     data = pdf_of(*([f"page {number} of a long report"] for number in range(1, 10_001)))
     chunks = await parser.read("a.pdf", data, **_LIMITS)
     assert [chunk.page for chunk in chunks] == list(range(1, 10_001))
+
+
+@pytest.mark.parametrize(
+    ("true", "false"),
+    [(b"/Count 1", b"/Count 2000000000"), (b"/Kids [8 0 R]", b"/Kids [8 0 R 2 0 R]")],
+)
+async def test_a_pdf_whose_tree_of_pages_lies(parser: Parser, true: bytes, false: bytes) -> None:
+    data = pdf_of(["text"])
+    assert true in data
+    (chunk,) = await parser.read("a.pdf", data.replace(true, false), **_LIMITS)
+    assert (chunk.page, chunk.content) == (1, "text")
+
+
+async def test_a_bomb_in_a_page_of_a_pdf(parser: Parser) -> None:
+    operators = zlib.compress(b"BT /F1 10 Tf " + b"(words words) Tj T* " * 5_000_000 + b" ET")
+    page = b"<< /Length %d /Filter /FlateDecode >> stream\n%b\nendstream" % (
+        len(operators),
+        operators,
+    )
+    data = re.sub(
+        rb"<< /Length \d+ >> stream\nBT[^\n]*\nendstream", lambda _: page, pdf_of(["text"])
+    )
+    assert page in data
+    with pytest.raises(UnreadableDocument, match=r"damaged|too much memory|longer than"):
+        await parser.read("a.pdf", data, chunk_chars=800, timeout_s=4)
 
 
 @pytest.mark.parametrize("opening", ["<b>", "<table><tr><td>"])
