@@ -1,24 +1,18 @@
 """Settings of images and audio that requests name by URL."""
 
-from ipaddress import IPv4Network, IPv6Network
-from typing import Annotated
+from pydantic import Field
 
-from pydantic import Field, StringConstraints
-
+from config.outbound import AllowedHost, Network
 from config.section import Section
-
-MediaHost = Annotated[
-    str, StringConstraints(to_lower=True, pattern=r"^(\*\.)?[A-Za-z0-9.-]+(:[0-9]{1,5})?$")
-]
 
 
 class MediaSettings(Section):
     """What of a request's images and audio is accepted. Data URLs always are, within the bounds."""
 
-    allowed_hosts: tuple[MediaHost, ...] = ()
+    allowed_hosts: tuple[AllowedHost, ...] = ()
     """Hosts whose URLs are fetched: `images.example.com`, `*.example.com`, `host:8443`; without a
     port its scheme's own."""
-    allowed_networks: tuple[IPv4Network | IPv6Network, ...] = ()
+    allowed_networks: tuple[Network, ...] = ()
     """Networks that are not public and may be reached all the same, such as `10.0.0.0/8`."""
     max_bytes: int = Field(default=10_000_000, ge=1_000)
     """Largest single medium, decoded; and all of a request's fetched ones together."""

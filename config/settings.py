@@ -18,6 +18,7 @@ from pydantic import (
 
 from config.media import MediaSettings
 from config.section import Section
+from config.sync import SyncSettings
 from config.targets import AliasName, Ladder, ProviderName, ProviderSettings
 
 EngineName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
@@ -335,6 +336,7 @@ class Settings(Section):
     retrieval: RetrievalSettings = RetrievalSettings()
     sessions: SessionSettings = SessionSettings()
     media: MediaSettings = MediaSettings()
+    sync: SyncSettings = SyncSettings()
     engines: dict[EngineName, EngineSettings] = Field(default={})
     providers: dict[ProviderName, ProviderSettings] = Field(default={})
     models: dict[AliasName, Ladder] = Field(default={})

@@ -84,6 +84,34 @@ def ingest(
     raise typer.Exit(1 if _run(ingest_files(_credentials(), files, store)) else 0)
 
 
+@app.command(name="eval")
+def evaluate(
+    path: Annotated[Path, typer.Argument(metavar="SET", help="A set: file or folder.")],
+    form: Annotated[
+        str | None, typer.Option("--format", help="jsonl, squad, beir or code; default by content.")
+    ] = None,
+    store: Annotated[
+        str | None, typer.Option(help="Vector store; default one of the set's documents.")
+    ] = None,
+    floors: Annotated[
+        list[str] | None, typer.Option("--min", help="Fail below, as ndcg@10=0.94; repeatable.")
+    ] = None,
+    baseline: Annotated[
+        Path | None, typer.Option(help="JSON of an earlier run: fail where a metric dropped.")
+    ] = None,
+    tolerance: Annotated[float, typer.Option(help="How much less is no drop yet.")] = 0.005,
+    *,
+    fit: Annotated[bool, typer.Option("--fit", help="Fit the embedding's share.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, not a table.")] = False,
+) -> None:
+    """Measure the search of the running service on a set of questions."""
+    from gateway.commands.eval import Options
+    from gateway.commands.eval import evaluate as run
+
+    options = Options(form, store, floors or (), baseline, tolerance, fit, as_json)
+    raise typer.Exit(run(_credentials(), path, options))
+
+
 @app.command()
 def version() -> None:
     """Print the version."""

@@ -196,6 +196,11 @@ def _attached(error: rag.AlreadyAttached) -> Answer:
     return Answer(400, fault)
 
 
+def _source(error: rag.SourceRefused) -> Answer:
+    fault = ErrorObject(str(error), "invalid_request_error", error.param, "source_not_allowed")
+    return Answer(400, fault)
+
+
 _AUTH_TYPES = {
     400: "invalid_request_error",
     401: "authentication_error",
@@ -286,6 +291,7 @@ _TABLE: tuple[
     (rag.StoreExpired, _expired),
     (rag.AlreadyAttached, _attached),
     (rag.FilterRefused, _filter),
+    (rag.SourceRefused, _source),
     (rag.EmbedderUnavailable, _no_embedding),
     (rag.RerankerUnavailable, _no_reranker),
     (auth.IssuerUnavailable, _no_issuer),

@@ -9,9 +9,11 @@ from config.load import load_settings, model_sockets
 from config.postgres import open_pool
 from gateway.observe.logs import configure_logging
 from rag.embed import open_embedders
+from rag.jobs import Jobs
+from rag.sync import Limits, Syncer
 from rag.worker import run_jobs
 
-_POOL_SIZE = 10
+_POOL_SIZE = 20
 
 
 async def work() -> None:
@@ -31,7 +33,9 @@ async def work() -> None:
     try:
         url = settings.database.url.get_secret_value()
         async with await open_pool(url, size=_POOL_SIZE, role="naru_jobs") as pool:
-            await run_jobs(pool, embedders.default, settings.retrieval, stop)
+            jobs = Jobs()
+            Syncer(pool, Limits(settings.sync, settings.server.max_file_bytes)).register(jobs)
+            await run_jobs(pool, embedders.default, settings.retrieval, stop, jobs)
     finally:
         await embedders.close()
 

@@ -1,32 +1,24 @@
 """Images and audio in messages: data URLs are bounded and looked at, remote ones fetched here.
 
 An engine or a provider on the inside must not be made to fetch what a caller names, so a URL is
-fetched by the gateway, from listed hosts only, and handed on as a data URL. A host is resolved once
-per connection and that address is connected to, so that no second answer of its DNS leads inside.
+fetched by the gateway (`config.outbound`), and handed on as a data URL.
 """
 
 import asyncio
 import base64
 import binascii
-import ipaddress
 from collections.abc import Iterator, Sequence
 from typing import Any
-from urllib.parse import urljoin, urlsplit
 
 import aiohttp
-from aiohttp.abc import AbstractResolver, ResolveResult
 
 from config.media import MediaSettings
+from config.outbound import HostNotAllowed, NotPlain, Outbound, UrlRefused
 from gateway.errors import InvalidRequest
 
-_MAX_REDIRECTS = 3
-_REDIRECTS = {301, 302, 303, 307, 308}
-_PORTS = {"http": 80, "https": 443}
-_NAT64 = ipaddress.ip_network("64:ff9b::/96")
+_INSTEAD = "send a data URL (data:image/png;base64,…)"
 _HEAD = 24  # characters of base64 that hold every signature below
 
-_Address = ipaddress.IPv4Address | ipaddress.IPv6Address
-_Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 _Part = dict[str, Any]
 
 
@@ -35,8 +27,9 @@ class Media:
 
     def __init__(self, settings: MediaSettings) -> None:
         self._settings = settings
-        self._resolver = _Resolver(settings.allowed_networks)
-        self._session: aiohttp.ClientSession | None = None
+        self._outbound = Outbound(
+            settings.allowed_hosts, settings.allowed_networks, {"accept": "image/*"}
+        )
 
     async def inline(self, messages: Sequence[_Part], *, files: bool) -> None:
         """Check every part of the messages and put data URLs in place of remote ones.
@@ -65,8 +58,7 @@ class Media:
 
     async def close(self) -> None:
         """Close the connections."""
-        if self._session:
-            await self._session.close()
+        await self._outbound.close()
 
     def _check_image(self, where: str, url: str) -> None:
         param = f"{where}.image_url.url"
@@ -116,82 +108,17 @@ class Media:
             image["url"] = f"data:{found};base64,{data}"
 
     async def _fetch(self, url: str, param: str, limit: int) -> bytes:
-        for _ in range(_MAX_REDIRECTS + 1):
-            self._check_url(url, param)
-            async with self._open_session().get(url, allow_redirects=False) as response:
-                if response.status not in _REDIRECTS:
-                    response.raise_for_status()
-                    return await _read(response, param, limit)
-                url = urljoin(url, response.headers.get("location", ""))
-        raise _refused(param, f"more than {_MAX_REDIRECTS} redirects", code="invalid_image_url")
-
-    def _check_url(self, url: str, param: str) -> None:
-        """Refuse every URL that is not plainly one of a listed host."""
-        parts = urlsplit(url)
-        host = (parts.hostname or "").lower()
-        if parts.scheme not in _PORTS or not host or "@" in parts.netloc or "\\" in url:
-            raise _refused(param, "send a data URL (data:image/png;base64,…)")
-        default = parts.port is None or parts.port == _PORTS[parts.scheme]
-        name = host if default else f"{host}:{parts.port}"
-        if not any(_matches(name, allowed) for allowed in self._settings.allowed_hosts):
-            message = (
-                "remote media is fetched from `media.allowed_hosts` only: send a data URL "
-                "(data:image/png;base64,…)"
-            )
-            raise _refused(param, message, code="invalid_image_url")
-        self._resolver.check_literal(host)
-
-    def _open_session(self) -> aiohttp.ClientSession:
-        if self._session is None:
-            self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(
-                    resolver=self._resolver, use_dns_cache=False, limit=16, force_close=True
-                ),
-                cookie_jar=aiohttp.DummyCookieJar(),
-                headers={"accept": "image/*", "accept-encoding": "identity"},
-                auto_decompress=False,
-                timeout=aiohttp.ClientTimeout(total=None),
-            )
-        return self._session
-
-
-class _Resolver(AbstractResolver):
-    """Resolves names to addresses that may be connected to; there is no other way to them."""
-
-    def __init__(self, networks: Sequence[_Network]) -> None:
-        self._networks = networks
-        self._resolver = aiohttp.ThreadedResolver()
-
-    async def resolve(self, host: str, port: int = 0, family: Any = 0) -> list[ResolveResult]:  # noqa: ANN401 - as the base class has it
-        found = await self._resolver.resolve(host, port, family)
-        if not all(self._may_reach(ipaddress.ip_address(entry["host"])) for entry in found):
-            raise OSError(f"{host} has an address that is not public")
-        return found
-
-    async def close(self) -> None:
-        await self._resolver.close()
-
-    def check_literal(self, host: str) -> None:
-        """Refuse a host that is an address itself: those are never resolved."""
         try:
-            address = ipaddress.ip_address(host)
-        except ValueError:
-            return
-        if not self._may_reach(address):
-            raise OSError(f"{host} is not public")
-
-    def _may_reach(self, address: _Address) -> bool:
-        if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped:
-            address = address.ipv4_mapped
-        return any(address in network for network in self._networks) or _is_public(address)
-
-
-def _is_public(address: _Address) -> bool:
-    if isinstance(address, ipaddress.IPv6Address) and (
-        address in _NAT64 or address.sixtofour or address.teredo
-    ):
-        return False
-    return address.is_global and not address.is_multicast
+            async with self._outbound.get(url) as response:
+                response.raise_for_status()
+                return await _read(response, param, limit)
+        except NotPlain:
+            raise _refused(param, _INSTEAD) from None
+        except HostNotAllowed:
+            message = f"remote media is fetched from `media.allowed_hosts` only: {_INSTEAD}"
+            raise _refused(param, message, code="invalid_image_url") from None
+        except UrlRefused as error:
+            raise _refused(param, str(error), code="invalid_image_url") from None
 
 
 def _media_parts(messages: Sequence[_Part]) -> Iterator[tuple[str, _Part]]:
@@ -226,10 +153,6 @@ def _media_type(data: str) -> str | None:
         return "audio/mp3"
     signatures = {b"\x89PNG": "image/png", b"\xff\xd8\xff": "image/jpeg", b"GIF8": "image/gif"}
     return next((name for sign, name in signatures.items() if head.startswith(sign)), None)
-
-
-def _matches(host: str, allowed: str) -> bool:
-    return host.endswith(allowed[1:]) if allowed.startswith("*.") else host == allowed
 
 
 def _text(part: _Part, name: str) -> str:

@@ -5,6 +5,7 @@
     - NotAllowed: the caller is limited to some vector stores, and this would reach beyond them
     - StoreExpired: the vector store was not used for as long as its owner said
     - AlreadyAttached: the file is in the vector store, cut in another way
+    - SourceRefused: a source names what its tenant may not read, or nobody can
     - UnreadableDocument: this document can't be read; the reason is for its owner
     - TextRefused: the embedding model takes no such text
     - FilterRefused: a search's filter is not one; the message says what to change
@@ -21,7 +22,7 @@ class NotFound(RagError):
     """The caller has no such object: a foreign one is not told from a missing one.
 
     Attributes:
-        what: `file`, `vector store`, `vector store file` or `file batch`.
+        what: `file`, `vector store`, `vector store file`, `file batch` or `source`.
         id: The id asked for.
     """
 
@@ -50,6 +51,18 @@ class AlreadyAttached(RagError):
             f"the file {file_id!r} is in this vector store already, with another chunking strategy:"
             " take it out first"
         )
+
+
+class SourceRefused(RagError):
+    """A source names what its tenant may not read, or nobody can; the message says what to change.
+
+    Attributes:
+        param: The field at fault, or None.
+    """
+
+    def __init__(self, reason: str, param: str | None = None) -> None:
+        super().__init__(reason)
+        self.param = param
 
 
 class UnreadableDocument(RagError):

@@ -10,7 +10,7 @@ from functools import partial
 
 import asyncpg
 
-from config.postgres import Connection, load_queries, tenant_transaction
+from config.postgres import Connection, Database, load_queries, tenant_transaction
 from config.scope import TenantScope
 from rag.errors import NotAllowed, NotFound
 from rag.lexicon import forget_document
@@ -42,7 +42,7 @@ class StoredFile:
 
 
 async def create_file(
-    db: asyncpg.Pool,
+    db: Database,
     scope: TenantScope,
     *,
     filename: str,

@@ -27,6 +27,7 @@ from rag.jobs import Job, Jobs
 from rag.lexical import document_vector
 from rag.lexicon import count_document, lock_indexes
 from rag.parse.apart import Parser
+from rag.sync.items import take_place
 from rag.types import Chunk
 
 _SQL = load_queries("rag", "ingest.sql")
@@ -200,6 +201,7 @@ class Reader:
             values = [(*place, *_columns(row)) for row in rows]
             await con.executemany(_SQL["insert_chunk"], values, timeout=_WRITE_TIMEOUT_S)
             await count_document(con, index["id"], document, index["shard"])
+            await take_place(con, *ids)
 
     async def _fail(self, claim: _Claim, code: str, reason: str) -> None:
         async with tenant_transaction(self._pool, claim.tenant) as con:

@@ -90,9 +90,14 @@ class SearchResult(msgspec.Struct):
 
 
 class SearchExplained(msgspec.Struct):
-    """How a search ranked: the embedding's share of the score, each term's weight, and seconds."""
+    """How a search ranked: the embedding's share of the score, each term's weight, and seconds.
+
+    `answerable` is what an agent would judge by: False where these results do not hold the answer.
+    """
 
     index_ids: list[str]
+    answerable: bool
+    confidence: float
     embedding_weight: float
     term_weights: dict[str, float]
     timings: dict[str, float]

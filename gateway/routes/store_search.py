@@ -8,7 +8,7 @@ from gateway.errors import InvalidRequest
 from gateway.guards import Caller, needs
 from gateway.lifespan import Provided
 from gateway.openai import store_search as wire
-from rag import Comparison, Compound, Filter, Passage, Retrieval, SearchOptions, search
+from rag import Comparison, Compound, Filter, Passage, Retrieval, SearchOptions, judge, search
 from rag.keywords import keywords
 
 _DEFAULT_RESULTS = 10
@@ -99,8 +99,11 @@ def _legs(passage: Passage) -> wire.ResultExplained:
 
 
 def _explained(found: Retrieval) -> wire.SearchExplained:
+    verdict = judge(found)
     return wire.SearchExplained(
         index_ids=[str(id_) for id_ in found.index_ids],
+        answerable=verdict.answerable,
+        confidence=verdict.confidence,
         embedding_weight=found.dense_weight,
         term_weights=dict(found.term_weights),
         timings=dict(found.timings),

@@ -47,6 +47,7 @@ def test_help_names_every_command(tmp_path: Path) -> None:
         "doctor",
         "token",
         "ingest",
+        "eval",
         "tenant",
         "client",
         "key",

@@ -193,7 +193,7 @@ async def test_a_name_is_resolved_once_and_that_address_is_connected_to(site: Si
             for to in found
         ]
 
-    media._resolver._resolver.resolve = resolve  # type: ignore[method-assign]
+    media._outbound._resolver._resolver.resolve = resolve  # type: ignore[method-assign]
     await media.inline(image(site.url("image.png", "a.example")), files=False)
     assert len(answers) == 1
     with pytest.raises(InvalidRequest):
@@ -242,7 +242,7 @@ async def test_tricks(url: str) -> None:
     ],
 )
 async def test_which_addresses_are_public(address: str, public: bool) -> None:
-    resolver = Media(MediaSettings())._resolver
+    resolver = Media(MediaSettings())._outbound._resolver
     if public:
         resolver.check_literal(address)
     else:

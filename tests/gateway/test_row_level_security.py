@@ -43,7 +43,7 @@ async def data_tables(owner: asyncpg.Connection) -> list[str]:
         for name in await tables(owner)
         if await owner.fetchval("SELECT has_table_privilege('naru_app', $1, 'SELECT')", name)
     ]
-    assert len(names) == 16
+    assert len(names) == 18
     return names
 
 
@@ -66,6 +66,14 @@ async def filled(pool: asyncpg.Pool) -> asyncpg.Pool:
             batch = "INSERT INTO file_batches (id, store_id) VALUES ($1, $2)"
             await con.execute(batch, f"vsfb_{tenant}", store.id)
             await con.execute("INSERT INTO stray_objects (object) VALUES ($1)", tenant)
+            source = (
+                "INSERT INTO sources (id, store_id, client, kind, origin, due_at)"
+                " VALUES ($1, $2, $3, 'urls', '{}', $4::text::timestamptz)"
+            )
+            for name, due in (("due", "-infinity"), ("not due", "infinity")):
+                await con.execute(source, f"{tenant}: {name}", store.id, client, due)
+            item = "INSERT INTO source_items (source_id, key) VALUES ($1, 'a')"
+            await con.execute(item, f"{tenant}: due")
     return pool
 
 
@@ -184,6 +192,8 @@ async def test_the_job_worker_sees_of_other_tenants_what_is_to_be_done_and_no_mo
                 }
             elif name == "stray_objects":
                 assert {row["object"] for row in seen} == {"acme", "rival"}
+            elif name == "sources":
+                assert {row["id"] for row in seen} == {"acme: due", "rival: due"}
             else:
                 assert seen == [], name
         async with tenant_transaction(jobs, "acme") as con:
