@@ -9,7 +9,7 @@ import asyncpg
 from config.postgres import Connection, load_queries
 from config.scope import TenantScope
 from rag.embedding_wire import Vector
-from rag.errors import NotFound
+from rag.errors import NotFound, StoreExpired
 from rag.files import storable
 from rag.filters import Filter, compile_filter
 from rag.types import Passage
@@ -65,15 +65,18 @@ async def live_indexes(
 
     Raises:
         NotFound: The caller has no such store.
+        StoreExpired: One was not used for too long.
     """
     wanted = {storable(id_): id_ for id_ in store_ids}
     limits = scope.tenant, scope.allowed.vector_stores
     rows = await con.fetch(_SQL["live_indexes"], *limits, list(wanted))
-    own = {row["store_id"] for row in rows}
+    own = {row["store_id"]: row for row in rows}
     for stored, id_ in wanted.items():
         if stored not in own:
             raise NotFound("vector store", id_)
-    return [Index(**row) for row in rows]
+        if own[stored]["expired"]:
+            raise StoreExpired(id_)
+    return [Index(*(row[field] for field in Index.__dataclass_fields__)) for row in rows]
 
 
 async def touch(con: Connection, store_ids: Sequence[str]) -> None:

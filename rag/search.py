@@ -90,6 +90,7 @@ async def search(  # noqa: PLR0913 - each is a part of the question
 
     Raises:
         NotFound: The caller has no such store.
+        StoreExpired: One of them was not used for too long.
     """
     asked = [question] if isinstance(question, str) else list(question)
     limit = max(_MIN_CANDIDATES, _CANDIDATES_PER_RESULT * k)

@@ -1,8 +1,10 @@
 -- name: live_indexes
 -- $2 holds the stores the caller is limited to; NULL stands for no limit.
+-- An expired store may have no index any more.
 SELECT s.id AS store_id, i.id, i.shard, i.space,
-       s.last_active_at < clock_timestamp() - interval '1 minute' AS touch
-FROM vector_stores s JOIN indexes i ON i.store_id = s.id AND i.live
+       s.last_active_at < clock_timestamp() - interval '1 minute' AS touch,
+       store_expires_at(s.last_active_at, s.expires_after_days) <= clock_timestamp() AS expired
+FROM vector_stores s LEFT JOIN indexes i ON i.store_id = s.id AND i.live
 WHERE s.tenant = $1 AND ($2::text[] IS NULL OR s.id = ANY ($2)) AND s.id = ANY ($3)
 ORDER BY i.id
 

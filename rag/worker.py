@@ -6,6 +6,7 @@ import asyncpg
 
 from config.settings import RetrievalSettings
 from rag.embed import Embedder
+from rag.expiry import Expiry
 from rag.ingest import Reader
 from rag.job_queue import run
 from rag.jobs import Jobs
@@ -26,4 +27,5 @@ async def run_jobs(
     jobs = jobs or Jobs()
     async with open_parser() as parser:
         Reader(pool, embedder, parser, settings).register(jobs)
+        Expiry(pool).register(jobs)
         await run(pool, jobs, stop)

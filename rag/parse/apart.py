@@ -82,18 +82,26 @@ class Parser:
         async with self._starting:
             if self._server is not None and self._server.returncode is None:
                 return
-            self._server = await asyncio.create_subprocess_exec(
+            server = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-m", "rag.parse", str(self._socket)),
                 stdin=asyncio.subprocess.PIPE,  # its closing tells the end of this process
                 stdout=asyncio.subprocess.PIPE,
                 # Without our secrets.
                 env={name: os.environ[name] for name in _PASSED_ON if name in os.environ},
             )
-            assert self._server.stdout is not None  # noqa: S101 - a pipe
-            async with asyncio.timeout(_START_S):
-                if await self._server.stdout.readline() != b"ready\n":
-                    await self._server.wait()
-                    raise OSError("the process that reads documents does not start")
+            try:
+                await self._until_ready(server)
+            except BaseException:  # also where the document is not wanted any more
+                server.kill()
+                await server.wait()
+                raise
+            self._server = server
+
+    async def _until_ready(self, server: asyncio.subprocess.Process) -> None:
+        assert server.stdout is not None  # noqa: S101 - a pipe
+        async with asyncio.timeout(_START_S):
+            if await server.stdout.readline() != b"ready\n":
+                raise OSError("the process that reads documents does not start")
 
     async def _ask(self, task: Task) -> bytes:
         reader, writer = await asyncio.open_unix_connection(self._socket)

@@ -45,6 +45,19 @@ async def test_many_at_once(parser: Parser) -> None:
     assert [chunks[0].content for chunks in found] == [f"text {n}" for n in range(30)]
 
 
+async def test_a_first_reading_given_up_while_the_process_starts_hurts_no_other(
+    parser: Parser,
+) -> None:
+    first = asyncio.create_task(parser.read("a.txt", b"a", chunk_chars=800, timeout_s=30))
+    while not parser._starting.locked():
+        await asyncio.sleep(0)
+    await asyncio.sleep(0.05)  # its interpreter takes longer to load
+    first.cancel()
+    (chunk,) = await parser.read("b.txt", b"b", chunk_chars=800, timeout_s=30)
+    assert chunk.content == "b"
+    assert first.cancelled()
+
+
 async def test_the_time_limit(parser: Parser) -> None:
     await parser.read("a.txt", b"warm", chunk_chars=800, timeout_s=30)
     with pytest.raises(UnreadableDocument, match=r"longer than 0\.0001 s"):
