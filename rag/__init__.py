@@ -43,7 +43,7 @@ from rag.stores import (
     update_store,
 )
 from rag.tokenizer import Tokenizer, TokenizerSource, open_tokenizer
-from rag.types import Chunk, Fusion, Page, Passage, Retrieval
+from rag.types import Chunk, Page, Passage, Retrieval
 
 __all__ = [
     "AlreadyAttached",
@@ -60,7 +60,6 @@ __all__ = [
     "FileCounts",
     "Filter",
     "FilterRefused",
-    "Fusion",
     "IngestError",
     "NewFile",
     "NotAllowed",

@@ -17,6 +17,7 @@ from config import embedded
 from config.settings import EmbeddingSettings
 from rag.embed import Embedder
 from rag.testing import InMemoryEmbedder
+from rag.types import Fusion
 
 ACME = scope_of("acme")
 HANDBOOK = {
@@ -211,7 +212,7 @@ async def test_what_scores_less_than_the_threshold_is_left_out(
 
 @pytest.mark.parametrize("fusion", ["average", "rrf"])
 async def test_scores_lie_within_0_and_1_and_the_first_of_both_legs_has_1(
-    pool: asyncpg.Pool, handbook: str, embedder: InMemoryEmbedder, fusion: rag.Fusion
+    pool: asyncpg.Pool, handbook: str, embedder: InMemoryEmbedder, fusion: Fusion
 ) -> None:
     found = await rag.search(
         pool,
