@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn, TypeVar
 import typer
 
 from config.errors import ConfigError
-from gateway import cli_clients, cli_identity
+from gateway import cli_clients, cli_identity, cli_sync
 
 if TYPE_CHECKING:
     from config.settings import Settings
@@ -30,6 +30,7 @@ app.add_typer(cli_identity.tenant_app, name="tenant")
 app.add_typer(cli_clients.app, name="client")
 app.add_typer(cli_identity.key_app, name="key")
 app.add_typer(cli_identity.keys_app, name="keys")
+app.add_typer(cli_sync.app, name="sync")
 
 Config = Annotated[Path | None, typer.Option(help="Settings file; default naru.yaml.")]
 

@@ -14,6 +14,7 @@ from auth import AuthorizationServer, SecretBox, SigningKeys, Verifier
 from auth.admin.desk import Desk
 from config.postgres import open_pool
 from config.settings import ServerSettings, Settings
+from config.sync import SyncSettings
 from gateway.agents.run import Agents
 from gateway.generation.embeddings import Embeddings
 from gateway.generation.models import Models
@@ -29,6 +30,7 @@ class Services:
     """Everything a route may call.
 
     Attributes:
+        sync: What may be read from outside, and by whom.
         pool: Works as `naru_app`: one tenant's rows at a time.
         engines: Where the engines that the parent process started listen, by name.
         starting: A file that is there until every one of them was up once.
@@ -36,6 +38,7 @@ class Services:
 
     issuer: str
     limits: ServerSettings
+    sync: SyncSettings
     pool: asyncpg.Pool
     redis: "redis.asyncio.Redis"
     keys: SigningKeys
@@ -102,6 +105,7 @@ async def open_services(
         yield Services(
             issuer=settings.issuer,
             limits=settings.server,
+            sync=settings.sync,
             pool=pool,
             redis=cache,
             keys=identity.keys,

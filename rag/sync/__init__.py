@@ -9,6 +9,7 @@ from rag.sync.jobs import Syncer
 from rag.sync.origins import BucketOrigin, FolderOrigin, Origin, UrlsOrigin
 from rag.sync.run import Limits, sync_source
 from rag.sync.sources import (
+    MAX_SOURCES,
     Change,
     Run,
     Schedule,
@@ -22,6 +23,7 @@ from rag.sync.sources import (
 )
 
 __all__ = [
+    "MAX_SOURCES",
     "BucketOrigin",
     "Change",
     "FolderOrigin",

@@ -28,6 +28,9 @@ from rag.sync.origins import (
 
 _SQL = load_queries("rag.sync", "sources.sql")
 
+MAX_SOURCES = 100
+"""Most sources of one store."""
+
 Schedule = Literal["hourly", "daily", "weekly"]
 RunStatus = Literal["in_progress", "completed", "failed"]
 
@@ -117,6 +120,8 @@ async def create_source(
     async with tenant_transaction(db, scope.tenant) as con:
         await find_usable_store(con, scope, store_id)
         check_origin(settings, scope.tenant, origin)
+        if await con.fetchval(_SQL["count"], store_id) >= MAX_SOURCES:
+            raise SourceRefused(f"a vector store has at most {MAX_SOURCES} sources")
         values = scope.client, kind_of(origin), origin_json(origin), schedule
         await con.execute(_SQL["insert"], id_, store_id, *values)
         if schedule:

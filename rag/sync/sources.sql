@@ -3,6 +3,9 @@ INSERT INTO sources (id, store_id, client, kind, origin, schedule, due_at)
 SELECT $1, $2, $3, $4, $5::text::jsonb, $6,
        CASE WHEN $6::text IS NOT NULL THEN clock_timestamp() END
 
+-- name: count
+SELECT count(*) FROM sources WHERE store_id = $1
+
 -- name: get
 SELECT s.id, s.store_id, s.client, s.kind, s.origin::text, s.schedule, s.created_at, s.due_at,
        s.last_complete_at, s.status, s.complete, s.reason, s.started_at, s.finished_at, s.listed,

@@ -153,6 +153,10 @@ async def service(
                 "down": {"base_url": "http://127.0.0.1:9/v1"},
                 "fake": {"base_url": upstream.url, "api_key": "sk-upstream"},
             },
+            "sync": {
+                "hosts": [{"host": "docs.example.com", "tenants": ["*"]}],
+                "folders": {"handbooks": {"path": str(data_dir), "tenants": ["acme"]}},
+            },
             "models": {
                 "falls-back": ["down/x", "extractive"],
                 "broken": ["down/y"],

@@ -48,6 +48,7 @@ def test_help_names_every_command(tmp_path: Path) -> None:
         "token",
         "ingest",
         "eval",
+        "sync",
         "tenant",
         "client",
         "key",

@@ -21,6 +21,7 @@ QUESTION = {"message": "병가는 며칠인가요?"}
 CHAT = {"model": "hr", "messages": [{"role": "user", "content": "병가는 며칠인가요?"}]}
 FILE = {"file_id": "{file_id}"}
 QUERY = {"query": "병가"}
+SOURCE = {"kind": "urls", "urls": ["https://docs.example.com/a.md"]}
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,12 @@ ROUTES = {
     "get_file_batch": Route("knowledge"),
     "cancel_file_batch": Route("knowledge:write"),
     "list_batch_files": Route("knowledge"),
+    "create_source": Route("knowledge:write", {"origin": SOURCE}),
+    "list_sources": Route("knowledge"),
+    "get_source": Route("knowledge"),
+    "update_source": Route("knowledge:write", {"schedule": None}),
+    "delete_source": Route("knowledge:write"),
+    "sync_source": Route("knowledge:write", status=202),
 }
 
 
@@ -97,7 +104,9 @@ async def make_objects(client: httpx.AsyncClient) -> dict[str, str]:
     store = (await client.post("/v1/vector_stores", json={"file_ids": [file]})).json()["id"]
     batches = f"/v1/vector_stores/{store}/file_batches"
     batch = (await client.post(batches, json={"file_ids": [file]})).json()["id"]
-    return {"file_id": file, "store_id": store, "batch_id": batch}
+    sources = f"/v1/vector_stores/{store}/sources"
+    source = (await client.post(sources, json={"origin": SOURCE})).json()["id"]
+    return {"file_id": file, "store_id": store, "batch_id": batch, "source_id": source}
 
 
 async def make_session(client: httpx.AsyncClient) -> str:
@@ -228,7 +237,7 @@ async def test_for_others_it_is_not_there(
     assert (await ask(http, operation, route, objects)).status_code == route.status
 
 
-@pytest.mark.parametrize("name", [n for n in ROUTES if "store_file" in n or "batch" in n])
+@pytest.mark.parametrize("name", [n for n in ROUTES if re.search("store_file|batch|source", n)])
 async def test_an_own_object_opens_no_foreign_one(
     operations: dict[str, Operation],
     stranger: httpx.AsyncClient,
