@@ -33,6 +33,7 @@ _HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 _HANGUL = "가-힣"
 _HAN_KANA = "぀-ヿ㐀-䶿一-鿿豈-﫿"
 _RUN = re.compile(rf"([{_HANGUL}]+)|([{_HAN_KANA}]+)|[^\W_{_HANGUL}{_HAN_KANA}]+")
+_SHORT_THEN_NEXT = re.compile(rf"(?<![{_HANGUL}])([{_HANGUL}]{{1,2}}) (?=([{_HANGUL}]))")
 _CACHED_STEMS = 1 << 16
 
 
@@ -40,8 +41,9 @@ def tokens(text: str) -> list[str]:
     """Return the words of a text, in no particular order, as often as they occur.
 
     A Hangul word comes with its prefixes of two syllables and more: Korean particles and endings
-    are suffixes, so that `휴가는` and `휴가를` meet in `휴가`. An English word comes as its stem.
-    Han and Kana come as bigrams, a name out of code (`maxSize`, `max_size`) whole and in parts.
+    are suffixes, so that `휴가는` and `휴가를` meet in `휴가`. A short one also comes with the next
+    syllable: `연차 휴가` meets `연차휴가` in `연차휴`. An English word comes as its stem, Han and
+    Kana as bigrams, a name out of code (`maxSize`, `max_size`) whole and in parts.
     """
     return [token for word in _words(text) for token in word]
 
@@ -98,6 +100,7 @@ def _words(text: str) -> list[list[str]]:
     """Return each word of the text as the tokens it comes as."""
     text = unicodedata.normalize("NFKC", text)
     found = [[part] for part in _name_parts(text)]
+    found += [[short + after] for short, after in _SHORT_THEN_NEXT.findall(text)]
     for match in _RUN.finditer(text.casefold()):
         hangul, han_kana = match.groups()
         if hangul:

@@ -13,6 +13,8 @@ from rag.lexicon import Statistics
     [
         ("휴가는", ["휴가", "휴가는"]),
         ("집 15일", ["집", "15", "일"]),
+        ("연차 휴가는", ["연차", "연차휴", "휴가", "휴가는"]),
+        ("그 집의\n문", ["그", "그집", "집의", "문"]),
         ("Annual LEAVES", ["annual", "leav"]),
         ("ＡＢＣ１２", ["abc12"]),
         ("東京都 カナ", ["東京", "京都", "カナ"]),
@@ -31,6 +33,10 @@ def test_tokens(text: str, expected: list[str]) -> None:
 
 
 LEAVE = term_id("leav")
+
+
+def test_spaces_in_a_compound_do_not_hide_it() -> None:
+    assert set(tokens("연차 휴가")) & set(tokens("연차휴가는")) == {"연차", "연차휴"}
 
 
 def test_english_endings_do_not_hide_a_word() -> None:
