@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING, Annotated, NoReturn, TypeVar
 import typer
 
 from config.errors import ConfigError
-from gateway import cli_clients, cli_identity, cli_sync
+from gateway import cli_clients, cli_identity, cli_stores, cli_sync
 
 if TYPE_CHECKING:
-    from config.settings import Settings
     from gateway.credentials import Credentials
 
 _T = TypeVar("_T")
@@ -30,6 +29,7 @@ app.add_typer(cli_identity.tenant_app, name="tenant")
 app.add_typer(cli_clients.app, name="client")
 app.add_typer(cli_identity.key_app, name="key")
 app.add_typer(cli_identity.keys_app, name="keys")
+app.add_typer(cli_stores.app, name="store")
 app.add_typer(cli_sync.app, name="sync")
 
 Config = Annotated[Path | None, typer.Option(help="Settings file; default naru.yaml.")]
@@ -77,9 +77,11 @@ def token(
 @app.command()
 def ingest(
     files: Annotated[list[Path], typer.Argument(help="Files, or folders that are walked.")],
-    store: Annotated[str | None, typer.Option(help="Vector store; default the demo's.")] = None,
+    store: Annotated[
+        str | None, typer.Option(help="Its id or its name; default the demo's.")
+    ] = None,
 ) -> None:
-    """Add documents (PDF, Markdown, HTML, text) to the running service and wait for them."""
+    """Add documents (PDF, Office, HWPX, HTML, text, tables) to the service and wait for them."""
     from gateway.commands.ingest import ingest_files
 
     raise typer.Exit(1 if _run(ingest_files(_credentials(), files, store)) else 0)
@@ -138,13 +140,7 @@ def _run(work: Coroutine[object, object, _T]) -> _T:
     return asyncio.run(work)
 
 
-def _settings() -> "Settings":
-    from config.load import load_settings
-
-    return load_settings()
-
-
 def _credentials() -> "Credentials":
-    from gateway.credentials import find_credentials
+    from gateway.credentials import credentials_here
 
-    return find_credentials(_settings().data_dir, os.environ)
+    return credentials_here()

@@ -1,13 +1,9 @@
 """`naru sync`: keep a vector store of the running service in step with a folder, bucket or URLs."""
 
 import asyncio
-import os
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import typer
-
-if TYPE_CHECKING:
-    from gateway.credentials import Credentials
 
 app = typer.Typer(
     help="Keep a vector store in step with a folder, a bucket or URLs.", no_args_is_help=True
@@ -31,17 +27,19 @@ def add(
 ) -> None:
     """Give the store a source and print its id; one with a schedule is read at once."""
     from gateway.commands.sync import add_source, origin_of
+    from gateway.credentials import credentials_here
 
     origin = origin_of(folder, bucket, url or [])
-    typer.echo(asyncio.run(add_source(_credentials(), store, origin, schedule)))
+    typer.echo(asyncio.run(add_source(credentials_here(), store, origin, schedule)))
 
 
 @app.command("list")
 def list_all(store: Store = None) -> None:
     """List the store's sources, and how their last runs went."""
     from gateway.commands.sync import list_sources
+    from gateway.credentials import credentials_here
 
-    for line in asyncio.run(list_sources(_credentials(), store)):
+    for line in asyncio.run(list_sources(credentials_here(), store)):
         typer.echo(line)
 
 
@@ -49,8 +47,9 @@ def list_all(store: Store = None) -> None:
 def run(source: Source, store: Store = None) -> None:
     """Read a source now and wait for it; status 1 where something of it could not be read."""
     from gateway.commands.sync import run_source
+    from gateway.credentials import credentials_here
 
-    raise typer.Exit(0 if asyncio.run(run_source(_credentials(), store, source)) else 1)
+    raise typer.Exit(0 if asyncio.run(run_source(credentials_here(), store, source)) else 1)
 
 
 @app.command()
@@ -64,12 +63,6 @@ def remove(
 ) -> None:
     """Delete a source; what was read from it stays in the store, unless --with-files."""
     from gateway.commands.sync import remove_source
+    from gateway.credentials import credentials_here
 
-    asyncio.run(remove_source(_credentials(), store, source, with_files=with_files))
-
-
-def _credentials() -> "Credentials":
-    from config.load import load_settings
-    from gateway.credentials import find_credentials
-
-    return find_credentials(load_settings().data_dir, os.environ)
+    asyncio.run(remove_source(credentials_here(), store, source, with_files=with_files))

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Self
 
 from config.errors import ConfigError
+from config.load import load_settings
 
 FILE_NAME = "demo.env"
 _PREFIX = "NARU_"
@@ -78,6 +79,15 @@ def find_credentials(data_dir: Path, environ: Mapping[str, str]) -> Credentials:
             "NARU_CLIENT_ID, NARU_CLIENT_SECRET and NARU_API_KEY"
         )
     return given
+
+
+def credentials_here() -> Credentials:
+    """Return what the environment and the settings of this folder say.
+
+    Raises:
+        ConfigError: Neither says where the service is.
+    """
+    return find_credentials(load_settings().data_dir, os.environ)
 
 
 def _names() -> list[str]:

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from config.errors import ConfigError
-from gateway.commands.remote import connect
+from gateway.commands.remote import call, connect
 from gateway.credentials import Credentials
 from rag.eval.metrics import Found
 from rag.eval.report import Asked
@@ -58,15 +58,15 @@ async def run_set(credentials: Credentials, questions: EvalSet, store: str | Non
 async def _filled_store(
     session: aiohttp.ClientSession, documents: Mapping[str, bytes]
 ) -> AsyncIterator[_Store]:
-    made = await _call(session, "POST", "/v1/vector_stores", json={"name": "naru eval"})
+    made = await call(session, "POST", "/v1/vector_stores", json={"name": "naru eval"})
     names: dict[str, str] = {}
     try:
         await _upload_all(session, made["id"], documents, names)
         await _until_read(session, made["id"], len(documents))
         yield _Store(session, made["id"], names)
     finally:
-        await _call(session, "DELETE", f"/v1/vector_stores/{made['id']}")
-        await _each("deleting", names, lambda file: _call(session, "DELETE", f"/v1/files/{file}"))
+        await call(session, "DELETE", f"/v1/vector_stores/{made['id']}")
+        await _each("deleting", names, lambda file: call(session, "DELETE", f"/v1/files/{file}"))
 
 
 async def _upload_all(
@@ -79,9 +79,9 @@ async def _upload_all(
         form = aiohttp.FormData({"purpose": "assistants"})
         shown = name.replace("/", " ")[-_NAME_CHARS:]
         form.add_field("file", documents[name], filename=shown)
-        file = await _call(session, "POST", "/v1/files", data=form)
+        file = await call(session, "POST", "/v1/files", data=form)
         names[file["id"]] = name
-        await _call(
+        await call(
             session, "POST", f"/v1/vector_stores/{store}/files", json={"file_id": file["id"]}
         )
 
@@ -94,7 +94,7 @@ async def _until_read(session: aiohttp.ClientSession, store: str, total: int) ->
     with Progress(console=_ERR) as progress:
         bar = progress.add_task("reading", total=total)
         while True:
-            counts = (await _call(session, "GET", f"/v1/vector_stores/{store}"))["file_counts"]
+            counts = (await call(session, "GET", f"/v1/vector_stores/{store}"))["file_counts"]
             progress.update(bar, completed=total - counts["in_progress"])
             if not counts["in_progress"]:
                 break
@@ -141,7 +141,7 @@ async def _answers(store: _Store, text: str) -> bool:
 
 
 async def _post_search(store: _Store, body: dict[str, object]) -> dict[str, Any]:
-    return await _call(store.session, "POST", f"/v1/vector_stores/{store.id}/search", json=body)
+    return await call(store.session, "POST", f"/v1/vector_stores/{store.id}/search", json=body)
 
 
 async def _each(what: str, items: Collection[str], work: Callable[[str], Awaitable[Any]]) -> None:
@@ -160,18 +160,3 @@ async def _each(what: str, items: Collection[str], work: Callable[[str], Awaitab
                     group.create_task(one(item))
         except BaseExceptionGroup as failures:
             raise failures.exceptions[0] from None
-
-
-async def _call(
-    session: aiohttp.ClientSession,
-    method: str,
-    path: str,
-    *,
-    json: object = None,
-    data: aiohttp.FormData | None = None,
-) -> dict[str, Any]:
-    async with session.request(method, path, json=json, data=data) as response:
-        answer = await response.json(content_type=None)
-    if response.status != 200:
-        raise ConfigError(f"{method} {path}: {answer['error']['message']}")
-    return dict(answer)

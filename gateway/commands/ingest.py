@@ -14,8 +14,9 @@ from rich.progress import Progress
 
 from config.errors import ConfigError
 from gateway.commands.remote import connect
+from gateway.commands.stores import find_store
 from gateway.credentials import Credentials
-from rag.parse import SUFFIXES
+from rag.parse import SUFFIXES, SUPPORTED
 
 _AT_ONCE = 4
 _POLL_S = 0.3
@@ -33,7 +34,9 @@ class _Service:
 
 
 async def ingest_files(credentials: Credentials, paths: Sequence[Path], store: str | None) -> int:
-    """Add the files to the store and wait until they are read; return how many failed.
+    """Add the files to a store and wait until they are read; return how many failed.
+
+    The store is named by its id, or by a name that no other has.
 
     Raises:
         ConfigError: There is nothing to do, or the service does not answer.
@@ -41,10 +44,11 @@ async def ingest_files(credentials: Credentials, paths: Sequence[Path], store: s
     files, skipped = find_files(paths)
     store = store or credentials.store
     if not files:
-        raise ConfigError(f"no documents there ({', '.join(sorted(SUFFIXES))})")
+        raise ConfigError(f"no documents there ({SUPPORTED})")
     if not store:
         raise ConfigError("name the vector store: --store, or NARU_STORE")
     async with connect(credentials) as session:
+        store = await find_store(session, store)
         failures = await _ingest_all(_Service(session, store), files)
     for path, reason in failures:
         typer.echo(f"{path}: {reason}", err=True)

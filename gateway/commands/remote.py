@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from typing import Any
 
 import aiohttp
 
@@ -23,6 +24,26 @@ async def connect(credentials: Credentials) -> AsyncIterator[aiohttp.ClientSessi
     headers = {"authorization": f"Bearer {bearer}"}
     async with _session(credentials, headers) as session:
         yield session
+
+
+async def call(
+    session: aiohttp.ClientSession,
+    method: str,
+    path: str,
+    *,
+    json: object = None,
+    data: aiohttp.FormData | None = None,
+) -> dict[str, Any]:
+    """Return what the service answers.
+
+    Raises:
+        ConfigError: It refuses; says why.
+    """
+    async with session.request(method, path, json=json, data=data) as response:
+        answer = await response.json(content_type=None)
+    if response.status != 200:
+        raise ConfigError(f"{method} {path}: {answer['error']['message']}")
+    return dict(answer)
 
 
 async def fetch_token(credentials: Credentials, scopes: Sequence[str]) -> str:

@@ -31,6 +31,7 @@ async def search_store(
         k=data.max_num_results or _DEFAULT_RESULTS,
         filter=_filter(data.filters, "filters") if data.filters else None,
         options=_options(data.ranking_options),
+        reranker=services.reranker,
     )
     explain = bool(data.explain)
     return wire.SearchResults(

@@ -53,6 +53,7 @@ def test_help_names_every_command(tmp_path: Path) -> None:
         "client",
         "key",
         "keys",
+        "store",
         "version",
     ):
         assert command in shown
