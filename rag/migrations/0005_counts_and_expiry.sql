@@ -73,11 +73,15 @@ CREATE INDEX store_files_by_age ON store_files (store_id, created_at, file_id);
 CREATE FUNCTION store_expires_at(active timestamptz, days integer) RETURNS timestamptz
 LANGUAGE sql STABLE AS $$ SELECT active + make_interval(hours => 24 * days) $$;
 
+-- An expired store stays to be seen; what it held is removed once.
+ALTER TABLE vector_stores ADD COLUMN emptied boolean NOT NULL DEFAULT false;
+
 -- The job worker sees which files and stores of any tenant have expired, to remove them.
 CREATE POLICY expired_files ON files FOR SELECT TO naru_jobs
     USING (expires_at <= clock_timestamp());
-CREATE POLICY expired_stores ON vector_stores FOR SELECT TO naru_jobs
-    USING (store_expires_at(last_active_at, expires_after_days) <= clock_timestamp());
+CREATE POLICY expired_stores ON vector_stores FOR SELECT TO naru_jobs USING (
+    NOT emptied AND store_expires_at(last_active_at, expires_after_days) <= clock_timestamp()
+);
 
 ALTER TABLE store_counts ENABLE ROW LEVEL SECURITY;
 ALTER TABLE store_counts FORCE ROW LEVEL SECURITY;

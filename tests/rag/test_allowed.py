@@ -9,6 +9,7 @@ from support import scope_of
 
 import rag
 from config.scope import Allowed, TenantScope
+from rag.store_files import read_content
 from rag.testing import InMemoryEmbedder
 
 ACME = scope_of("acme", "app")
@@ -36,6 +37,7 @@ async def test_other_stores_are_not_there(
 ) -> None:
     caller = limited_to(store)
     theirs = (await ids(pool, ACME))["theirs.md"]
+    batch = await rag.create_batch(pool, ACME, other, [rag.NewFile(theirs)])
     assert [found.id for found in await rag.list_stores(pool, caller)] == [store]
     assert (await rag.get_store(pool, caller, store)).id == store
     for missing in (other, "vs_0"):
@@ -46,6 +48,15 @@ async def test_other_stores_are_not_there(
             rag.get_store_file(pool, caller, missing, theirs),
             rag.list_store_files(pool, caller, missing),
             rag.remove_file(pool, caller, missing, theirs),
+            rag.update_store(pool, caller, missing, name="mine"),
+            rag.update_attributes(pool, caller, missing, theirs, {}),
+            read_content(pool, caller, missing, theirs),
+            rag.create_batch(pool, caller, missing, [rag.NewFile(theirs)]),
+            rag.get_batch(pool, caller, missing, batch.id),
+            rag.get_batch(pool, caller, store, batch.id),
+            rag.cancel_batch(pool, caller, missing, batch.id),
+            rag.list_batch_files(pool, caller, missing, batch.id),
+            rag.list_stores(pool, caller, rag.Cursor(before=missing)),
             rag.list_stores(pool, caller, rag.Cursor(after=missing)),
             rag.search(pool, embedder, caller, [store, missing], "annual", k=1),
         ):
@@ -62,6 +73,9 @@ async def test_its_own_stores_are_all_its(
     assert [passage.source for passage in found.passages] == ["mine.md"]
     mine = (await ids(pool, caller))["mine.md"]
     assert [file.id for file in await rag.list_store_files(pool, caller, store)] == [mine]
+    batch = await rag.create_batch(pool, caller, store, [rag.NewFile(mine)])
+    assert (await rag.get_batch(pool, caller, store, batch.id)).counts.completed == 1
+    assert (await rag.update_store(pool, caller, store, name="mine")).name == "mine"
     await rag.remove_file(pool, caller, store, mine)
     await rag.delete_store(pool, caller, store)
     assert await rag.list_stores(pool, caller) == []
@@ -85,6 +99,7 @@ async def test_its_files_are_its_clients_and_its_stores(
             rag.get_file(pool, caller, missing),
             rag.delete_file(pool, caller, missing),
             rag.add_file(pool, caller, store, missing),
+            rag.create_batch(pool, caller, store, [rag.NewFile(missing)]),
             rag.list_files(pool, caller, rag.Cursor(after=missing)),
             anext(rag.read_file(pool, caller, missing)),
         ):

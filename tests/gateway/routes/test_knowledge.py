@@ -36,6 +36,67 @@ async def test_search(http: httpx.AsyncClient, service: Service) -> None:
     assert "병가" in result["content"][0]["text"]
 
 
+async def test_a_search_is_explained_where_that_is_asked_for(
+    http: httpx.AsyncClient, service: Service
+) -> None:
+    path = f"/v1/vector_stores/{service.store}/search"
+    plain = (await http.post(path, json={"query": "travel expenses"})).json()
+    assert "explain" not in plain
+    assert not any("explain" in result for result in plain["data"])
+    asked = {"query": "travel expenses", "explain": True}
+    told = (await http.post(path, json=asked)).json()
+    assert [result["chunk_id"] for result in told["data"]] == [
+        result["chunk_id"] for result in plain["data"]
+    ]
+    search, best = told["explain"], told["data"][0]
+    assert search["embedding_weight"] > 0
+    assert search["term_weights"]["travel"] > 0
+    assert search["timings"]["total"] > 0
+    assert len(search["index_ids"]) == 1
+    assert best["explain"] == {
+        "lexical_score": best["lexical"],
+        "lexical_rank": 1,
+        "dense_score": best["similarity"],
+        "dense_rank": 1,
+        "reranker_score": None,
+    }
+
+
+async def test_the_weights_of_the_legs_can_be_given(
+    http: httpx.AsyncClient, service: Service
+) -> None:
+    path = f"/v1/vector_stores/{service.store}/search"
+    for weights, share in (((0, 1), 0.0), ((1, 0), 1.0), ((1, 3), 0.25)):
+        hybrid = {"embedding_weight": weights[0], "text_weight": weights[1]}
+        asked = {"query": "travel expenses", "explain": True}
+        told = await http.post(path, json=asked | {"ranking_options": {"hybrid_search": hybrid}})
+        assert told.json()["explain"]["embedding_weight"] == share
+    strict = {"query": "travel expenses", "ranking_options": {"score_threshold": 1}}
+    for result in (await http.post(path, json=strict)).json()["data"]:
+        assert result["score"] == 1
+
+
+async def test_what_was_searched_is_told(http: httpx.AsyncClient, service: Service) -> None:
+    path = f"/v1/vector_stores/{service.store}/search"
+    asked = {"query": ["병가는 며칠인가요?", "Who pays?"], "rewrite_query": True}
+    told = (await http.post(path, json=asked)).json()
+    assert told["search_query"] == ["병가", "pays"]
+    assert "병가" in told["data"][0]["content"][0]["text"]
+
+
+async def test_a_file_comes_back_as_a_download(http: httpx.AsyncClient) -> None:
+    data = bytes(range(256)) * 5000
+    made = await http.post("/v1/files", files={"file": ('규정 "1".html', data)})
+    answer = await http.get(f"/v1/files/{made.json()['id']}/content")
+    assert answer.content == data
+    headers = answer.headers
+    assert headers["content-type"] == "application/octet-stream"
+    assert headers["content-length"] == str(len(data))
+    assert headers["content-disposition"].startswith("attachment; filename*=UTF-8''%EA%B7%9C")
+    assert headers["x-content-type-options"] == "nosniff"
+    await http.delete(f"/v1/files/{made.json()['id']}")
+
+
 async def test_pages(http: httpx.AsyncClient) -> None:
     made = [
         (await http.post("/v1/files", files={"file": (f"{n}.txt", b"x")})).json()["id"]
