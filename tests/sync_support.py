@@ -73,6 +73,27 @@ class Kept:
         assert len(found) == len(rows), "a document is there twice"
         return found
 
+    async def newest(self, source: str) -> dict[str, bytes]:
+        """The newest version of each document of a source, whether it has been read or not.
+
+        There are no other files than those that the source knows of, in the store or beside it.
+        """
+        async with tenant_transaction(self.pool, "acme") as con:
+            rows = await con.fetch(
+                "SELECT key, (SELECT coalesce(string_agg(content, '' ORDER BY part), '')"
+                " FROM file_parts p WHERE p.file_id = coalesce(next_file_id, i.file_id)) AS content"
+                " FROM source_items i WHERE source_id = $1 AND file_id IS NOT NULL",
+                source,
+            )
+            versions = await con.fetchval(
+                "SELECT count(file_id) + count(next_file_id) FROM source_items"
+                " WHERE source_id = $1",
+                source,
+            )
+            attached = "SELECT count(*) FROM store_files WHERE store_id = $1"
+            assert await con.fetchval(attached, self.store) == versions
+        return {row["key"]: row["content"] for row in rows}
+
     async def searchable(self) -> dict[str, bytes]:
         return await self.contents("completed")
 

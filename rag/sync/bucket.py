@@ -1,6 +1,7 @@
 """A bucket, or what is beneath a prefix of it."""
 
 import asyncio
+import re
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,7 @@ from rag.sync.reading import Fetched, Listed, Listing, NotFetched, Spool
 if TYPE_CHECKING:
     from obstore import ObjectMeta
 
+_STATUS = re.compile(r"status code: (\d{3})")
 _PAGE = 1000
 _PART_BYTES = 1 << 20
 
@@ -106,4 +108,9 @@ def _reason(error: Exception) -> str:
         return "access is denied"
     if isinstance(error, UnauthenticatedError):
         return "the credentials are refused"
-    return "its server gave no good answer"
+    status = _STATUS.search(str(error))
+    return (
+        f"its server answers with status {status[1]}"
+        if status
+        else "its server gave no good answer"
+    )

@@ -120,9 +120,10 @@ class _Run:
     async def _read(self, reader: Reader) -> None:
         self._listing = listing = await reader.list()
         gone = sorted(self._known.keys() - listing.items.keys())
-        if gone and not listing.items and listing.incomplete is None:
+        held = sum(self._known[key].newest is not None for key in gone)
+        if held and not listing.items and listing.incomplete is None:
             listing.incomplete = (
-                f"nothing is there any more, where {len(gone):,} documents were: nothing was"
+                f"nothing is there any more, where {held:,} documents were: nothing was"
                 " removed; if that is meant, delete the source together with its files"
             )
 
