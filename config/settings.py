@@ -266,7 +266,9 @@ class RerankerSettings(Section):
 class RetrievalSettings(Section):
     """How documents are read and cut."""
 
-    chunk_chars: int = Field(default=800, ge=100, le=8000)
+    chunk_tokens: int = Field(default=200, ge=16, le=4096)
+    """Longest chunk of a file that asks for no other, in tokens of the model that reads it, never
+    more than that takes; four characters are one where none reads the text."""
     parse_timeout_s: float = Field(default=120.0, gt=0)
     """Longest time one document may take to parse."""
 

@@ -35,7 +35,7 @@ async def work() -> None:
         async with await open_pool(url, size=_POOL_SIZE, role="naru_jobs") as pool:
             jobs = Jobs()
             Syncer(pool, Limits(settings.sync, settings.server.max_file_bytes)).register(jobs)
-            await run_jobs(pool, embedders.default, settings.retrieval, stop, jobs)
+            await run_jobs(pool, embedders, settings.retrieval, stop, jobs)
     finally:
         await embedders.close()
 

@@ -39,6 +39,10 @@ class Embedder(Protocol):
         None until it has answered for the first time, and where there is no limit.
         """
 
+    @property
+    def languages(self) -> tuple[str, ...]:
+        """ISO 639-1 codes of the languages the model knows."""
+
     def knows(self, text: str) -> bool:
         """Tell whether the model can read this text's script, as far as its languages say."""
 
@@ -137,6 +141,7 @@ class ModelEmbedder:
         self._asking: dict[str, asyncio.Task[Vector]] = {}
         self.model = settings.name
         self.space = settings.space
+        self.languages = settings.languages
         self.dimensions = 0
 
     @property

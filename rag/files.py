@@ -1,6 +1,7 @@
 """Uploaded files: their bytes live in PostgreSQL, so that one backup holds everything."""
 
 import asyncio
+import hashlib
 import re
 import secrets
 import unicodedata
@@ -61,10 +62,12 @@ async def create_file(
         values = scope.tenant, scope.client, clean_name(filename), purpose, expires_after_s
         await con.execute(_SQL["insert_file"], id_, *values)
         number = 0
+        digest = hashlib.sha256()
         async for part in _in_parts(parts):
+            digest.update(part)
             await con.execute(_SQL["insert_part"], id_, number, part)
             size, number = size + len(part), number + 1
-        row = await con.fetchrow(_SQL["set_bytes"], id_, size)
+        row = await con.fetchrow(_SQL["set_bytes"], id_, size, digest.digest())
     assert row is not None  # noqa: S101 - inserted above
     return StoredFile(**row)
 

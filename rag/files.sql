@@ -9,7 +9,7 @@ VALUES ($1, $2, $3, $4, $5, 0, clock_timestamp() + make_interval(secs => $6))
 INSERT INTO file_parts (file_id, part, content) VALUES ($1, $2, $3)
 
 -- name: set_bytes
-UPDATE files SET bytes = $2 WHERE id = $1
+UPDATE files SET bytes = $2, sha256 = $3 WHERE id = $1
 RETURNING id, client, filename, bytes, purpose, created_at, expires_at
 
 -- name: get_files

@@ -9,26 +9,24 @@ import asyncio
 import contextlib
 import logging
 import uuid
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 
 import asyncpg
 
-from config.postgres import UNREACHABLE, load_queries, tenant_transaction
-from config.scope import TenantScope
+from config.postgres import UNREACHABLE, Connection, load_queries, tenant_transaction
 from config.settings import RetrievalSettings
 from config.tasks import end_task
-from rag.chunk import document_head, indexed_text
-from rag.embed import Embedder
-from rag.embedding_wire import Vector
-from rag.errors import EmbedderUnavailable, NotFound, UnreadableDocument
-from rag.files import read_file
+from rag.attach import read_chunking
+from rag.chunk import Cut
+from rag.documents import Origin, Place, Written, copy_document, write_document
+from rag.embed import Embedder, Embedders
+from rag.errors import NotFound, UnreadableDocument
 from rag.jobs import Job, Jobs
-from rag.lexical import document_vector
-from rag.lexicon import count_document, lock_indexes
-from rag.parse.apart import Parser
+from rag.lexicon import lock_indexes
+from rag.prepare import Preparer, Progress, Source
 from rag.sync.items import take_place
-from rag.types import Chunk
 
 _SQL = load_queries("rag", "ingest.sql")
 _log = logging.getLogger(__name__)
@@ -37,33 +35,33 @@ _KIND = "read"
 _SWEEP = "sweep"
 _EVERY_MINUTE = "* * * * *"
 _MAX_ATTEMPTS = 3
-_LOOK_S = 1.0  # whether a document is still wanted
-_PAUSE_S = 1.0  # after the embedder failed
-_EMBED_BATCH = 64
-_WRITE_TIMEOUT_S = 600.0
+_LOOK_S = 1.0  # whether a document is still wanted, and to tell how far it is
+
+
+_Write = Callable[[Connection, Place], Awaitable[Written | None]]
 
 
 @dataclass(frozen=True, slots=True)
 class _Claim:
     """The right to read a file of a store; it ends when somebody else gets one, or cancels."""
 
-    tenant: str
-    store_id: str
-    file_id: str
+    source: Source
     id: uuid.UUID
+    chunking: str | None
+    sha256: bytes | None
 
     @property
     def key(self) -> tuple[str, str, uuid.UUID]:
-        return self.store_id, self.file_id, self.id
+        return self.source.store_id, self.source.file_id, self.id
 
 
 @dataclass(frozen=True, slots=True)
-class _Row:
-    """A chunk with what the two legs search."""
+class _Target:
+    """The index a document is read for, and how: with which model, cut in which way."""
 
-    chunk: Chunk
-    terms: str
-    embedding: Vector | None
+    index_id: int
+    embedder: Embedder
+    cut: Cut
 
 
 class Reader:
@@ -72,13 +70,13 @@ class Reader:
     def __init__(
         self,
         pool: asyncpg.Pool,
-        embedder: Embedder,
-        parser: Parser,
+        embedders: Embedders,
+        preparer: Preparer,
         settings: RetrievalSettings,
     ) -> None:
         self._pool = pool
-        self._embedder = embedder
-        self._parser = parser
+        self._embedders = embedders
+        self._preparer = preparer
         self._settings = settings
 
     def register(self, jobs: Jobs) -> None:
@@ -87,137 +85,141 @@ class Reader:
         jobs.on(_SWEEP, self.sweep)
         jobs.schedule(_EVERY_MINUTE, _SWEEP)
 
-    async def sweep(self, _: Job | None = None) -> None:
-        """Enqueue every file that is in progress and has no job."""
+    async def sweep(self, _: Job) -> None:
+        """Enqueue every file that is in progress and has no job; forget jobs of long ago."""
         await self._pool.execute(_SQL["sweep"])
+        await self._pool.execute(_SQL["prune_log"])
 
     async def read(self, job: Job) -> None:
         """Read one file into its store's live index, unless nobody wants that any more."""
-        store_id, file_id = job.payload["store_id"], job.payload["file_id"]
+        ids = job.payload["store_id"], job.payload["file_id"]
         take_over = True
         # Again where it was attached anew meanwhile: that found this job and added none.
-        while await self._read_once(
-            _Claim(job.tenant, store_id, file_id, uuid.uuid4()), take_over=take_over
-        ):
+        while await self._read_once(job.tenant, *ids, take_over=take_over):
             take_over = False
 
-    async def _read_once(self, claim: _Claim, *, take_over: bool) -> bool:
+    async def _read_once(
+        self, tenant: str, store_id: str, file_id: str, *, take_over: bool
+    ) -> bool:
         """Read the file, also where another has claimed it; tell whether it was to be read."""
-        async with tenant_transaction(self._pool, claim.tenant) as con:
-            started = await con.fetchrow(_SQL["start"], *claim.key, take_over)
-        if started is None:
+        id_ = uuid.uuid4()
+        async with tenant_transaction(self._pool, tenant) as con:
+            row = await con.fetchrow(_SQL["start"], store_id, file_id, id_, take_over)
+        if row is None:
             return False
-        if started["attempts"] > _MAX_ATTEMPTS:
+        source = Source(tenant, store_id, file_id, row["filename"])
+        claim = _Claim(source, id_, row["chunking"], row["sha256"])
+        if row["attempts"] > _MAX_ATTEMPTS:
             await self._fail(claim, "server_error", "reading this file has failed three times")
-            return True
-        work = asyncio.create_task(self._work(claim, started["filename"]))
+        else:
+            await self._read_claimed(claim)
+        return True
+
+    async def _read_claimed(self, claim: _Claim) -> None:
+        progress = Progress()
+        work = asyncio.create_task(self._work(claim, progress))
         try:
-            await self._while_wanted(claim, work)
+            await self._while_wanted(claim, work, progress)
         finally:
             await end_task(work)
-            if work.cancelled():
+            if work.cancelled() or isinstance(work.exception(), UNREACHABLE):
                 await self._give_back(claim)
         if not work.cancelled():
             work.result()
-        return True
 
-    async def _while_wanted(self, claim: _Claim, work: "asyncio.Task[None]") -> None:
+    async def _while_wanted(
+        self, claim: _Claim, work: "asyncio.Task[None]", progress: Progress
+    ) -> None:
         """Return when the work is done, or is for nothing: the file cancelled or removed."""
+        told = None
         while not (await asyncio.wait([work], timeout=_LOOK_S))[0]:
-            async with tenant_transaction(self._pool, claim.tenant) as con:
+            state = progress.done, progress.total
+            async with tenant_transaction(self._pool, claim.source.tenant) as con:
                 if not await con.fetchval(_SQL["still_wanted"], *claim.key):
                     return
+                if state != told:
+                    await con.execute(_SQL["progress"], *claim.key, *state)
+            told = state
 
     async def _give_back(self, claim: _Claim) -> None:
         with contextlib.suppress(*UNREACHABLE):
-            async with tenant_transaction(self._pool, claim.tenant) as con:
+            async with tenant_transaction(self._pool, claim.source.tenant) as con:
                 await con.execute(_SQL["give_back"], *claim.key)
 
-    async def _work(self, claim: _Claim, filename: str) -> None:
+    async def _work(self, claim: _Claim, progress: Progress) -> None:
         try:
-            rows = await self._prepare(claim, filename)
-            await self._write(claim, rows)
+            while not await self._read_into_live_index(claim, progress):
+                pass
         except UnreadableDocument as error:
             await self._fail(claim, error.code, error.reason)
         except NotFound:
-            _log.info("file %s was deleted before it was read", claim.file_id)
+            _log.info("file %s was deleted before it was read", claim.source.file_id)
 
-    async def _prepare(self, claim: _Claim, filename: str) -> list[_Row]:
-        scope = TenantScope(claim.tenant, client="", scopes=frozenset())
-        data = b"".join([part async for part in read_file(self._pool, scope, claim.file_id)])
-        chunks = await self._parser.read(
-            filename,
-            data,
-            chunk_chars=self._settings.chunk_chars,
-            timeout_s=self._settings.parse_timeout_s,
-        )
-        heads = ["", *[document_head(chunks)] * (len(chunks) - 1)]
-        terms = await asyncio.to_thread(_terms, chunks, filename, heads)
-        seen = [indexed_text(c, filename, head) for c, head in zip(chunks, heads, strict=False)]
-        embeddings = await self._embed_known(seen)
-        return [_Row(*row) for row in zip(chunks, terms, embeddings, strict=True)]
+    async def _read_into_live_index(self, claim: _Claim, progress: Progress) -> bool:
+        """Read the document; tell False where another index has become the live one meanwhile."""
+        async with tenant_transaction(self._pool, claim.source.tenant) as con:
+            target = await self._target(con, claim)
+        digest = _digest(claim, target)
+        if digest:
+            copy = partial(copy_document, made_from=digest)
+            if (done := await self._write(claim, target, copy)) is not None:
+                return done
+        rows = await self._preparer.prepare(claim.source, target.cut, target.embedder, progress)
+        write = partial(write_document, rows=rows, made_from=digest)
+        return bool(await self._write(claim, target, write))
 
-    async def _embed_known(self, texts: Sequence[str]) -> list[Vector | None]:
-        """Return the vectors of the texts that are in a language of the model, None for others."""
-        embeddings: list[Vector | None] = [None] * len(texts)
-        known = [index for index, text in enumerate(texts) if self._embedder.knows(text)]
-        for start in range(0, len(known), _EMBED_BATCH):
-            batch = known[start : start + _EMBED_BATCH]
-            vectors = await self._embed([texts[index] for index in batch])
-            for index, vector in zip(batch, vectors, strict=True):
-                embeddings[index] = vector
-        return embeddings
+    async def _target(self, con: Connection, claim: _Claim) -> _Target:
+        """Return what the file is read for; its own chunking goes before the index's, before ours.
 
-    async def _embed(self, texts: Sequence[str]) -> list[Vector]:
-        """Return the texts' vectors, however long the model is away."""
-        while True:
-            try:
-                return await self._embedder.embed(texts)
-            except EmbedderUnavailable as error:
-                _log.warning("reading documents waits for the embedding model: %s", error)
-            await self._until_back()
+        Raises:
+            NotFound: The store was deleted.
+        """
+        index = await con.fetchrow(_SQL["live_index"], claim.source.store_id)
+        if index is None:
+            raise NotFound("vector store", claim.source.store_id)
+        embedder = self._embedders.of(index["space"]) or self._embedders.default
+        cut = cut_of(claim.chunking, index["chunking"], self._settings)
+        return _Target(index["id"], embedder, cut)
 
-    async def _until_back(self) -> None:
-        while True:
-            await asyncio.sleep(_PAUSE_S)
-            with contextlib.suppress(EmbedderUnavailable):
-                await self._embedder.check()
-                return
+    async def _write(self, claim: _Claim, target: _Target, write: _Write) -> bool | None:
+        """Make the document searchable at once, or not at all when it is not wanted any more.
 
-    async def _write(self, claim: _Claim, rows: Sequence[_Row]) -> None:
-        """Make the document searchable at once, or not at all when it is not wanted any more."""
-        size = sum(len(row.chunk.content.encode()) for row in rows)
-        ids = claim.store_id, claim.file_id
-        async with tenant_transaction(self._pool, claim.tenant) as con:
-            await lock_indexes(con, claim.store_id)
-            if not await con.fetchval(_SQL["complete"], *claim.key, size):
-                return
-            index = await con.fetchrow(_SQL["live_index"], claim.store_id, self._embedder.space)
-            assert index is not None  # noqa: S101 - every store has one
-            document = await con.fetchval(
-                _SQL["insert_document"], index["id"], *ids, len(rows), size
-            )
-            place = index["shard"], index["id"], document
-            values = [(*place, *_columns(row)) for row in rows]
-            await con.executemany(_SQL["insert_chunk"], values, timeout=_WRITE_TIMEOUT_S)
-            await count_document(con, index["id"], document, index["shard"])
+        False where another index is live; None where `write` has nothing to write.
+        """
+        ids = claim.source.store_id, claim.source.file_id
+        async with tenant_transaction(self._pool, claim.source.tenant) as con:
+            await lock_indexes(con, claim.source.store_id)
+            if not await con.fetchval(_SQL["still_wanted"], *claim.key):
+                return True
+            index = await con.fetchrow(_SQL["live_index"], claim.source.store_id)
+            if index is None or index["id"] != target.index_id:
+                return False
+            written = await write(con, Place(index["id"], index["shard"], *ids))
+            if written is None:
+                return None
+            await con.execute(_SQL["set_space"], index["id"], target.embedder.space, ids[1])
+            await con.execute(_SQL["complete"], *ids, written.bytes, written.chunks)
+            await con.execute(_SQL["forget_early"], *ids)
             await take_place(con, *ids)
+            return True
 
     async def _fail(self, claim: _Claim, code: str, reason: str) -> None:
-        async with tenant_transaction(self._pool, claim.tenant) as con:
+        async with tenant_transaction(self._pool, claim.source.tenant) as con:
             await con.execute(_SQL["fail"], *claim.key, code, reason)
+            await con.execute(_SQL["forget_early"], claim.source.store_id, claim.source.file_id)
 
 
-def _columns(row: _Row) -> tuple[object, ...]:
-    chunk = row.chunk
-    return (
-        *(chunk.ordinal, chunk.page, chunk.start, chunk.end, chunk.heading, chunk.content),
-        *(row.terms, row.embedding),
-    )
+def cut_of(file: str | None, index: str | None, settings: RetrievalSettings) -> Cut:
+    """Return how a file is cut: as it asks, else as its index does, else as the settings say."""
+    chunking = read_chunking(file) or read_chunking(index)
+    if chunking is None:
+        return Cut(settings.chunk_tokens)
+    return Cut(chunking.max_tokens, chunking.overlap_tokens)
 
 
-def _terms(chunks: Sequence[Chunk], source: str, heads: Sequence[str]) -> list[str]:
-    return [
-        document_vector(indexed_text(chunk, source), head)
-        for chunk, head in zip(chunks, heads, strict=False)
-    ]
+def _digest(claim: _Claim, target: _Target) -> bytes | None:
+    """Return a hash of all that decides what the document will be; None for old files."""
+    if claim.sha256 is None:
+        return None
+    name, space = claim.source.filename, target.embedder.space
+    return Origin(claim.sha256, name, target.cut, space).digest

@@ -33,7 +33,7 @@ _AT_ONCE = 8
 _MAX_FAILURES = 5
 _HEARTBEAT_S = 10.0
 """A job whose worker was not heard of for as long is taken over by another."""
-_POLL_S = 10.0  # for what a lost notification would have said
+_POLL_S = 2.0  # for what no notification says: that a job is to be tried again
 _END_S = 10.0
 _PAUSE_S = 1.0  # after PostgreSQL or a handler failed, doubling for the handler
 
@@ -180,7 +180,8 @@ def _try_again(kind: str, failures: int, error: BaseException) -> None:
         _log.warning("a job %s waits for PostgreSQL: %s", kind, type(error).__name__)
         raise RetryRequested(timedelta(seconds=_PAUSE_S))
     # Neither the message nor the values: they may hold what a document says.
-    where = traceback.extract_tb(error.__traceback__)[-1]
+    frames = traceback.extract_tb(error.__traceback__)
+    where = [each for each in frames if "site-packages" not in each.filename][-1]
     fault = f"{type(error).__name__} at {where.name}:{where.lineno}"
     if failures < _MAX_FAILURES:
         _log.error("a fault of ours in a job %s: %s", kind, fault)

@@ -52,6 +52,11 @@ class InMemoryEmbedder:
         """Tokens read of one text: a promise, longer ones are read too."""
         return self._max_tokens
 
+    @property
+    def languages(self) -> tuple[str, ...]:
+        """The languages it was given."""
+        return self._languages
+
     def knows(self, text: str) -> bool:
         """Tell whether the text is in a script of the languages."""
         return reads(self._languages, text)

@@ -5,17 +5,18 @@ import asyncio
 import asyncpg
 
 from config.settings import RetrievalSettings
-from rag.embed import Embedder
+from rag.embed import Embedders
 from rag.expiry import Expiry
 from rag.ingest import Reader
 from rag.job_queue import run
 from rag.jobs import Jobs
 from rag.parse.apart import open_parser
+from rag.prepare import Preparer
 
 
 async def run_jobs(
     pool: asyncpg.Pool,
-    embedder: Embedder,
+    embedders: Embedders,
     settings: RetrievalSettings,
     stop: asyncio.Event,
     jobs: Jobs | None = None,
@@ -26,6 +27,7 @@ async def run_jobs(
     """
     jobs = jobs or Jobs()
     async with open_parser() as parser:
-        Reader(pool, embedder, parser, settings).register(jobs)
+        preparer = Preparer(pool, parser, settings)
+        Reader(pool, embedders, preparer, settings).register(jobs)
         Expiry(pool).register(jobs)
         await run(pool, jobs, stop)

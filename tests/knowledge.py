@@ -10,8 +10,14 @@ from support import scope_of
 import rag
 from config.postgres import open_pool
 from config.settings import RetrievalSettings
-from rag.embed import Embedder
+from rag.chunk import Cut
+from rag.embed import Embedder, Embedders
+from rag.ruler import RulerSource
+from rag.tokenizer import TokenizerSource
 from rag.worker import run_jobs
+
+HOW = {"cut": Cut(200), "ruler": RulerSource(TokenizerSource(), ())}
+"""How a `Parser` cuts where no model reads: 800 characters."""
 
 
 async def parts_of(*parts: bytes) -> AsyncIterator[bytes]:
@@ -30,12 +36,13 @@ async def upload(
 
 @asynccontextmanager
 async def job_worker(
-    pool: asyncpg.Pool, embedder: Embedder, settings: RetrievalSettings | None = None
+    pool: asyncpg.Pool, embedder: Embedder | Embedders, settings: RetrievalSettings | None = None
 ) -> AsyncIterator[None]:
     """The job worker, running on the database of `pool`."""
     stop = asyncio.Event()
+    embedders = embedder if isinstance(embedder, Embedders) else Embedders(embedder)
     async with await open_pool(pool._connect_args[0], size=6, role="naru_jobs") as jobs:
-        run = run_jobs(jobs, embedder, settings or RetrievalSettings(), stop)
+        run = run_jobs(jobs, embedders, settings or RetrievalSettings(), stop)
         task = asyncio.create_task(run)
         try:
             yield

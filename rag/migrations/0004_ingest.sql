@@ -187,6 +187,18 @@ FOR EACH ROW WHEN (OLD.object IS NOT NULL) EXECUTE FUNCTION stray_object();
 ALTER TABLE documents ADD COLUMN made_from bytea;
 CREATE INDEX documents_made_from ON documents (made_from);
 
+-- Embeddings of a long document before it is whole: a crash does not cost them.
+CREATE TABLE early_embeddings (
+    tenant    text NOT NULL DEFAULT current_setting('naru.tenant'),
+    store_id  text NOT NULL,
+    file_id   text NOT NULL,
+    space     text NOT NULL,
+    text_hash bytea NOT NULL,
+    embedding halfvec NOT NULL,
+    PRIMARY KEY (store_id, file_id, space, text_hash),
+    FOREIGN KEY (store_id, file_id) REFERENCES store_files ON DELETE CASCADE
+);
+
 -- What a language model says of a chunk's place in its document; searched, not shown.
 ALTER TABLE chunks ADD COLUMN context text NOT NULL DEFAULT '';
 
@@ -197,9 +209,15 @@ ALTER TABLE indexes
     ADD COLUMN failure text;
 CREATE UNIQUE INDEX indexes_built ON indexes (store_id) WHERE NOT live;
 
-ALTER TABLE stray_objects ENABLE ROW LEVEL SECURITY;
-ALTER TABLE stray_objects FORCE ROW LEVEL SECURITY;
-CREATE POLICY own_tenant ON stray_objects USING
-    (tenant = (SELECT nullif(current_setting('naru.tenant', true), '')));
+DO $$ DECLARE name text; BEGIN
+    FOREACH name IN ARRAY ARRAY['early_embeddings', 'stray_objects'] LOOP
+        EXECUTE format('ALTER TABLE %I ENABLE ROW LEVEL SECURITY', name);
+        EXECUTE format('ALTER TABLE %I FORCE ROW LEVEL SECURITY', name);
+        EXECUTE format(
+            'CREATE POLICY own_tenant ON %I USING'
+            ' (tenant = (SELECT nullif(current_setting(''naru.tenant'', true), '''')))', name
+        );
+    END LOOP;
+END $$;
 CREATE POLICY removable_objects ON stray_objects FOR SELECT TO naru_jobs USING (true);
-GRANT SELECT, INSERT, UPDATE, DELETE ON stray_objects TO naru_app;
+GRANT SELECT, INSERT, UPDATE, DELETE ON early_embeddings, stray_objects TO naru_app;

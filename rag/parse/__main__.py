@@ -1,10 +1,13 @@
 """The process behind `rag.parse.apart`: `python -m rag.parse SOCKET`.
 
 Forks a child for each connection, which tells its process id, reads one `Task` and answers with one
-`Result`. It says `ready` on standard output and ends when standard input closes.
+`Result`. It says `ready` on standard output, loads a `RulerSource` for each line of standard input
+(JSON), and ends when that closes.
 """
 
+import contextlib
 import ctypes
+import functools
 import gc
 import os
 import resource
@@ -13,16 +16,18 @@ import signal
 import socketserver
 import struct
 import sys
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 import msgspec
 
-from rag.chunk import chunk_pages
+from rag.chunk import chunk_pages, document_head, embedded_text, indexed_text
 from rag.embedding_wire import frame
 from rag.errors import UnreadableDocument
-from rag.parse.apart import Result, Task
+from rag.lexical import document_vector
+from rag.parse.apart import Reading, Result, Task
 from rag.parse.document import parse
+from rag.ruler import RulerSource, open_ruler
 
 _MEMORY_BYTES = 2 << 30
 _PR_SET_PDEATHSIG = 1
@@ -40,13 +45,30 @@ def _limit(timeout_s: float) -> None:
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
 
 
+_ruler = functools.cache(open_ruler)
+
+
 def _read(task: Task) -> Result:
     try:
-        return Result(chunk_pages(parse(f"document{task.suffix}", task.data), task.chunk_chars))
+        return Result(_prepare(task))
     except UnreadableDocument as error:
         return Result(reason=error.reason, code=error.code)
     except MemoryError:
         return Result(reason="the file takes too much memory to read", code="invalid_file")
+
+
+def _prepare(task: Task) -> Reading:
+    ruler = _ruler(task.ruler)
+    name = f"document{PurePath(task.filename).suffix}"
+    chunks = chunk_pages(parse(name, task.data), task.cut, ruler, task.filename)
+    # The first chunk holds it already.
+    heads = ["", *[document_head(chunks)] * (len(chunks) - 1)]
+    placed = list(zip(chunks, heads, strict=False))
+    return Reading(
+        chunks,
+        [embedded_text(chunk, task.filename, head, ruler) for chunk, head in placed],
+        [document_vector(indexed_text(chunk, task.filename), head) for chunk, head in placed],
+    )
 
 
 class _Child(socketserver.StreamRequestHandler):
@@ -61,11 +83,22 @@ class _Child(socketserver.StreamRequestHandler):
 class _Server(socketserver.ForkingMixIn, socketserver.UnixStreamServer):
     max_children = 64
     request_queue_size = 128
+    _begun = b""
 
     def service_actions(self) -> None:
         super().service_actions()
         if select.select([0], [], [], 0)[0]:
+            self._listen(os.read(0, 65536))
+
+    def _listen(self, said: bytes) -> None:
+        """Load the tokenizers that come line by line; end when nobody is there any more."""
+        if not said:
             raise SystemExit
+        *lines, self._begun = (self._begun + said).split(b"\n")
+        for line in lines:
+            with contextlib.suppress(ValueError):  # its children tell it
+                _ruler(msgspec.json.decode(line, type=RulerSource))
+        gc.freeze()
 
     def finish_request(self, request: Any, client_address: Any) -> None:  # noqa: ANN401
         """Answer, in the child: what takes it over must not take other documents off the queue."""

@@ -12,12 +12,14 @@ import struct
 import sys
 import tempfile
 from collections.abc import AsyncIterator
-from pathlib import Path, PurePath
+from pathlib import Path
 
 import msgspec
 
+from rag.chunk import Cut
 from rag.embedding_wire import frame, read_frame
 from rag.errors import UnreadableDocument
+from rag.ruler import RulerSource
 from rag.types import Chunk
 
 _PASSED_ON = ("PATH", "PYTHONPATH", "LANG", "LC_ALL")
@@ -25,18 +27,27 @@ _START_S = 60.0
 
 
 class Task(msgspec.Struct):
-    """What a child is asked: a file's bytes, the end of its name, and how to cut it."""
+    """What a child is asked: a file's name and bytes, how to cut it, and for which model."""
 
-    suffix: str
+    filename: str
     timeout_s: float
-    chunk_chars: int
+    cut: Cut
+    ruler: RulerSource
     data: bytes
 
 
-class Result(msgspec.Struct):
-    """What a child answers: chunks, or why there are none."""
+class Reading(msgspec.Struct):
+    """What was read: chunks, what an embedding model reads of each, and their BM25 vectors."""
 
-    chunks: list[Chunk] = []
+    chunks: list[Chunk]
+    texts: list[str]
+    terms: list[str]
+
+
+class Result(msgspec.Struct):
+    """What a child answers: what it read, or why it did not."""
+
+    reading: Reading | None = None
     reason: str = ""
     code: str = ""
 
@@ -48,19 +59,20 @@ class Parser:
         self._socket = socket
         self._server: asyncio.subprocess.Process | None = None
         self._starting = asyncio.Lock()
+        self._told: set[RulerSource] = set()
 
     async def read(
-        self, filename: str, data: bytes, *, chunk_chars: int, timeout_s: float
-    ) -> list[Chunk]:
+        self, filename: str, data: bytes, *, cut: Cut, ruler: RulerSource, timeout_s: float
+    ) -> Reading:
         """Parse a document and cut it into chunks, in a process of its own.
 
         Raises:
             UnreadableDocument: It can't be read, took longer than `timeout_s` or too much memory.
             OSError: The process that forks can't be started.
         """
-        # The name is the user's; its end is enough.
-        task = Task(PurePath(filename).suffix, timeout_s, chunk_chars, data)
+        task = Task(filename, timeout_s, cut, ruler, data)
         await self._start()
+        self._tell(ruler)
         try:
             async with asyncio.timeout(timeout_s):
                 output = await self._ask(task)
@@ -70,7 +82,7 @@ class Parser:
         except (EOFError, ConnectionError) as error:
             reason = "the file breaks the program that reads it: it may be damaged"
             raise UnreadableDocument(reason) from error
-        return await asyncio.to_thread(_chunks, output)
+        return await asyncio.to_thread(_reading, output)
 
     async def close(self) -> None:
         """End the process that forks, and with it its children."""
@@ -82,12 +94,16 @@ class Parser:
         async with self._starting:
             if self._server is not None and self._server.returncode is None:
                 return
+            self._told.clear()
             server = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-m", "rag.parse", str(self._socket)),
                 stdin=asyncio.subprocess.PIPE,  # its closing tells the end of this process
                 stdout=asyncio.subprocess.PIPE,
                 # Without our secrets.
-                env={name: os.environ[name] for name in _PASSED_ON if name in os.environ},
+                env={
+                    **{name: os.environ[name] for name in _PASSED_ON if name in os.environ},
+                    "TOKENIZERS_PARALLELISM": "false",
+                },
             )
             try:
                 await self._until_ready(server)
@@ -102,6 +118,14 @@ class Parser:
         async with asyncio.timeout(_START_S):
             if await server.stdout.readline() != b"ready\n":
                 raise OSError("the process that reads documents does not start")
+
+    def _tell(self, ruler: RulerSource) -> None:
+        """Have a model's tokenizer loaded once, before the next children are forked."""
+        if ruler in self._told:
+            return
+        self._told.add(ruler)
+        if self._server is not None and self._server.stdin is not None:
+            self._server.stdin.write(msgspec.json.encode(ruler) + b"\n")
 
     async def _ask(self, task: Task) -> bytes:
         reader, writer = await asyncio.open_unix_connection(self._socket)
@@ -131,8 +155,8 @@ async def open_parser() -> AsyncIterator[Parser]:
             await parser.close()
 
 
-def _chunks(output: bytes) -> list[Chunk]:
+def _reading(output: bytes) -> Reading:
     result = msgspec.msgpack.decode(output, type=Result)
-    if result.reason:
+    if result.reading is None:
         raise UnreadableDocument(result.reason, code=result.code)
-    return result.chunks
+    return result.reading

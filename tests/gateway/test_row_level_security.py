@@ -43,7 +43,7 @@ async def data_tables(owner: asyncpg.Connection) -> list[str]:
         for name in await tables(owner)
         if await owner.fetchval("SELECT has_table_privilege('naru_app', $1, 'SELECT')", name)
     ]
-    assert len(names) == 18
+    assert len(names) == 19
     return names
 
 
@@ -74,6 +74,8 @@ async def filled(pool: asyncpg.Pool) -> asyncpg.Pool:
                 await con.execute(source, f"{tenant}: {name}", store.id, client, due)
             item = "INSERT INTO source_items (source_id, key) VALUES ($1, 'a')"
             await con.execute(item, f"{tenant}: due")
+            early = "INSERT INTO early_embeddings (store_id, file_id, space, text_hash, embedding)"
+            await con.execute(f"{early} VALUES ($1, $2, '', '', '[1]')", store.id, waiting.id)
     return pool
 
 

@@ -11,7 +11,7 @@ from support import scope_of
 import rag
 from config.postgres import load_queries, open_pool, tenant_transaction
 from config.settings import RetrievalSettings
-from rag import ingest, job_queue
+from rag import documents, ingest, job_queue, prepare
 from rag.embedding_wire import Kind, Vector
 from rag.jobs import enqueue
 from rag.testing import InMemoryEmbedder
@@ -48,9 +48,10 @@ class FailingEmbedder(InMemoryEmbedder):
 
 @pytest.fixture(autouse=True)
 def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ingest, "_PAUSE_S", 0.01)
+    monkeypatch.setattr(prepare, "_PAUSE_S", 0.01)
     monkeypatch.setattr(ingest, "_LOOK_S", 0.05)
     monkeypatch.setattr(job_queue, "_PAUSE_S", 0.01)
+    monkeypatch.setattr(job_queue, "_POLL_S", 0.1)
 
 
 @pytest.fixture
@@ -146,7 +147,7 @@ async def test_a_fault_while_writing_leaves_nothing(
         seen.append(await connection.fetchval("SELECT count(*) FROM chunks"))
         raise ZeroDivisionError
 
-    monkeypatch.setattr(ingest, "count_document", fail)
+    monkeypatch.setattr(documents, "count_document", fail)
     async with job_worker(pool, embedder):
         await until_done(pool, attached.vector_store_id)
     assert seen == [1, 1, 1]

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from knowledge import pdf_of
+from knowledge import HOW, pdf_of
 
 from rag.errors import UnreadableDocument
 from rag.parse.apart import Parser, open_parser
@@ -24,25 +24,28 @@ async def parser() -> AsyncIterator[Parser]:
 
 async def test_chunks_come_back_whole(parser: Parser) -> None:
     data = pdf_of(["연차 휴가는 15일이다."], ["병가는 60일이다."])
-    chunks = await parser.read("a.pdf", data, chunk_chars=800, timeout_s=30)
-    assert [(c.ordinal, c.page, c.content) for c in chunks] == [
+    reading = await parser.read("a.pdf", data, **HOW, timeout_s=30)
+    assert [(c.ordinal, c.page, c.content) for c in reading.chunks] == [
         (0, 1, "연차 휴가는 15일이다."),
         (1, 2, "병가는 60일이다."),
     ]
+    assert reading.texts == [
+        "a.pdf\n연차 휴가는 15일이다.",
+        "a.pdf\n연차 휴가는 15일이다.\n병가는 60일이다.",
+    ]
+    assert len(reading.terms) == 2
 
 
 async def test_the_reason_comes_back(parser: Parser) -> None:
     with pytest.raises(UnreadableDocument, match="supported are PDF") as caught:
-        await parser.read("a.bin", b"\0\1\2\3", chunk_chars=800, timeout_s=30)
+        await parser.read("a.bin", b"\0\1\2\3", **HOW, timeout_s=30)
     assert caught.value.code == "unsupported_file"
 
 
 async def test_many_at_once(parser: Parser) -> None:
-    reading = [
-        parser.read("a.txt", f"text {n}".encode(), chunk_chars=800, timeout_s=30) for n in range(30)
-    ]
+    reading = [parser.read("a.txt", f"text {n}".encode(), **HOW, timeout_s=30) for n in range(30)]
     found = await asyncio.gather(*reading)
-    assert [chunks[0].content for chunks in found] == [f"text {n}" for n in range(30)]
+    assert [reading.chunks[0].content for reading in found] == [f"text {n}" for n in range(30)]
 
 
 async def test_a_first_reading_given_up_while_the_process_starts_hurts_no_other(
@@ -59,9 +62,9 @@ async def test_a_first_reading_given_up_while_the_process_starts_hurts_no_other(
 
 
 async def test_the_time_limit(parser: Parser) -> None:
-    await parser.read("a.txt", b"warm", chunk_chars=800, timeout_s=30)
+    await parser.read("a.txt", b"warm", **HOW, timeout_s=30)
     with pytest.raises(UnreadableDocument, match=r"longer than 0\.0001 s"):
-        await parser.read("a.txt", b"slow", chunk_chars=800, timeout_s=0.0001)
+        await parser.read("a.txt", b"slow", **HOW, timeout_s=0.0001)
 
 
 LONG = b"<div>" * 3_000_000
@@ -79,14 +82,14 @@ async def test_a_child_that_is_killed_fails_its_document_alone(parser: Parser) -
     os.kill(_children(parser)[0], signal.SIGKILL)
     with pytest.raises(UnreadableDocument, match="damaged"):
         await reading
-    assert await parser.read("a.txt", b"next", chunk_chars=800, timeout_s=30)
+    assert await parser.read("a.txt", b"next", **HOW, timeout_s=30)
 
 
 async def test_the_process_that_forks_is_started_again(parser: Parser) -> None:
-    await parser.read("a.txt", b"first", chunk_chars=800, timeout_s=30)
+    await parser.read("a.txt", b"first", **HOW, timeout_s=30)
     os.kill(parser._server.pid, signal.SIGKILL)
     await parser._server.wait()
-    assert await parser.read("a.txt", b"second", chunk_chars=800, timeout_s=30)
+    assert await parser.read("a.txt", b"second", **HOW, timeout_s=30)
 
 
 def test_it_ends_with_whoever_started_it(tmp_path: Path) -> None:
@@ -118,16 +121,16 @@ async def test_the_child_does_not_see_secrets(
     script.chmod(0o755)
     monkeypatch.setattr(sys, "executable", str(script))
     with pytest.raises(OSError, match="does not start"):
-        await parser.read("a.txt", b"text", chunk_chars=800, timeout_s=30)
+        await parser.read("a.txt", b"text", **HOW, timeout_s=30)
     assert "PATH" in shown.read_text()
     assert "sk-test" not in shown.read_text()
 
 
 async def begin(parser: Parser, markup: bytes) -> "asyncio.Task[list[Chunk]]":
     """Begin to read it, and return when its child is at work and no other."""
-    await parser.read("a.txt", b"warm", chunk_chars=800, timeout_s=30)
+    await parser.read("a.txt", b"warm", **HOW, timeout_s=30)
     await until_at_work(parser, 0)
-    reading = asyncio.create_task(parser.read("a.html", markup, chunk_chars=800, timeout_s=60))
+    reading = asyncio.create_task(parser.read("a.html", markup, **HOW, timeout_s=60))
     await until_at_work(parser, 1)
     return reading
 

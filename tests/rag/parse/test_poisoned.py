@@ -19,7 +19,7 @@ from documents import (
     xlsx_of,
     zip_of,
 )
-from knowledge import pdf_of
+from knowledge import HOW, pdf_of
 
 from rag.errors import UnreadableDocument
 from rag.parse.apart import Parser, open_parser
@@ -29,7 +29,7 @@ _BODY = "word/document.xml"
 _SHEET = "xl/worksheets/sheet1.xml"
 _SECTION = "Contents/section0.xml"
 _MIB = 1 << 20
-_LIMITS = {"chunk_chars": 800, "timeout_s": 60.0}
+_LIMITS = {**HOW, "timeout_s": 60.0}
 
 
 @pytest.fixture(scope="module")
@@ -158,7 +158,7 @@ def test_more_xml_than_a_tree_may_have_is_refused(body: str) -> None:
 
 
 async def test_a_million_nodes_are_read(parser: Parser) -> None:
-    (chunk,) = await parser.read("a.docx", docx_body("<w:p/>" * 1_000_000), **_LIMITS)
+    (chunk,) = (await parser.read("a.docx", docx_body("<w:p/>" * 1_000_000), **_LIMITS)).chunks
     assert chunk.content == "text"
 
 
@@ -187,7 +187,7 @@ async def test_rows_that_are_only_declared_are_not_there(parser: Parser) -> None
     cell = '<c r="A1" t="inlineStr"><is><t>first</t></is></c>'
     far = '<c r="XFD1048576" t="inlineStr"><is><t>last</t></is></c>'
     data = xlsx_with(f'<row r="1">{cell}</row><row r="1048576">{far}</row>')
-    (chunk,) = await parser.read("a.xlsx", data, **_LIMITS)
+    (chunk,) = (await parser.read("a.xlsx", data, **_LIMITS)).chunks
     assert chunk.content.split() == ["#", "a", "first", "last"]
 
 
@@ -214,7 +214,7 @@ async def test_xml_nested_deeper_than_any_stack(parser: Parser, make: Callable[[
 
 async def test_a_pdf_of_ten_thousand_pages_is_read(parser: Parser) -> None:
     data = pdf_of(*([f"page {number} of a long report"] for number in range(1, 10_001)))
-    chunks = await parser.read("a.pdf", data, **_LIMITS)
+    chunks = (await parser.read("a.pdf", data, **_LIMITS)).chunks
     assert [chunk.page for chunk in chunks] == list(range(1, 10_001))
 
 
@@ -245,13 +245,14 @@ async def test_a_bomb_in_a_page_of_a_pdf(parser: Parser) -> None:
 
 @pytest.mark.parametrize("opening", ["<b>", "<table><tr><td>"])
 async def test_html_nested_deeper_than_any_stack(parser: Parser, opening: str) -> None:
-    (chunk,) = await parser.read("a.html", (opening * 100_000 + "deep").encode(), **_LIMITS)
+    markup = (opening * 100_000 + "deep").encode()
+    (chunk,) = (await parser.read("a.html", markup, **_LIMITS)).chunks
     assert chunk.content == "deep"
 
 
 async def test_html_nested_so_that_reading_takes_the_square_of_its_size(parser: Parser) -> None:
     with pytest.raises(UnreadableDocument, match="longer than 3 s"):
-        await parser.read("a.html", b"<div>" * 200_000 + b"deep", chunk_chars=800, timeout_s=3)
+        await parser.read("a.html", b"<div>" * 200_000 + b"deep", **HOW, timeout_s=3)
 
 
 async def test_json_nested_a_million_times(parser: Parser) -> None:

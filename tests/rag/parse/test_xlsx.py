@@ -4,10 +4,12 @@ import io
 from datetime import date, datetime
 
 from documents import xlsx_of
+from knowledge import HOW
 from openpyxl import Workbook
 
 from rag.chunk import chunk_pages
 from rag.parse.document import parse
+from rag.ruler import open_ruler
 
 
 def test_a_sheet_is_a_page_under_its_name() -> None:
@@ -38,7 +40,9 @@ def test_values_read_as_shown() -> None:
 
 def test_every_chunk_of_a_long_table_makes_sense() -> None:
     rows = [["이름", "부서", "급여"], *([f"사람{n}", f"{n % 7}팀", n * 1000] for n in range(300))]
-    chunks = chunk_pages(parse("a.xlsx", xlsx_of(급여표=rows)), 400)
+    chunks = chunk_pages(
+        parse("a.xlsx", xlsx_of(급여표=rows)), HOW["cut"], open_ruler(HOW["ruler"])
+    )
     assert len(chunks) > 10
     assert {chunk.heading for chunk in chunks} == {"급여표"}
     lines = [line for chunk in chunks for line in chunk.content.splitlines() if "사람" in line]
