@@ -16,7 +16,7 @@ from documents import (
     xlsx_of,
     zip_of,
 )
-from knowledge import pdf_of
+from knowledge import HOW, pdf_of
 
 from rag.errors import UnreadableDocument
 from rag.parse import SUFFIXES
@@ -115,7 +115,7 @@ def test_a_locked_hangul_document_is_a_password() -> None:
 async def test_every_kind_is_read_in_a_process_apart() -> None:
     async with open_parser() as parser:
         for kind, data in _EVERY_KIND.items():
-            (chunk,) = await parser.read(f"a{kind}", data, chunk_chars=800, timeout_s=60)
+            (chunk,) = (await parser.read(f"a{kind}", data, **HOW, timeout_s=60)).chunks
             assert "found" in chunk.content
 
 
