@@ -51,12 +51,12 @@ async def test_many_at_once(parser: Parser) -> None:
 async def test_a_first_reading_given_up_while_the_process_starts_hurts_no_other(
     parser: Parser,
 ) -> None:
-    first = asyncio.create_task(parser.read("a.txt", b"a", chunk_chars=800, timeout_s=30))
+    first = asyncio.create_task(parser.read("a.txt", b"a", **HOW, timeout_s=30))
     while not parser._starting.locked():
         await asyncio.sleep(0)
     await asyncio.sleep(0.05)  # its interpreter takes longer to load
     first.cancel()
-    (chunk,) = await parser.read("b.txt", b"b", chunk_chars=800, timeout_s=30)
+    (chunk,) = (await parser.read("b.txt", b"b", **HOW, timeout_s=30)).chunks
     assert chunk.content == "b"
     assert first.cancelled()
 

@@ -240,7 +240,7 @@ async def test_a_bomb_in_a_page_of_a_pdf(parser: Parser) -> None:
     )
     assert page in data
     with pytest.raises(UnreadableDocument, match=r"damaged|too much memory|longer than"):
-        await parser.read("a.pdf", data, chunk_chars=800, timeout_s=4)
+        await parser.read("a.pdf", data, **HOW, timeout_s=4)
 
 
 @pytest.mark.parametrize("opening", ["<b>", "<table><tr><td>"])
