@@ -74,7 +74,7 @@ def _overlap(one: Passage, other: Passage) -> bool:
 
 def _scaled(scores: Sequence[float | None], fusion: Fusion) -> list[float]:
     if fusion == "average":
-        return _normalised(scores)
+        return normalised(scores)
     # So that the first of both legs scores 1.
     return [(_RRF_K + 1) / (_RRF_K + rank) if rank else 0.0 for rank in _ranks(scores)]
 
@@ -91,7 +91,7 @@ def _ranks(scores: Sequence[float | None]) -> list[int | None]:
     return ranks
 
 
-def _normalised(scores: Sequence[float | None]) -> list[float]:
+def normalised(scores: Sequence[float | None]) -> list[float]:
     """Scale to 0..1 over the candidates; one without a score gets the least."""
     known = [score for score in scores if score is not None]
     low, high = min(known, default=0.0), max(known, default=0.0)

@@ -104,7 +104,8 @@ def _print(result: Mapping[str, Any], *, as_json: bool) -> None:
         table.add_row(name, *(_cell(name, column.get(name)) for column in columns.values()))
     Console().print(table)
     for language, weight in result.get("dense_weight", {}).items():
-        typer.echo(f"best for questions in {language}: dense_weight {weight:g}")
+        pair = f'"embedding_weight": {weight:g}, "text_weight": {1 - weight:g}'
+        typer.echo(f'best for questions in {language}: "hybrid_search": {{{pair}}}')
 
 
 def _cell(name: str, value: float | None) -> str:

@@ -6,6 +6,7 @@ from statistics import fmean
 
 from rag.eval.metrics import Found, ndcg, percentile, ranking, recall, reciprocal_rank, right_page
 from rag.eval.sets import Expected, Question
+from rag.fusion import normalised
 
 Metrics = Mapping[str, float]
 
@@ -92,24 +93,18 @@ def fit_dense_weights(asked: Sequence[Asked]) -> dict[str, float]:
 
 def _best_weight(asked: Sequence[Asked]) -> float:
     def score(weight: float) -> tuple[float, float]:
-        mean = fmean(_ndcg(_refused(one.found, weight), one.question.expected) for one in asked)
+        mean = fmean(_ndcg(_fused_again(one.found, weight), one.question.expected) for one in asked)
         return round(mean, 6), -abs(weight - 0.5)
 
     return max(_WEIGHTS, key=score)
 
 
-def _refused(found: Sequence[Found], weight: float) -> list[Found]:
+def _fused_again(found: Sequence[Found], weight: float) -> list[Found]:
     """Rank anew by the legs' scores, scaled over what was found."""
-    words = _scaled([passage.lexical for passage in found])
-    meanings = _scaled([passage.similarity for passage in found])
+    words = normalised([passage.lexical for passage in found])
+    meanings = normalised([passage.similarity for passage in found])
     scores = [(1 - weight) * w + weight * m for w, m in zip(words, meanings, strict=True)]
     return [found[place] for place in sorted(range(len(found)), key=lambda i: -scores[i])]
-
-
-def _scaled(scores: Sequence[float | None]) -> list[float]:
-    known = [score for score in scores if score is not None]
-    low, span = min(known, default=0.0), max(known, default=0.0) - min(known, default=0.0)
-    return [0.0 if score is None or not span else (score - low) / span for score in scores]
 
 
 def _scores(one: Asked) -> dict[str, float]:

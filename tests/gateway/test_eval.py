@@ -83,7 +83,8 @@ async def test_a_floor_not_reached_or_a_drop_fails_the_run(
     assert "page_accuracy dropped from 0.5000 to not measured" in printed.err
     assert "mrr dropped" not in printed.err
     assert "recall@5" in printed.out
-    assert "best for questions in en: dense_weight 0.5" in printed.out
+    best = '"hybrid_search": {"embedding_weight": 0.5, "text_weight": 0.5}'
+    assert f"best for questions in en: {best}" in printed.out
 
 
 async def test_a_store_is_searched_as_it_is(
