@@ -76,7 +76,7 @@ async def _upload_all(
     names: dict[str, str],
 ) -> None:
     async def one(name: str) -> None:
-        form = aiohttp.FormData({"purpose": "assistants"})
+        form = aiohttp.FormData({"purpose": "assistants"}, quote_fields=False)
         shown = name.replace("/", " ")[-_NAME_CHARS:]
         form.add_field("file", documents[name], filename=shown)
         file = await call(session, "POST", "/v1/files", data=form)

@@ -115,7 +115,7 @@ async def _ingest(service: _Service, path: Path) -> None:
 async def _upload(service: _Service, path: Path) -> str:
     try:
         with path.open("rb") as file:
-            form = aiohttp.FormData({"purpose": "assistants"})
+            form = aiohttp.FormData({"purpose": "assistants"}, quote_fields=False)
             form.add_field("file", file, filename=path.name)
             async with service.session.post("/v1/files", data=form) as response:
                 return str((await _answer(response))["id"])

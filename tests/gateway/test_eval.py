@@ -17,6 +17,7 @@ from gateway.credentials import Credentials
 from rag import open_embedders
 
 QUESTIONS = [
+    {"question": "망고는 어떤가요?", "answers": [{"source": "망고 소개.md"}]},
     {"question": "색깔이 노란 것은?", "answers": [{"source": "과일/바나나.md"}]},
     {"question": "Which fruit is red?", "answers": [{"source": "apple.md", "contains": "red"}]},
     {"question": "How tall is the Eiffel tower?", "unanswerable": True},
@@ -27,6 +28,8 @@ QUESTIONS = [
 def fruit(tmp_path: Path) -> Path:
     (tmp_path / "documents" / "과일").mkdir(parents=True)
     (tmp_path / "documents" / "과일" / "바나나.md").write_text("바나나는 색깔이 노랗다. 노란 것.")
+    # Found by its name alone.
+    (tmp_path / "documents" / "망고 소개.md").write_text("달고 부드럽다.")
     (tmp_path / "documents" / "apple.md").write_text("The apple is a red fruit.")
     lines = [json.dumps(question) for question in QUESTIONS]
     (tmp_path / "questions.jsonl").write_text("\n".join(lines))
@@ -64,7 +67,7 @@ async def test_a_set_is_measured_in_a_store_of_its_own_that_goes_again(
     assert before == after
     result = json.loads(capsys.readouterr().out)
     metrics = result["metrics"]
-    assert (metrics["questions"], metrics["ndcg@10"], metrics["abstained"]) == (3, 1.0, 1.0)
+    assert (metrics["questions"], metrics["ndcg@10"], metrics["abstained"]) == (4, 1.0, 1.0)
     assert set(result["by_language"]) == {"ko", "en"}
     assert 0 < metrics["latency_p50_ms"] <= metrics["latency_p95_ms"]
     assert result["failed"] == []
