@@ -105,7 +105,8 @@ async def open_pool(
         init=init,
         timeout=10,
         command_timeout=60,
-        server_settings={"role": role, "application_name": "naru"},
+        # Compiling a short query takes longer than running it.
+        server_settings={"role": role, "application_name": "naru", "jit": "off"},
     )
 
 
@@ -117,11 +118,14 @@ async def _connect(*where: Any, **options: Any) -> asyncpg.Connection:  # noqa: 
 
 
 @asynccontextmanager
-async def tenant_transaction(db: Database, tenant: str) -> AsyncIterator[Connection]:
+async def tenant_transaction(
+    db: Database, tenant: str, *, snapshot: bool = False
+) -> AsyncIterator[Connection]:
     """Open a transaction that sees the rows of `tenant` alone (row-level security).
 
-    On a pool it takes a connection for as long; inside a transaction it is a savepoint, and the
-    tenant stays set until the outer one ends.
+    With `snapshot` it only reads, and all its statements see the same moment. On a pool it takes a
+    connection for as long; inside a transaction it is a savepoint, and the tenant stays set until
+    the outer one ends.
 
     Raises:
         TimeoutError: No connection of the pool was free for 10 seconds.
@@ -132,7 +136,12 @@ async def tenant_transaction(db: Database, tenant: str) -> AsyncIterator[Connect
             if isinstance(db, asyncpg.Pool)
             else db
         )
-        await stack.enter_async_context(con.transaction())
+        begun = (
+            con.transaction(isolation="repeatable_read", readonly=True)
+            if snapshot
+            else con.transaction()
+        )
+        await stack.enter_async_context(begun)
         await con.execute("SELECT set_config('naru.tenant', $1, true)", tenant)
         yield con
 

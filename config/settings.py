@@ -271,6 +271,8 @@ class RetrievalSettings(Section):
     more than that takes; four characters are one where none reads the text."""
     parse_timeout_s: float = Field(default=120.0, gt=0)
     """Longest time one document may take to parse."""
+    large_index_chunks: int = Field(default=10_000, ge=1)
+    """From how many chunks on a vector store is searched through indexes of its own."""
 
 
 class EngineSettings(Section):

@@ -23,6 +23,8 @@ _K1 = 0.7
 _B = 0.6
 # Words of a usual chunk. The true mean would change with every document, and all vectors with it.
 _REFERENCE_LENGTH = 130
+MAX_IMPACT = _K1 + 1
+"""The most that a document's vector holds of a term, however often it occurs."""
 _HEAD_SHARE = 0.25
 
 _KNOWN_PREFIX = 0.9  # of a prefix's weight, what the next longer one has said already
@@ -74,13 +76,17 @@ def term_weights(words: Iterable[str], statistics: Statistics) -> dict[str, floa
 
 
 def query_vector(weights: Mapping[str, float]) -> str:
-    """Return a question's vector as the text of a `sparsevec`.
+    """Return a question's vector as the text of a `sparsevec`."""
+    return _sparsevec(query_weights(weights).items())
+
+
+def query_weights(weights: Mapping[str, float]) -> dict[int, float]:
+    """Return what each of a question's terms counts.
 
     A Hangul word counts once, not once per prefix: each prefix adds what it says beyond the one
     before it. Function words and those that only ask count next to nothing.
     """
-    asked = {term_id(word): _asked(word, weights) for word in weights}
-    return _sparsevec(asked.items())
+    return {term_id(word): _asked(word, weights) for word in weights}
 
 
 def _asked(word: str, weights: Mapping[str, float]) -> float:

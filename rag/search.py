@@ -1,12 +1,12 @@
 """Hybrid search: BM25 and embeddings, fused by the average of their normalised scores.
 
-Both legs scan their stores' rows exactly: no approximate index can return too few rows.
+How each leg finds its candidates stands in `rag.legs`.
 """
 
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
+from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
@@ -22,17 +22,20 @@ from rag.errors import EmbedderUnavailable, RerankerUnavailable
 from rag.filters import Filter
 from rag.fusion import Voted, best_per_chunk, fuse, without_repeats
 from rag.legs import (
+    Eligible,
     Index,
-    Reach,
+    Part,
+    Words,
     by_meaning,
     by_words,
     eligible,
     live_indexes,
+    parts_of,
     read_passages,
     touch,
 )
-from rag.lexical import query_vector, term_id, term_weights, tokens
-from rag.lexicon import read_statistics
+from rag.lexical import query_vector, query_weights, term_id, term_weights, tokens
+from rag.lexicon import Statistics, read_statistics
 from rag.rerank import Reranker
 from rag.types import Fusion, Passage, Retrieval
 
@@ -163,30 +166,41 @@ class _Search:
     ) -> list[Passage]:
         """Return the candidates, best first.
 
-        Two transactions: no connection waits for the embedding.
+        Two transactions: no connection waits for the embedding. Where another index has become a
+        store's live one between them, or has moved to another partition, it begins again.
         """
         texts = [text[:_MAX_QUESTION_CHARS] for text in asked]
+        while (ranked := await self._rank(store_ids, texts, wanted)) is None:
+            pass
+        return ranked
+
+    async def _rank(
+        self, store_ids: Sequence[str], texts: Sequence[str], wanted: Filter | None
+    ) -> list[Passage] | None:
         async with AsyncExitStack() as stack:
-            async with tenant_transaction(self.pool, self.scope.tenant) as con:
+            async with tenant_transaction(self.pool, self.scope.tenant, snapshot=True) as con:
                 self.indexes = await live_indexes(con, self.scope, store_ids)
                 meanwhile = await stack.enter_async_context(_beside(self._embed(texts)))
                 with self.phase("words"):
-                    reaches = await self._reaches(con, wanted)
+                    left = await eligible(con, self.indexes, wanted) if wanted else None
                     questions = await self._read_words(con, texts)
-                    found = [[await by_words(con, r, q) for r in reaches] for q in questions]
+                    parts = self._parts(left)
+                    found = [[await by_words(con, p, words) for p in parts] for words in questions]
             embeddings = await meanwhile
-        scored: list[Passage] = []
         with self.phase("vectors"):
-            async with tenant_transaction(self.pool, self.scope.tenant) as con:
-                for place, terms in enumerate(questions):
-                    spaces = [
-                        await self._candidates(
-                            con, reach, terms, embeddings[reach.space][place], words
-                        )
-                        for reach, words in zip(reaches, found[place], strict=True)
-                    ]
-                    scored += fuse(spaces, self.options.fusion)
+            async with tenant_transaction(self.pool, self.scope.tenant, snapshot=True) as con:
+                now = await live_indexes(con, self.scope, store_ids)
+                if [(i.id, i.shard) for i in now] != [(i.id, i.shard) for i in self.indexes]:
+                    return None
+                scored: list[Passage] = []
+                for place, words in enumerate(questions):
+                    vectors = {space: each[place] for space, each in embeddings.items()}
+                    voted = await self._candidates(con, parts, found[place], words, vectors)
+                    scored += fuse(voted, self.options.fusion)
         return best_per_chunk(scored)
+
+    def _parts(self, left: Mapping[int, Eligible] | None) -> list[Part]:
+        return parts_of(self.indexes, left, self.limit, exact=self.options.exact)
 
     async def _embed(self, texts: Sequence[str]) -> dict[str, list[Vector | None]]:
         """Return each space's vectors of the texts; None where they have no vote."""
@@ -205,33 +219,34 @@ class _Search:
                 async with tenant_transaction(self.pool, self.scope.tenant) as con:
                     await touch(con, stores)
 
-    async def _reaches(self, con: Connection, wanted: Filter | None) -> list[Reach]:
-        documents = await eligible(con, self.indexes, wanted) if wanted else None
-        return [
-            Reach(space, [i for i in self.indexes if i.space == space], documents, self.limit)
-            for space in sorted({index.space for index in self.indexes})
-        ]
-
-    async def _read_words(self, con: Connection, texts: Sequence[str]) -> list[str]:
-        """Weigh the questions' words; return each question's vector."""
+    async def _read_words(self, con: Connection, texts: Sequence[str]) -> list[Words]:
+        """Weigh the questions' words."""
         asked = [dict.fromkeys(tokens(text)) for text in texts]
         every = {term_id(word) for words in asked for word in words}
         statistics = await read_statistics(con, [i.id for i in self.indexes], list(every))
         weighed = [term_weights(words, statistics) for words in asked]
         self.weights = {word: weight for words in weighed for word, weight in words.items()}
-        return [query_vector(words) for words in weighed]
+        return [_words(weights, statistics) for weights in weighed]
 
     async def _candidates(
         self,
         con: Connection,
-        reach: Reach,
-        terms: str,
-        embedding: Vector | None,
-        found: Sequence[int],
-    ) -> Voted:
-        near = await by_meaning(con, reach, embedding) if embedding else []
-        chunks = list(dict.fromkeys([*found, *near]))
-        passages = await read_passages(con, chunks, terms, embedding)
+        parts: Sequence[Part],
+        found: Sequence[Sequence[int]],
+        words: Words,
+        vectors: Mapping[str, Vector | None],
+    ) -> list[Voted]:
+        """Return each vector space's candidates for one question."""
+        spaces: dict[str, list[Passage]] = {}
+        for part, by_word in zip(parts, found, strict=True):
+            vector = vectors[part.space]
+            near = await by_meaning(con, part, vector) if vector else []
+            chunks = list(dict.fromkeys([*by_word, *near]))
+            passages = await read_passages(con, part, chunks, words, vector)
+            spaces.setdefault(part.space, []).extend(passages)
+        return [self._voted(passages) for passages in spaces.values()]
+
+    def _voted(self, passages: Sequence[Passage]) -> Voted:
         # No vector of the stores may be of this model: then it had no vote either.
         if all(passage.similarity is None for passage in passages):
             return Voted(passages, 0.0)
@@ -239,6 +254,13 @@ class _Search:
         weight = _DENSE_WEIGHT if given is None else given
         self.dense_weight = max(self.dense_weight, weight)
         return Voted(passages, weight)
+
+
+def _words(weights: Mapping[str, float], statistics: Statistics) -> Words:
+    asked = query_weights(weights)
+    counts = statistics.frequencies
+    found = [(t, counts[t], weight) for t, weight in asked.items() if weight and t in counts]
+    return Words(query_vector(weights), sorted(found, key=lambda term: -term[2]))
 
 
 @asynccontextmanager

@@ -12,6 +12,7 @@ from rag.job_queue import run
 from rag.jobs import Jobs
 from rag.parse.apart import open_parser
 from rag.prepare import Preparer
+from rag.shards import Shards
 
 
 async def run_jobs(
@@ -30,4 +31,5 @@ async def run_jobs(
         preparer = Preparer(pool, parser, settings)
         Reader(pool, embedders, preparer, settings).register(jobs)
         Expiry(pool).register(jobs)
+        Shards(pool, settings).register(jobs)
         await run(pool, jobs, stop)

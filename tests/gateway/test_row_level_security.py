@@ -5,6 +5,7 @@ from dataclasses import replace
 import asyncpg
 import pytest
 from knowledge import fill, upload
+from large_store import LargeStore, grow
 from support import scope_of
 
 import rag
@@ -43,7 +44,7 @@ async def data_tables(owner: asyncpg.Connection) -> list[str]:
         for name in await tables(owner)
         if await owner.fetchval("SELECT has_table_privilege('naru_app', $1, 'SELECT')", name)
     ]
-    assert len(names) == 19
+    assert len(names) == 20
     return names
 
 
@@ -55,6 +56,9 @@ async def filled(pool: asyncpg.Pool) -> asyncpg.Pool:
         caller = scope_of(tenant, client)
         store = (await rag.create_store(pool, caller, name="handbook")).id
         await fill(pool, InMemoryEmbedder(), store, {"a.md": "annual leave"}, tenant=tenant)
+        async with tenant_transaction(pool, tenant) as con:
+            index = await con.fetchval("SELECT id FROM indexes")
+        await grow(pool, LargeStore(store, index, 1), tenant=tenant)
         await save_agent(pool, caller, AgentDefinition("hr", "", "default", (store,)))
         await Sessions(pool).add_turn(caller, "mine", replace(turn, message_id=tenant))
     for tenant, client in CLIENTS.items():
@@ -80,8 +84,9 @@ async def filled(pool: asyncpg.Pool) -> asyncpg.Pool:
 
 
 async def test_every_table_of_a_tenant_is_behind_a_policy_its_owner_obeys_too(
-    owner: asyncpg.Connection,
+    filled: asyncpg.Pool, owner: asyncpg.Connection
 ) -> None:
+    assert {"chunk_terms_1", "chunk_embeddings_2"} < set(await tables(owner)), "partitions too"
     for name in await tables(owner):
         row = await owner.fetchrow(
             "SELECT relrowsecurity, relforcerowsecurity,"
