@@ -1,9 +1,12 @@
 """S3-compatible buckets: their settings, and how one is opened."""
 
+import re
 from datetime import timedelta
 from typing import Annotated, Self
 
+import obstore
 import obstore.store
+from obstore.exceptions import BaseError, PermissionDeniedError, UnauthenticatedError
 from pydantic import AnyHttpUrl, Field, SecretStr, StringConstraints, model_validator
 
 from config.section import Section
@@ -13,6 +16,11 @@ _READ_S = 30
 _REQUEST_S = 600
 _RETRIES = 2
 _RETRY_S = 60
+_NOTHING = "naru-looks-for-nothing"
+_STATUS = re.compile(r"status code: (\d{3})")
+
+BUCKET_FAULTS = (BaseError, OSError)
+"""What a request to a bucket raises when it fails; a missing object is a FileNotFoundError."""
 
 
 class BucketSettings(Section):
@@ -60,3 +68,25 @@ def open_bucket(settings: BucketSettings) -> obstore.store.S3Store:
             "retry_timeout": timedelta(seconds=_RETRY_S),
         },
     )
+
+
+def bucket_fault(error: Exception) -> str:
+    """Say of one of `BUCKET_FAULTS` what the bucket's owner can do something about.
+
+    The rest of it names the operator's servers.
+    """
+    if isinstance(error, PermissionDeniedError):
+        return "access is denied"
+    if isinstance(error, UnauthenticatedError):
+        return "the credentials are refused"
+    status = _STATUS.search(str(error))
+    return (
+        f"its server answers with status {status[1]}"
+        if status
+        else "its server gave no good answer"
+    )
+
+
+async def check_bucket(bucket: obstore.store.S3Store) -> None:
+    """Return when a bucket answers a listing of nothing; raises one of `BUCKET_FAULTS`."""
+    await obstore.list(bucket, _NOTHING).collect_async()

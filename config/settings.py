@@ -16,6 +16,7 @@ from pydantic import (
     model_validator,
 )
 
+from config.files import FileSettings
 from config.media import MediaSettings
 from config.section import Section
 from config.sync import SyncSettings
@@ -339,6 +340,7 @@ class Settings(Section):
     reranker: RerankerSettings = RerankerSettings()
     retrieval: RetrievalSettings = RetrievalSettings()
     sessions: SessionSettings = SessionSettings()
+    files: FileSettings = FileSettings()
     media: MediaSettings = MediaSettings()
     sync: SyncSettings = SyncSettings()
     engines: dict[EngineName, EngineSettings] = Field(default={})

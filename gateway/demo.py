@@ -23,6 +23,7 @@ from gateway.children import say
 from gateway.credentials import Credentials
 from gateway.errors import NotFound as AgentNotFound
 from gateway.generation.models import DEFAULT_ALIAS
+from rag.blobs import Storage, open_storage
 from rag.errors import NotFound
 from rag.files import create_file, delete_file
 from rag.store_files import StoreFile, add_file, get_store_file
@@ -57,6 +58,7 @@ class _Demo:
     scope: TenantScope
     store: str
     model: str
+    storage: Storage
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +89,8 @@ async def provision(settings: Settings, database_url: str, model: str | None = N
         credentials, scope = found or await _create(places, settings)
         credentials = replace(credentials, url=settings.server.url)
         credentials.write(data_dir)
-        demo = _Demo(db, scope, credentials.store, model or DEFAULT_ALIAS)
+        storage = open_storage(settings.files)
+        demo = _Demo(db, scope, credentials.store, model or DEFAULT_ALIAS, storage)
         if not found or await _wants_agent(demo):
             await save_agent(demo.db, demo.scope, _definition(demo))
         await _ingest_handbook(demo, data_dir)
@@ -176,7 +179,12 @@ async def _put(demo: _Demo, path: Path, before: _Read | None) -> _Read:
         yield content
 
     file = await create_file(
-        demo.db, demo.scope, filename=path.name, purpose="assistants", parts=whole()
+        demo.db,
+        demo.scope,
+        filename=path.name,
+        purpose="assistants",
+        parts=whole(),
+        storage=demo.storage,
     )
     await add_file(demo.db, demo.scope, demo.store, file.id)
     return _Read(digest, file.id)

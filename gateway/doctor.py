@@ -11,13 +11,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from config import embedded
+from config.buckets import BUCKET_FAULTS, bucket_fault, check_bucket, open_bucket
 from config.errors import ConfigError
+from config.files import FileSettings
 from config.load import DEFAULT_FILE, FILE_VARIABLE
 from config.prices import price_of
 from config.settings import EmbeddingSettings, EngineSettings, Settings
 from gateway import preflight, probes
 from gateway.engines.check import check_engine
 from rag.local_model import PACKAGED
+
+_BUCKET_S = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +46,7 @@ async def examine(settings: Settings, config_file: Path | None) -> list[Finding]
         _data_dir(settings.data_dir),
         await _postgres(settings),
         await _redis(settings),
+        *await _bucket(settings.files),
         _embedding(settings.embedding),
         await asyncio.to_thread(_address, settings),
         *await asyncio.gather(*(_engine(*item) for item in settings.engines.items())),
@@ -130,6 +135,21 @@ async def _redis(settings: Settings) -> Finding:
     if running.ok:
         return Finding("Redis", f"{running.text}, {origin}, running")
     return Finding("Redis", f"{origin}, not running ({program})")
+
+
+async def _bucket(settings: FileSettings) -> list[Finding]:
+    if settings.bucket is None:
+        return []
+    where = f"{settings.bucket.bucket} at {settings.bucket.endpoint or 'Amazon S3'}"
+    into = "new files go there" if settings.storage == "bucket" else "new files go to PostgreSQL"
+    try:
+        async with asyncio.timeout(_BUCKET_S):
+            await check_bucket(open_bucket(settings.bucket))
+    except TimeoutError:
+        return [Finding("bucket", f"{where} gives no answer", ok=False)]
+    except BUCKET_FAULTS as error:
+        return [Finding("bucket", f"{where} can't be used: {bucket_fault(error)}", ok=False)]
+    return [Finding("bucket", f"{where}, {into}")]
 
 
 async def _ask(subject: str, ask: Callable[[str], Awaitable[str]], url: str) -> Finding:

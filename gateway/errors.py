@@ -255,6 +255,12 @@ def _http(error: HTTPException) -> Answer:
     return Answer(error.status_code, ErrorObject(error.detail, kind, None, None), headers)
 
 
+def _no_files(_: rag.FilesUnavailable) -> Answer:
+    message = "the bucket that holds the bytes of files can't be reached at the moment; try again"
+    fault = ErrorObject(message, "service_unavailable", None, "files_unavailable")
+    return Answer(503, fault, {"retry-after": "5"})
+
+
 def _no_embedding(_: rag.EmbedderUnavailable) -> Answer:
     message = "the embedding model can't be reached at the moment; try again"
     fault = ErrorObject(message, "service_unavailable", None, "embedding_unavailable")
@@ -292,6 +298,7 @@ _TABLE: tuple[
     (rag.AlreadyAttached, _attached),
     (rag.FilterRefused, _filter),
     (rag.SourceRefused, _source),
+    (rag.FilesUnavailable, _no_files),
     (rag.EmbedderUnavailable, _no_embedding),
     (rag.RerankerUnavailable, _no_reranker),
     (auth.IssuerUnavailable, _no_issuer),

@@ -8,6 +8,7 @@ from config.errors import ConfigError
 from config.load import load_settings, model_sockets
 from config.postgres import open_pool
 from gateway.observe.logs import configure_logging
+from rag.blobs import open_storage
 from rag.embed import open_embedders
 from rag.jobs import Jobs
 from rag.sync import Limits, Syncer
@@ -34,8 +35,10 @@ async def work() -> None:
         url = settings.database.url.get_secret_value()
         async with await open_pool(url, size=_POOL_SIZE, role="naru_jobs") as pool:
             jobs = Jobs()
-            Syncer(pool, Limits(settings.sync, settings.server.max_file_bytes)).register(jobs)
-            await run_jobs(pool, embedders, settings.retrieval, stop, jobs)
+            storage = open_storage(settings.files)
+            limits = Limits(settings.sync, settings.server.max_file_bytes)
+            Syncer(pool, limits, storage).register(jobs)
+            await run_jobs(pool, embedders, settings.retrieval, stop, jobs, storage)
     finally:
         await embedders.close()
 

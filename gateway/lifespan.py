@@ -22,7 +22,7 @@ from gateway.generation.replicas import open_engines
 from gateway.identity import open_identity
 from gateway.media import Media
 from gateway.sessions.store import Sessions
-from rag import Embedders, Reranker, open_embedders, open_reranker
+from rag import Embedders, Reranker, Storage, open_embedders, open_reranker, open_storage
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +40,7 @@ class Services:
     limits: ServerSettings
     sync: SyncSettings
     pool: asyncpg.Pool
+    storage: Storage
     redis: "redis.asyncio.Redis"
     keys: SigningKeys
     desk: Desk
@@ -107,6 +108,7 @@ async def open_services(
             limits=settings.server,
             sync=settings.sync,
             pool=pool,
+            storage=open_storage(settings.files),
             redis=cache,
             keys=identity.keys,
             desk=identity.desk,

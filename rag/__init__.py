@@ -3,11 +3,13 @@
 from rag.answerable import Verdict, judge
 from rag.attach import Chunking, NewFile
 from rag.batches import FileBatch, cancel_batch, create_batch, get_batch, list_batch_files
+from rag.blobs import Storage, open_storage
 from rag.embed import Embedder, Embedders, open_embedder, open_embedders
 from rag.embedding_wire import Counted
 from rag.errors import (
     AlreadyAttached,
     EmbedderUnavailable,
+    FilesUnavailable,
     FilterRefused,
     NotAllowed,
     NotFound,
@@ -58,6 +60,7 @@ __all__ = [
     "Embedders",
     "FileBatch",
     "FileCounts",
+    "FilesUnavailable",
     "Filter",
     "FilterRefused",
     "IngestError",
@@ -73,6 +76,7 @@ __all__ = [
     "Retrieval",
     "SearchOptions",
     "SourceRefused",
+    "Storage",
     "StoreExpired",
     "StoreFile",
     "StoredFile",
@@ -102,6 +106,7 @@ __all__ = [
     "open_embedder",
     "open_embedders",
     "open_reranker",
+    "open_storage",
     "open_tokenizer",
     "read_file",
     "remove_file",

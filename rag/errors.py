@@ -9,6 +9,7 @@
     - UnreadableDocument: this document can't be read; the reason is for its owner
     - TextRefused: the embedding model takes no such text
     - FilterRefused: a search's filter is not one; the message says what to change
+    - FilesUnavailable: the bucket with files' bytes can't be used; try again later
     - EmbedderUnavailable: the embedding model gave no answer in time; try again later
     - RerankerUnavailable: the reranker gave no answer in time; try again later
 """
@@ -95,6 +96,10 @@ class TextRefused(RagError):
 
 class FilterRefused(RagError):
     """A filter that is not one; the message says what to change."""
+
+
+class FilesUnavailable(RagError):
+    """The bucket with files' bytes can't be used; the message, for its owner, says why."""
 
 
 class EmbedderUnavailable(RagError):

@@ -1,25 +1,25 @@
-"""Uploaded files: their bytes live in PostgreSQL, so that one backup holds everything."""
+"""Uploaded files: their rows. Their bytes are in PostgreSQL too, or in a bucket (`rag.blobs`)."""
 
 import asyncio
-import hashlib
 import re
 import secrets
 import unicodedata
 from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 
 import asyncpg
 
-from config.postgres import Connection, Database, load_queries, tenant_transaction
+from config.postgres import Connection, load_queries, tenant_transaction
 from config.scope import TenantScope
+from rag.blobs import IN_POSTGRES, Blob, Incoming, Storage
 from rag.errors import NotAllowed, NotFound
 from rag.lexicon import forget_document
 from rag.paging import Cursor, ListQueries, Place, read_page
 
 _SQL = load_queries("rag", "files.sql")
-_PART_BYTES = 1 << 20
 _MAX_NAME_CHARS = 255
 _LIST = ListQueries(_SQL["newest_first"], _SQL["oldest_first"])
 _FIRST_PAGE = Cursor()
@@ -44,30 +44,79 @@ class StoredFile:
 
 
 async def create_file(
-    db: Database,
+    db: asyncpg.Pool,
     scope: TenantScope,
     *,
     filename: str,
     purpose: str,
     parts: AsyncIterator[bytes],
     expires_after_s: float | None = None,
+    storage: Storage = IN_POSTGRES,
 ) -> StoredFile:
-    """Store a file as it arrives, in one transaction: when `parts` fails, nothing stays.
+    """Store a file as it arrives: there is none until all its bytes are stored.
+
+    Of `filename` only the last path part is kept, without control characters, cut to 255.
+
+    Raises:
+        FilesUnavailable: The bucket can't be used.
+    """
+    async with (
+        receive_file(db, scope, parts, storage) as incoming,
+        tenant_transaction(db, scope.tenant) as con,
+    ):
+        return await insert_file(
+            con,
+            scope,
+            incoming,
+            filename=filename,
+            purpose=purpose,
+            expires_after_s=expires_after_s,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class IncomingFile:
+    """A file whose bytes are stored, or will be in the transaction that inserts its row."""
+
+    id: str
+    content: Incoming
+
+
+@asynccontextmanager
+async def receive_file(
+    db: asyncpg.Pool,
+    scope: TenantScope,
+    parts: AsyncIterator[bytes],
+    storage: Storage = IN_POSTGRES,
+) -> AsyncIterator[IncomingFile]:
+    """Take a file's bytes, whose row is to be inserted within this context.
+
+    Raises:
+        FilesUnavailable: The bucket can't be used.
+    """
+    id_ = f"file-{secrets.token_hex(12)}"
+    async with storage.new.receive(db, scope.tenant, id_, parts) as content:
+        yield IncomingFile(id_, content)
+
+
+async def insert_file(
+    con: Connection,
+    scope: TenantScope,
+    incoming: IncomingFile,
+    *,
+    filename: str,
+    purpose: str,
+    expires_after_s: float | None = None,
+) -> StoredFile:
+    """Insert the row of a file, inside a transaction of its tenant.
 
     Of `filename` only the last path part is kept, without control characters, cut to 255.
     """
-    id_ = f"file-{secrets.token_hex(12)}"
-    size = 0
-    async with tenant_transaction(db, scope.tenant) as con:
-        values = scope.tenant, scope.client, clean_name(filename), purpose, expires_after_s
-        await con.execute(_SQL["insert_file"], id_, *values)
-        number = 0
-        digest = hashlib.sha256()
-        async for part in _in_parts(parts):
-            digest.update(part)
-            await con.execute(_SQL["insert_part"], id_, number, part)
-            size, number = size + len(part), number + 1
-        row = await con.fetchrow(_SQL["set_bytes"], id_, size, digest.digest())
+    id_, content = incoming.id, incoming.content
+    values = scope.tenant, scope.client, clean_name(filename), purpose, expires_after_s
+    await con.execute(_SQL["insert_file"], id_, *values, content.object)
+    measure = await content.settle(con, id_)
+    row = await con.fetchrow(_SQL["set_bytes"], id_, measure.size, measure.sha256)
     assert row is not None  # noqa: S101 - inserted above
     return StoredFile(**row)
 
@@ -151,17 +200,20 @@ async def forget_file(con: Connection, tenant: str, file_id: str) -> None:
     await con.execute(_SQL["delete_file"], tenant, file_id)
 
 
-async def read_file(db: asyncpg.Pool, scope: TenantScope, file_id: str) -> AsyncIterator[bytes]:
-    """Yield a file's bytes, 1 MiB at most at once.
+async def read_file(
+    db: asyncpg.Pool, scope: TenantScope, file_id: str, storage: Storage = IN_POSTGRES
+) -> AsyncIterator[bytes]:
+    """Yield a file's bytes, some MiB at most at once.
 
     Raises:
         NotFound: The caller has no such file; raised at the first step.
+        FilesUnavailable: Its bucket can't be used; raised at any step.
     """
-    await get_file(db, scope, file_id)
-    number = 0
-    while (part := await _read_part(db, scope, file_id, number)) is not None:
+    async with tenant_transaction(db, scope.tenant) as con:
+        file = await find_file(con, scope, file_id)
+        blob = Blob(file.id, file.bytes, await con.fetchval(_SQL["get_object"], file.id))
+    async for part in storage.of(blob).read(db, scope.tenant, blob):
         yield part
-        number += 1
 
 
 def clean_name(filename: str) -> str:
@@ -181,15 +233,6 @@ def storable(text: str) -> str:
     return text.replace("\0", "\ufffd").encode("utf-8", "replace").decode()
 
 
-async def _read_part(
-    db: asyncpg.Pool, scope: TenantScope, file_id: str, number: int
-) -> bytes | None:
-    # A transaction for each: no connection waits while a part travels.
-    async with tenant_transaction(db, scope.tenant) as con:
-        part: bytes | None = await con.fetchval(_SQL["get_part"], scope.tenant, file_id, number)
-    return part
-
-
 async def _place(con: Connection, scope: TenantScope, file_id: str) -> Place:
     file = await find_file(con, scope, file_id)
     return file.created_at, file.id
@@ -197,14 +240,3 @@ async def _place(con: Connection, scope: TenantScope, file_id: str) -> Place:
 
 def _seen_by(scope: TenantScope) -> tuple[str, frozenset[str] | None, str]:
     return scope.tenant, scope.allowed.vector_stores, scope.client
-
-
-async def _in_parts(source: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    buffer = bytearray()
-    async for piece in source:
-        buffer += piece
-        while len(buffer) >= _PART_BYTES:
-            yield bytes(buffer[:_PART_BYTES])
-            del buffer[:_PART_BYTES]
-    if buffer:
-        yield bytes(buffer)

@@ -2,11 +2,8 @@
 -- uploaded. NULL stands for no limit. What has expired is not there for anybody.
 
 -- name: insert_file
-INSERT INTO files (id, tenant, client, filename, purpose, bytes, expires_at)
-VALUES ($1, $2, $3, $4, $5, 0, clock_timestamp() + make_interval(secs => $6))
-
--- name: insert_part
-INSERT INTO file_parts (file_id, part, content) VALUES ($1, $2, $3)
+INSERT INTO files (id, tenant, client, filename, purpose, bytes, expires_at, object)
+VALUES ($1, $2, $3, $4, $5, 0, clock_timestamp() + make_interval(secs => $6), $7)
 
 -- name: set_bytes
 UPDATE files SET bytes = $2, sha256 = $3 WHERE id = $1
@@ -43,5 +40,5 @@ SELECT store_id FROM store_files WHERE tenant = $1 AND file_id = $2 ORDER BY sto
 -- name: delete_file
 DELETE FROM files WHERE tenant = $1 AND id = $2
 
--- name: get_part
-SELECT content FROM file_parts WHERE tenant = $1 AND file_id = $2 AND part = $3
+-- name: get_object
+SELECT object FROM files WHERE id = $1

@@ -22,8 +22,8 @@ from rag.attach import read_chunking
 from rag.chunk import Cut
 from rag.documents import Origin, Place, Written, copy_document, write_document
 from rag.embed import Embedder, Embedders
-from rag.errors import NotFound, UnreadableDocument
-from rag.jobs import Job, Jobs
+from rag.errors import FilesUnavailable, NotFound, UnreadableDocument
+from rag.jobs import Job, Jobs, Postpone
 from rag.lexicon import lock_indexes
 from rag.prepare import Preparer, Progress, Source
 from rag.sync.items import take_place
@@ -35,6 +35,7 @@ _KIND = "read"
 _SWEEP = "sweep"
 _EVERY_MINUTE = "* * * * *"
 _MAX_ATTEMPTS = 3
+_BUCKET_AWAY_S = 10.0
 _LOOK_S = 1.0  # whether a document is still wanted, and to tell how far it is
 
 
@@ -122,10 +123,13 @@ class Reader:
             await self._while_wanted(claim, work, progress)
         finally:
             await end_task(work)
-            if work.cancelled() or isinstance(work.exception(), UNREACHABLE):
+            if work.cancelled() or isinstance(work.exception(), (*UNREACHABLE, FilesUnavailable)):
                 await self._give_back(claim)
-        if not work.cancelled():
-            work.result()
+        if work.cancelled():
+            return
+        if isinstance(work.exception(), FilesUnavailable):
+            raise Postpone(_BUCKET_AWAY_S)
+        work.result()
 
     async def _while_wanted(
         self, claim: _Claim, work: "asyncio.Task[None]", progress: Progress

@@ -17,6 +17,7 @@ import asyncpg
 from config.postgres import load_queries, tenant_transaction
 from config.scope import TenantScope
 from config.settings import RetrievalSettings
+from rag.blobs import IN_POSTGRES, Storage
 from rag.chunk import Cut
 from rag.documents import Row
 from rag.embed import Embedder
@@ -59,8 +60,15 @@ class Source:
 class Preparer:
     """Prepares documents, of which as many are parsed at a time as there are cores."""
 
-    def __init__(self, pool: asyncpg.Pool, parser: Parser, settings: RetrievalSettings) -> None:
+    def __init__(
+        self,
+        pool: asyncpg.Pool,
+        parser: Parser,
+        settings: RetrievalSettings,
+        storage: Storage = IN_POSTGRES,
+    ) -> None:
         self._pool = pool
+        self._storage = storage
         self._parser = parser
         self._settings = settings
         self._parsing = asyncio.Semaphore(_PARSED_AT_ONCE)
@@ -73,6 +81,7 @@ class Preparer:
         Raises:
             UnreadableDocument: It can't be read; the reason is for its owner.
             NotFound: The file is gone.
+            FilesUnavailable: The bucket it is in can't be used.
         """
         reading = await self._parse(source, cut, embedder)
         progress.total = len(reading.chunks)
@@ -88,7 +97,8 @@ class Preparer:
         ruler = RulerSource(await _patiently(embedder, embedder.tokenizer), embedder.languages)
         scope = TenantScope(source.tenant, client="", scopes=frozenset())
         async with self._parsing:
-            data = b"".join([part async for part in read_file(self._pool, scope, source.file_id)])
+            parts = read_file(self._pool, scope, source.file_id, self._storage)
+            data = b"".join([part async for part in parts])
             return await self._parser.read(
                 *(source.filename, data),
                 cut=cut,

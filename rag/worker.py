@@ -5,6 +5,7 @@ import asyncio
 import asyncpg
 
 from config.settings import RetrievalSettings
+from rag.blobs import IN_POSTGRES, Storage
 from rag.embed import Embedders
 from rag.expiry import Expiry
 from rag.ingest import Reader
@@ -13,6 +14,7 @@ from rag.jobs import Jobs
 from rag.parse.apart import open_parser
 from rag.prepare import Preparer
 from rag.shards import Shards
+from rag.stray_objects import StrayObjects
 
 
 async def run_jobs(
@@ -21,6 +23,7 @@ async def run_jobs(
     settings: RetrievalSettings,
     stop: asyncio.Event,
     jobs: Jobs | None = None,
+    storage: Storage = IN_POSTGRES,
 ) -> None:
     """Do this package's jobs, and those of `jobs`, until `stop` is set.
 
@@ -28,8 +31,10 @@ async def run_jobs(
     """
     jobs = jobs or Jobs()
     async with open_parser() as parser:
-        preparer = Preparer(pool, parser, settings)
+        preparer = Preparer(pool, parser, settings, storage)
         Reader(pool, embedders, preparer, settings).register(jobs)
         Expiry(pool).register(jobs)
         Shards(pool, settings).register(jobs)
+        if storage.bucket:
+            StrayObjects(pool, storage.bucket).register(jobs)
         await run(pool, jobs, stop)

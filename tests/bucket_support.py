@@ -13,7 +13,9 @@ import aiohttp
 from aiohttp import web
 from moto.server import ThreadedMotoServer
 
-from config.buckets import BucketSettings
+from config.buckets import BucketSettings, open_bucket
+from config.files import FileSettings
+from rag.blobs import Storage, open_storage
 
 _KEPT = {"etag", "last-modified", "content-type", "content-length"}
 _NUMBERS = itertools.count(1)
@@ -36,6 +38,18 @@ class BucketServer:
         url = f"{self.url}/{bucket}/{key}"
         with urllib.request.urlopen(urllib.request.Request(url, content, method="PUT")):
             pass
+
+    def keys(self, bucket: str) -> list[str]:
+        """List what is in a bucket."""
+        return self._keys_of(f"{bucket}?list-type=2")
+
+    def unfinished(self, bucket: str) -> list[str]:
+        """List the uploads in parts that were begun, and neither finished nor given up."""
+        return self._keys_of(f"{bucket}?uploads")
+
+    def _keys_of(self, path: str) -> list[str]:
+        with urllib.request.urlopen(f"{self.url}/{path}") as answer:
+            return re.findall("<Key>(.*?)</Key>", answer.read().decode())
 
     def settings(self, bucket: str) -> BucketSettings:
         return BucketSettings.model_validate(
@@ -109,3 +123,36 @@ async def _with_fault(fault: str, body: bytes, *, second: bool) -> web.Response:
     elif second and fault == "another page":
         body = b"<html><body>Please log in</body></html>"
     return web.Response(body=body, content_type="application/xml")
+
+
+@dataclass
+class StoredInBucket:
+    """The files' bucket, as a test looks at it; `away` and `back` say whether it answers."""
+
+    server: BucketServer
+    settings: BucketSettings
+    storage: Storage
+
+    def keys(self) -> list[str]:
+        return self.server.keys(self.settings.bucket)
+
+    def unfinished(self) -> list[str]:
+        return self.server.unfinished(self.settings.bucket)
+
+    def away(self, endpoint: str = "http://127.0.0.1:9") -> None:
+        changed = self.settings.model_dump() | {"endpoint": endpoint}
+        self._put(BucketSettings.model_validate(changed))
+
+    def back(self) -> None:
+        self._put(self.settings)
+
+    def _put(self, settings: BucketSettings) -> None:
+        assert self.storage.bucket
+        self.storage.bucket._bucket = open_bucket(settings)
+
+
+def store_in_bucket(server: BucketServer) -> StoredInBucket:
+    """Make a bucket that new files go into."""
+    settings = server.make_bucket()
+    storage = open_storage(FileSettings(storage="bucket", bucket=settings))
+    return StoredInBucket(server, settings, storage)

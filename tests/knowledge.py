@@ -10,6 +10,7 @@ from support import scope_of
 import rag
 from config.postgres import open_pool
 from config.settings import RetrievalSettings
+from rag.blobs import IN_POSTGRES, Storage
 from rag.chunk import Cut
 from rag.embed import Embedder, Embedders
 from rag.ruler import RulerSource
@@ -26,23 +27,37 @@ async def parts_of(*parts: bytes) -> AsyncIterator[bytes]:
 
 
 async def upload(
-    pool: asyncpg.Pool, name: str, content: str | bytes, *, tenant: str = "acme"
+    pool: asyncpg.Pool,
+    name: str,
+    content: str | bytes,
+    *,
+    tenant: str = "acme",
+    storage: Storage = IN_POSTGRES,
 ) -> rag.StoredFile:
     data = content.encode() if isinstance(content, str) else content
     return await rag.create_file(
-        pool, scope_of(tenant), filename=name, purpose="assistants", parts=parts_of(data)
+        pool,
+        scope_of(tenant),
+        filename=name,
+        purpose="assistants",
+        parts=parts_of(data),
+        storage=storage,
     )
 
 
 @asynccontextmanager
 async def job_worker(
-    pool: asyncpg.Pool, embedder: Embedder | Embedders, settings: RetrievalSettings | None = None
+    pool: asyncpg.Pool,
+    embedder: Embedder | Embedders,
+    settings: RetrievalSettings | None = None,
+    storage: Storage = IN_POSTGRES,
 ) -> AsyncIterator[None]:
     """The job worker, running on the database of `pool`."""
     stop = asyncio.Event()
     embedders = embedder if isinstance(embedder, Embedders) else Embedders(embedder)
     async with await open_pool(pool._connect_args[0], size=6, role="naru_jobs") as jobs:
-        run = run_jobs(jobs, embedders, settings or RetrievalSettings(), stop)
+        known = settings or RetrievalSettings()
+        run = run_jobs(jobs, embedders, known, stop, storage=storage)
         task = asyncio.create_task(run)
         try:
             yield

@@ -56,6 +56,7 @@ async def create(data: Form, caller: Caller, services: Provided) -> FileObject:
         purpose=data.purpose,
         parts=_parts(data.file),
         expires_after_s=data.seconds,
+        storage=services.storage,
     )
     return _object(stored)
 
@@ -86,8 +87,11 @@ async def get_one(file_id: FromPath[str], caller: Caller, services: Provided) ->
 async def content(file_id: FromPath[str], caller: Caller, services: Provided) -> Stream:
     """Return a file's bytes, always as a download: what they are is their owner's word alone."""
     file = await files.get_file(services.pool, caller, file_id)
+    parts = files.read_file(services.pool, caller, file_id, services.storage)
+    # The first part is there before the answer begins: then it can still be that there is none.
+    first = await anext(parts, b"")
     return Stream(
-        files.read_file(services.pool, caller, file_id),
+        _begun(first, parts),
         media_type="application/octet-stream",
         headers={
             "content-length": str(file.bytes),
@@ -112,6 +116,12 @@ def files_router(max_file_bytes: int) -> Router:
         request_max_body_size=max_file_bytes,
         tags=["files"],
     )
+
+
+async def _begun(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    yield first
+    async for part in rest:
+        yield part
 
 
 async def _parts(upload: UploadFile) -> AsyncIterator[bytes]:

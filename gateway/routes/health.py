@@ -44,6 +44,7 @@ async def ready(services: Provided) -> Response[Ready]:
         "database": services.pool.fetchval("SELECT 1"),
         "redis": services.redis.ping(),
         "embedding": services.embedders.check(),
+        **({"bucket": services.storage.bucket.check()} if services.storage.bucket else {}),
         **({"reranker": services.reranker.check()} if services.reranker else {}),
         **{f"engine {name}": _one_up(urls) for name, urls in services.engines.items()},
     }

@@ -1,19 +1,13 @@
 """A bucket, or what is beneath a prefix of it."""
 
 import asyncio
-import re
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 import obstore
-from obstore.exceptions import (
-    BaseError,
-    InvalidPathError,
-    PermissionDeniedError,
-    UnauthenticatedError,
-)
+from obstore.exceptions import InvalidPathError
 
-from config.buckets import open_bucket
+from config.buckets import BUCKET_FAULTS, bucket_fault, open_bucket
 from config.sync import SyncSettings
 from rag.sync.origins import BucketOrigin, bucket_place, relative_parts
 from rag.sync.reading import Fetched, Listed, Listing, NotFetched, Spool
@@ -21,7 +15,6 @@ from rag.sync.reading import Fetched, Listed, Listing, NotFetched, Spool
 if TYPE_CHECKING:
     from obstore import ObjectMeta
 
-_STATUS = re.compile(r"status code: (\d{3})")
 _PAGE = 1000
 _PART_BYTES = 1 << 20
 
@@ -47,8 +40,8 @@ class BucketReader:
                 "the bucket holds a key with an empty part, `.` or `..` (as in `a//b`), at which"
                 " its listing ends: rename that object"
             )
-        except (BaseError, OSError) as error:
-            listing.incomplete = f"the bucket's listing broke off: {_reason(error)}"
+        except BUCKET_FAULTS as error:
+            listing.incomplete = f"the bucket's listing broke off: {bucket_fault(error)}"
         return listing
 
     async def fetch(self, item: Listed, known: str, into: Spool) -> Fetched:
@@ -64,8 +57,8 @@ class BucketReader:
             raise NotFetched("it was not fetched in time") from None
         except FileNotFoundError:
             raise NotFetched("it was taken away while the source was read") from None
-        except (BaseError, OSError) as error:
-            raise NotFetched(f"it can't be fetched: {_reason(error)}") from None
+        except BUCKET_FAULTS as error:
+            raise NotFetched(f"it can't be fetched: {bucket_fault(error)}") from None
         if into.size != result.meta["size"]:
             raise NotFetched("it broke off before its end")
         return Fetched(_fingerprint(result.meta), PurePosixPath(item.key).name)
@@ -79,8 +72,8 @@ class BucketReader:
             return True
         except TimeoutError:
             raise NotFetched("the bucket did not answer in time") from None
-        except (BaseError, OSError) as error:
-            raise NotFetched(f"it can't be looked for: {_reason(error)}") from None
+        except BUCKET_FAULTS as error:
+            raise NotFetched(f"it can't be looked for: {bucket_fault(error)}") from None
 
     async def close(self) -> None:
         """Nothing is open."""
@@ -100,17 +93,3 @@ class BucketReader:
 def _fingerprint(entry: "ObjectMeta") -> str:
     tag = entry["e_tag"] or entry["last_modified"].isoformat()
     return f"{tag} {entry['size']}"
-
-
-def _reason(error: Exception) -> str:
-    """Say what a bucket's owner can do something about; the rest names the operator's servers."""
-    if isinstance(error, PermissionDeniedError):
-        return "access is denied"
-    if isinstance(error, UnauthenticatedError):
-        return "the credentials are refused"
-    status = _STATUS.search(str(error))
-    return (
-        f"its server answers with status {status[1]}"
-        if status
-        else "its server gave no good answer"
-    )

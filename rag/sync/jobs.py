@@ -6,7 +6,9 @@
 import asyncpg
 
 from config.postgres import Connection, load_queries
-from rag.jobs import Job, Jobs, enqueue
+from rag.blobs import IN_POSTGRES, Storage
+from rag.errors import FilesUnavailable
+from rag.jobs import Job, Jobs, Postpone, enqueue
 from rag.sync.run import Limits, sync_source
 
 _SQL = load_queries("rag.sync", "jobs.sql")
@@ -14,6 +16,7 @@ _KIND = "sync"
 _SWEEP = "sync_due"
 _EVERY_MINUTE = "* * * * *"
 _AT_ONCE = 2
+_BUCKET_AWAY_S = 60.0
 
 
 async def enqueue_sync(con: Connection, source_id: str) -> None:
@@ -24,8 +27,9 @@ async def enqueue_sync(con: Connection, source_id: str) -> None:
 class Syncer:
     """Does the jobs of sync; two sources are read at a time, over all workers."""
 
-    def __init__(self, pool: asyncpg.Pool, limits: Limits) -> None:
+    def __init__(self, pool: asyncpg.Pool, limits: Limits, storage: Storage = IN_POSTGRES) -> None:
         self._pool = pool
+        self._storage = storage
         self._limits = limits
 
     def register(self, jobs: Jobs) -> None:
@@ -40,4 +44,8 @@ class Syncer:
 
     async def sync(self, job: Job) -> None:
         """Read one source."""
-        await sync_source(self._pool, job.tenant, job.payload["source"], self._limits)
+        source = job.payload["source"]
+        try:
+            await sync_source(self._pool, job.tenant, source, self._limits, self._storage)
+        except FilesUnavailable:
+            raise Postpone(_BUCKET_AWAY_S) from None

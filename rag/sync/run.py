@@ -18,7 +18,8 @@ import asyncpg
 from config.postgres import UNREACHABLE, load_queries, tenant_transaction
 from config.scope import TenantScope
 from config.sync import SyncSettings
-from rag.errors import SourceRefused, StoreExpired
+from rag.blobs import IN_POSTGRES, Storage
+from rag.errors import FilesUnavailable, SourceRefused, StoreExpired
 from rag.sync.bucket import BucketReader
 from rag.sync.folder import FolderReader
 from rag.sync.items import Item, Place
@@ -48,10 +49,19 @@ class _Started:
     due_at: datetime | None
 
 
-async def sync_source(db: asyncpg.Pool, tenant: str, source_id: str, limits: Limits) -> None:
+async def sync_source(
+    db: asyncpg.Pool,
+    tenant: str,
+    source_id: str,
+    limits: Limits,
+    storage: Storage = IN_POSTGRES,
+) -> None:
     """Read a source once, unless that is being done or the source is gone.
 
     Needs one of the pool's connections for the lock, and up to `sync.at_once` others.
+
+    Raises:
+        FilesUnavailable: The bucket that documents go into can't be used; the source stays due.
     """
     async with db.acquire(timeout=10) as session:
         if not await session.fetchval(_SQL["try_lock"], source_id):
@@ -61,7 +71,7 @@ async def sync_source(db: asyncpg.Pool, tenant: str, source_id: str, limits: Lim
         if row is None:
             return
         scope = TenantScope(tenant, row["client"], frozenset())
-        writer = Writer(db, scope, Place(row["store_id"], source_id), row["run"])
+        writer = Writer(db, scope, Place(row["store_id"], source_id), row["run"], storage)
         origin = read_origin(row["kind"], row["origin"])
         started = _Started(origin, frozenset(row["mounts"]), row["due_at"])
         try:
@@ -163,7 +173,7 @@ class _Run:
             return await do(key)
         except NotFetched as error:
             return await self._writer.fail(key, str(error))
-        except (Superseded, *UNREACHABLE):
+        except (Superseded, FilesUnavailable, *UNREACHABLE):
             raise
         except Exception as error:  # noqa: BLE001 - told, and tried again the next time
             # Neither the message nor the values: they may hold what the document says.

@@ -10,7 +10,8 @@ import asyncpg
 from config.postgres import Connection, load_queries, tenant_transaction
 from config.scope import TenantScope
 from rag.attach import NewFile, attach
-from rag.files import create_file
+from rag.blobs import IN_POSTGRES, Storage
+from rag.files import insert_file, receive_file
 from rag.stores import find_usable_store
 from rag.sync.items import (
     Item,
@@ -45,6 +46,7 @@ class Writer:
     scope: TenantScope
     place: Place
     run: int
+    storage: Storage = IN_POSTGRES
 
     async def known(self) -> dict[str, Item]:
         """Return the documents that earlier runs have seen, by key.
@@ -76,13 +78,12 @@ class Writer:
                 await self._mend(con, item.key, kept)
                 same = item.newest is not None and kept.file_id == item.newest.file_id
                 return "unchanged" if same else "changed"
-        async with self._transaction() as con:
-            file = await create_file(
-                con,
-                self.scope,
-                filename=fetched.filename,
-                purpose="assistants",
-                parts=spool.parts(),
+        async with (
+            receive_file(self.db, self.scope, spool.parts(), self.storage) as incoming,
+            self._transaction() as con,
+        ):
+            file = await insert_file(
+                con, self.scope, incoming, filename=fetched.filename, purpose="assistants"
             )
             await self._attach(con, item.key, file.id)
             version = Version(file.id, spool.sha256)

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from bucket_support import play_bucket_server
 from support import free_port
 
 from config.settings import Settings
@@ -106,3 +107,19 @@ async def test_what_hosted_targets_cost_is_told(tmp_path: Path) -> None:
         "openai/gpt-4o-mini: $0.15 in, $0.6 out (a million tokens)",
         "openai/gpt-x: not known (a million tokens)",
     ]
+
+
+async def test_the_bucket_of_files_is_asked_and_its_secret_is_not_shown() -> None:
+    assert "bucket" not in await look()
+    with play_bucket_server() as server:
+        place = {"access_key": "key", "secret": "hunter2", "endpoint": server.url}
+        good = {"bucket": server.make_bucket().bucket} | place
+        there = await look(files={"storage": "bucket", "bucket": good})
+        missing = await look(files={"bucket": {"bucket": "nobodys"} | place})
+    away = await look(files={"bucket": good | {"endpoint": "http://127.0.0.1:9"}})
+    assert there["bucket"].ok
+    assert there["bucket"].text.endswith("new files go there")
+    for found in (missing, away):
+        assert not found["bucket"].ok
+        assert "can't be used" in found["bucket"].text
+        assert "hunter2" not in str(found)

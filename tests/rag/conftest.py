@@ -1,9 +1,10 @@
-"""A migrated database, opened as the service opens it."""
+"""A migrated database, opened as the service opens it, and a server with buckets."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 
 import asyncpg
 import pytest
+from bucket_support import BucketServer, play_bucket_server
 from support import scope_of
 
 import rag
@@ -35,3 +36,9 @@ def embedder() -> InMemoryEmbedder:
 async def store(pool: asyncpg.Pool) -> str:
     """The id of an empty store of `acme`."""
     return (await rag.create_store(pool, scope_of(), name="handbook")).id
+
+
+@pytest.fixture(scope="session")
+def bucket_server() -> Iterator[BucketServer]:
+    with play_bucket_server() as playing:
+        yield playing

@@ -170,7 +170,7 @@ async def test_a_changed_document_is_found_in_one_version_or_the_other_at_every_
     [
         "reader list 1",
         "reader fetch 2",
-        "writing create_file 2",
+        "writing insert_file 2",
         "writing attach 1",
         "writing put_version 2",
         "writer put 2",

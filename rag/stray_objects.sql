@@ -1,0 +1,16 @@
+-- name: due
+-- Of every tenant: `naru_jobs` sees these rows.
+SELECT tenant, array_agg(object) AS objects
+FROM (SELECT tenant, object FROM stray_objects WHERE remove_after <= clock_timestamp()
+      ORDER BY remove_after LIMIT 1000) AS due
+GROUP BY tenant
+
+-- name: doom
+UPDATE stray_objects s SET doomed = true
+WHERE object = ANY ($1) AND remove_after <= clock_timestamp()
+  AND NOT EXISTS (SELECT FROM files f WHERE f.object = s.object)
+RETURNING object
+
+-- name: forget
+DELETE FROM stray_objects s
+WHERE object = ANY ($1) AND (doomed OR EXISTS (SELECT FROM files f WHERE f.object = s.object))
