@@ -23,9 +23,9 @@ from gateway.children import say
 from gateway.credentials import Credentials
 from gateway.errors import NotFound as AgentNotFound
 from gateway.generation.models import DEFAULT_ALIAS
-from rag.blobs import Storage, open_storage
 from rag.errors import NotFound
 from rag.files import create_file, delete_file
+from rag.storage import Storage, open_storage
 from rag.store_files import StoreFile, add_file, get_store_file
 from rag.stores import create_store, get_store
 

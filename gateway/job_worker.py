@@ -8,9 +8,9 @@ from config.errors import ConfigError
 from config.load import load_settings, model_sockets
 from config.postgres import open_pool
 from gateway.observe.logs import configure_logging
-from rag.blobs import open_storage
 from rag.embed import open_embedders
 from rag.jobs import Jobs
+from rag.storage import open_storage
 from rag.sync import Limits, Syncer
 from rag.worker import run_jobs
 

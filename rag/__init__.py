@@ -3,7 +3,6 @@
 from rag.answerable import Verdict, judge
 from rag.attach import Chunking, NewFile
 from rag.batches import FileBatch, cancel_batch, create_batch, get_batch, list_batch_files
-from rag.blobs import Storage, open_storage
 from rag.embed import Embedder, Embedders, open_embedder, open_embedders
 from rag.embedding_wire import Counted
 from rag.errors import (
@@ -26,6 +25,7 @@ from rag.filters import Comparison, Compound, Filter
 from rag.paging import Cursor
 from rag.rerank import Reranker, open_reranker
 from rag.search import SearchOptions, search
+from rag.storage import Storage, open_storage
 from rag.store_files import (
     IngestError,
     StoreFile,

@@ -1,4 +1,4 @@
-"""Uploaded files: their rows. Their bytes are in PostgreSQL too, or in a bucket (`rag.blobs`)."""
+"""Uploaded files: their rows. Their bytes are in PostgreSQL too, or in a bucket (`rag.storage`)."""
 
 import asyncio
 import re
@@ -14,10 +14,11 @@ import asyncpg
 
 from config.postgres import Connection, load_queries, tenant_transaction
 from config.scope import TenantScope
-from rag.blobs import IN_POSTGRES, Blob, Incoming, Storage
+from rag.blobs import Blob, Incoming
 from rag.errors import NotAllowed, NotFound
 from rag.lexicon import forget_document
 from rag.paging import Cursor, ListQueries, Place, read_page
+from rag.storage import IN_POSTGRES, Storage
 
 _SQL = load_queries("rag", "files.sql")
 _MAX_NAME_CHARS = 255

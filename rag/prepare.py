@@ -17,7 +17,6 @@ import asyncpg
 from config.postgres import load_queries, tenant_transaction
 from config.scope import TenantScope
 from config.settings import RetrievalSettings
-from rag.blobs import IN_POSTGRES, Storage
 from rag.chunk import Cut
 from rag.documents import Row
 from rag.embed import Embedder
@@ -26,6 +25,7 @@ from rag.errors import EmbedderUnavailable, NotFound, UnreadableDocument
 from rag.files import read_file
 from rag.parse.apart import Parser, Reading
 from rag.ruler import RulerSource
+from rag.storage import IN_POSTGRES, Storage
 
 _SQL = load_queries("rag", "prepare.sql")
 _log = logging.getLogger(__name__)

@@ -5,7 +5,7 @@ import contextlib
 import asyncpg
 
 from config.postgres import load_queries, tenant_transaction
-from rag.blobs import BucketBlobs
+from rag.bucket_blobs import BucketBlobs
 from rag.errors import FilesUnavailable
 from rag.jobs import Job, Jobs
 

@@ -1,3 +1,15 @@
+-- name: announce
+-- All times are PostgreSQL's: no other clock matters.
+INSERT INTO stray_objects (object, remove_after)
+VALUES ($1, clock_timestamp() + interval '1 hour')
+
+-- name: claim
+DELETE FROM stray_objects WHERE object = $1 AND NOT doomed RETURNING true
+
+-- name: give_up
+-- Waits for a transaction that claims it, and finds nothing when that is committed.
+UPDATE stray_objects SET doomed = true WHERE object = $1 RETURNING true
+
 -- name: due
 -- Of every tenant: `naru_jobs` sees these rows.
 SELECT tenant, array_agg(object) AS objects

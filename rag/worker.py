@@ -5,7 +5,6 @@ import asyncio
 import asyncpg
 
 from config.settings import RetrievalSettings
-from rag.blobs import IN_POSTGRES, Storage
 from rag.embed import Embedders
 from rag.expiry import Expiry
 from rag.ingest import Reader
@@ -14,6 +13,7 @@ from rag.jobs import Jobs
 from rag.parse.apart import open_parser
 from rag.prepare import Preparer
 from rag.shards import Shards
+from rag.storage import IN_POSTGRES, Storage
 from rag.stray_objects import StrayObjects
 
 

@@ -15,7 +15,7 @@ from moto.server import ThreadedMotoServer
 
 from config.buckets import BucketSettings, open_bucket
 from config.files import FileSettings
-from rag.blobs import Storage, open_storage
+from rag.storage import Storage, open_storage
 
 _KEPT = {"etag", "last-modified", "content-type", "content-length"}
 _NUMBERS = itertools.count(1)

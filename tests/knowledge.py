@@ -10,10 +10,10 @@ from support import scope_of
 import rag
 from config.postgres import open_pool
 from config.settings import RetrievalSettings
-from rag.blobs import IN_POSTGRES, Storage
 from rag.chunk import Cut
 from rag.embed import Embedder, Embedders
 from rag.ruler import RulerSource
+from rag.storage import IN_POSTGRES, Storage
 from rag.tokenizer import TokenizerSource
 from rag.worker import run_jobs
 

@@ -6,9 +6,9 @@
 import asyncpg
 
 from config.postgres import Connection, load_queries
-from rag.blobs import IN_POSTGRES, Storage
 from rag.errors import FilesUnavailable
 from rag.jobs import Job, Jobs, Postpone, enqueue
+from rag.storage import IN_POSTGRES, Storage
 from rag.sync.run import Limits, sync_source
 
 _SQL = load_queries("rag.sync", "jobs.sql")

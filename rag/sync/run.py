@@ -18,8 +18,8 @@ import asyncpg
 from config.postgres import UNREACHABLE, load_queries, tenant_transaction
 from config.scope import TenantScope
 from config.sync import SyncSettings
-from rag.blobs import IN_POSTGRES, Storage
 from rag.errors import FilesUnavailable, SourceRefused, StoreExpired
+from rag.storage import IN_POSTGRES, Storage
 from rag.sync.bucket import BucketReader
 from rag.sync.folder import FolderReader
 from rag.sync.items import Item, Place

@@ -10,8 +10,8 @@ import asyncpg
 from config.postgres import Connection, load_queries, tenant_transaction
 from config.scope import TenantScope
 from rag.attach import NewFile, attach
-from rag.blobs import IN_POSTGRES, Storage
 from rag.files import insert_file, receive_file
+from rag.storage import IN_POSTGRES, Storage
 from rag.stores import find_usable_store
 from rag.sync.items import (
     Item,

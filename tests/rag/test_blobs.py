@@ -18,9 +18,9 @@ import rag
 from config.buckets import open_bucket
 from config.files import FileSettings
 from config.postgres import tenant_transaction
-from rag import blobs, ingest
-from rag.blobs import IN_POSTGRES, Storage, open_storage
+from rag import bucket_blobs, ingest
 from rag.files import insert_file, receive_file
+from rag.storage import IN_POSTGRES, Storage, open_storage
 from rag.testing import InMemoryEmbedder
 
 ACME, OTHER = scope_of("acme"), scope_of("other")
@@ -213,7 +213,7 @@ async def test_a_bucket_that_never_answers_is_not_waited_for(
     pool: asyncpg.Pool, bucket: StoredInBucket, silent: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for limit in ("_CALL_S", "_SEND_S", "_GIVE_UP_S"):
-        monkeypatch.setattr(blobs, limit, 0.2)
+        monkeypatch.setattr(bucket_blobs, limit, 0.2)
     stored = await upload(pool, "a", "text", storage=bucket.storage)
     bucket.away(silent)
     async with asyncio.timeout(5):

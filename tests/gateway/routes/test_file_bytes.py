@@ -4,8 +4,10 @@ import asyncio
 import socket
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
+import obstore
 import pytest
 import uvicorn
 from bucket_support import StoredInBucket, play_bucket_server, store_in_bucket
@@ -110,3 +112,19 @@ async def test_while_the_bucket_is_away_files_are_answered_503_and_the_rest_goes
     finally:
         bucket.back()
     assert (await client.get(f"/v1/files/{file['id']}/content")).content == b"text"
+
+
+async def test_a_download_that_loses_the_bucket_does_not_look_whole(
+    client: httpx.AsyncClient, bucket: StoredInBucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = (await send(client, b"x" * 9_000_000)).json()
+    fetch = obstore.get_range_async
+
+    async def fetch_the_first(*given: Any, start: int, length: int) -> Any:
+        if start:
+            raise OSError
+        return await fetch(*given, start=start, length=length)
+
+    monkeypatch.setattr(obstore, "get_range_async", fetch_the_first)
+    with pytest.raises(httpx.RemoteProtocolError, match="without sending complete message"):
+        await client.get(f"/v1/files/{file['id']}/content")
