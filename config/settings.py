@@ -324,6 +324,21 @@ class SessionSettings(Section):
     """What of a conversation is given to the model again."""
 
     history_tokens: int = Field(default=2000, ge=0)
+    retention_days: float | None = Field(default=None, gt=0)
+    """How long a conversation is kept after its last turn; default until it is deleted."""
+
+
+class ResponseSettings(Section):
+    """What is kept of `/v1/responses`, and how background ones run."""
+
+    retention_days: float = Field(default=30.0, gt=0)
+    """How long a stored response is kept after it was made or last built on."""
+    events_kept_s: float = Field(default=3600.0, ge=0)
+    """How long a stream's events are kept for who comes back to it; 0 keeps none."""
+    max_background: int = Field(default=8, ge=0)
+    """How many background responses a web worker runs at a time; 0 leaves them to others."""
+    max_queued: int = Field(default=1000, ge=1)
+    """How many background responses of one tenant may wait; further ones are answered 429."""
 
 
 class Settings(Section):
@@ -341,6 +356,7 @@ class Settings(Section):
     retrieval: RetrievalSettings = RetrievalSettings()
     sessions: SessionSettings = SessionSettings()
     files: FileSettings = FileSettings()
+    responses: ResponseSettings = ResponseSettings()
     media: MediaSettings = MediaSettings()
     sync: SyncSettings = SyncSettings()
     engines: dict[EngineName, EngineSettings] = Field(default={})

@@ -6,16 +6,16 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
 
-from litestar import Litestar, Request
+from litestar import Litestar
 from litestar.config.app import AppConfig
 from litestar.datastructures import State
 from litestar.di import Provide
 from litestar.types import Message, Scope
 
 from config.settings import Settings
-from gateway.errors import HANDLERS, InvalidRequest, NotFound
+from gateway.bodies import check_text
+from gateway.errors import HANDLERS
 from gateway.guards import authenticate, check_every_route_is_declared, provide_caller
 from gateway.lifespan import Services, open_services
 from gateway.openapi import correct_document, openapi_config
@@ -24,12 +24,14 @@ from gateway.routes import (
     agents,
     chat,
     completions,
+    conversations,
     embeddings,
     file_batches,
     health,
     models,
     oauth,
     rerank,
+    responses,
     sessions,
     sources,
     store_files,
@@ -39,7 +41,6 @@ from gateway.routes import (
 from gateway.routes.files import files_router
 
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
-_ESCAPED_NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 
 
 def create_app(
@@ -69,6 +70,8 @@ def create_app(
             *models.HANDLERS,
             *chat.HANDLERS,
             *completions.HANDLERS,
+            *responses.HANDLERS,
+            conversations.ROUTER,
             *embeddings.HANDLERS,
             *rerank.HANDLERS,
             *agents.HANDLERS,
@@ -83,7 +86,7 @@ def create_app(
             "caller": Provide(provide_caller),
             "services": Provide(_provide_services, sync_to_thread=False),
         },
-        before_request=_check_text,
+        before_request=check_text,
         before_send=[_stamp],
         exception_handlers=HANDLERS,
         request_max_body_size=settings.server.max_body_bytes,
@@ -105,21 +108,6 @@ def _without_logging(config: AppConfig) -> AppConfig:
 def _provide_services(state: State) -> Services:
     services: Services = state.services
     return services
-
-
-async def _check_text(request: Request[Any, Any, Any]) -> None:
-    """Refuse what no store can hold: bytes that are not UTF-8, and NUL characters."""
-    if "\0" in request.scope["path"]:
-        raise NotFound("no such object: its id can't hold a NUL character")
-    if request.method not in ("POST", "PUT", "PATCH") or request.route_handler.opt.get("raw_body"):
-        return
-    body = await request.body()
-    try:
-        body.isascii() or body.decode()
-    except UnicodeDecodeError as error:
-        raise InvalidRequest(f"the body is not UTF-8 (byte {error.start})") from None
-    if _ESCAPED_NUL.search(body):
-        raise InvalidRequest("the body holds a NUL character (\\u0000): remove it")
 
 
 async def _stamp(message: Message, scope: Scope) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 
 import aiohttp
@@ -21,6 +22,8 @@ from gateway.generation.models import Models
 from gateway.generation.replicas import open_engines
 from gateway.identity import open_identity
 from gateway.media import Media
+from gateway.responses.opening import Means, Responses, open_responses
+from gateway.sessions.conversations import Conversations
 from gateway.sessions.store import Sessions
 from rag import Embedders, Reranker, Storage, open_embedders, open_reranker, open_storage
 
@@ -53,6 +56,8 @@ class Services:
     media: Media
     sessions: Sessions
     agents: Agents
+    conversations: Conversations
+    responses: Responses
     engines: Mapping[str, Sequence[str]]
     starting: Path | None
 
@@ -102,13 +107,32 @@ async def open_services(
         models = Models(settings.models, settings.providers, replicas, http, embedders.default)
         media = Media(settings.media)
         stack.push_async_callback(media.close)
-        sessions = Sessions(pool)
+        days = settings.sessions.retention_days
+        kept = None if days is None else timedelta(days=days)
+        sessions, conversations = Sessions(pool, kept), Conversations(pool, kept)
+        agents = Agents(pool, embedders.default, models, sessions, settings.sessions)
+        storage = open_storage(settings.files)
+        means = Means(
+            url=url,
+            pool=pool,
+            storage=storage,
+            embedders=embedders,
+            reranker=reranker,
+            models=models,
+            media=media,
+            agents=agents,
+            conversations=conversations,
+            sessions_kept=kept,
+        )
+        responses = await stack.enter_async_context(
+            open_responses(means, settings.responses, settings.server, settings.media)
+        )
         yield Services(
             issuer=settings.issuer,
             limits=settings.server,
             sync=settings.sync,
             pool=pool,
-            storage=open_storage(settings.files),
+            storage=storage,
             redis=cache,
             keys=identity.keys,
             desk=identity.desk,
@@ -120,7 +144,9 @@ async def open_services(
             embeddings=Embeddings(settings.embedding, embedders.default, settings.models),
             media=media,
             sessions=sessions,
-            agents=Agents(pool, embedders.default, models, sessions, settings.sessions),
+            agents=agents,
+            conversations=conversations,
+            responses=responses,
             engines=engines,
             starting=starting,
         )

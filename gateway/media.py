@@ -67,7 +67,7 @@ class Media:
         if not comma or not head.endswith(";base64"):
             raise _refused(param, "write it as data:image/png;base64,…")
         self._check_size(param, data)
-        found = _media_type(data)
+        found = media_type(data)
         if found is None or not found.startswith("image/"):
             raise _refused(param, "not a PNG, JPEG, GIF or WebP image in base64")
         if declared != found and (declared, found) != ("image/jpg", "image/jpeg"):
@@ -77,7 +77,7 @@ class Media:
         param = f"{where}.input_audio.data"
         data = _text(audio, "data")
         self._check_size(param, data)
-        if _media_type(data) != f"audio/{audio['format']}":
+        if media_type(data) != f"audio/{audio['format']}":
             raise _refused(param, f"not {audio['format']} audio in base64")
 
     def _check_file(self, where: str, file: _Part, *, files: bool) -> None:
@@ -103,7 +103,7 @@ class Media:
                 raise _refused(param, message, code="invalid_image_url") from None
             left -= len(body)
             data = base64.b64encode(body).decode()
-            if (found := _media_type(data)) is None or not found.startswith("image/"):
+            if (found := media_type(data)) is None or not found.startswith("image/"):
                 raise _refused(param, "not a PNG, JPEG, GIF or WebP image")
             image["url"] = f"data:{found};base64,{data}"
 
@@ -141,7 +141,7 @@ async def _read(response: aiohttp.ClientResponse, param: str, limit: int) -> byt
     return bytes(body)
 
 
-def _media_type(data: str) -> str | None:
+def media_type(data: str) -> str | None:
     """Return what base64 text begins as, by its first bytes."""
     try:
         head = binascii.a2b_base64(data[:_HEAD])

@@ -96,7 +96,8 @@ class EventStream(Response[Any]):
     """An answer that sends frames as they come.
 
     When the client goes away, or the server ends, the frames' generator is closed, so its
-    `finally` runs. `on_error` makes the in-band frame; by default OpenAI's error object.
+    `finally` runs. `on_error` makes the in-band frame; by default OpenAI's error object. `done` is
+    what a stream that ended well says at last.
     """
 
     def __init__(
@@ -104,11 +105,14 @@ class EventStream(Response[Any]):
         frames: AsyncGenerator[bytes, None],
         headers: Mapping[str, str] | None = None,
         on_error: Callable[[bytes], bytes] = data,
+        *,
+        done: bytes = _DONE,
     ) -> None:
         super().__init__(content=None)
         self._frames = frames
         self._encoded = [(k.encode(), v.encode("latin-1")) for k, v in (headers or {}).items()]
         self._on_error = on_error
+        self._done = done
         self._last_sent = 0.0
         self._open = False
 
@@ -142,7 +146,7 @@ class EventStream(Response[Any]):
         try:
             async for frame in self._frames:
                 await self._body(send, frame)
-            last = _DONE
+            last = self._done
         except Exception as error:  # noqa: BLE001 - the status is sent: the error goes in-band
             last = self._failure(error)
         finally:

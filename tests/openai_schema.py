@@ -1,6 +1,6 @@
 """OpenAI's own schema of its answers, and what of an answer does not fit it.
 
-`gateway/contract/openai-schema.json` holds the components of OpenAI's published OpenAPI document
+`gateway/contract/openai-*schema.json` hold the components of OpenAI's published OpenAPI document
 that an answer needs, without their descriptions. It says OpenAPI 3.1 and still writes
 `nullable: true`, which is read here as it is meant. A schema's word that is not known here fails.
 """
@@ -10,9 +10,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-_COMPONENTS = json.loads(
-    (Path(__file__).parent / "gateway/contract/openai-schema.json").read_text()
-)
+_COMPONENTS = {
+    name: schema
+    for file in (Path(__file__).parent / "gateway/contract").glob("openai-*schema.json")
+    for name, schema in json.loads(file.read_text()).items()
+}
 _TYPES: dict[str, Any] = {
     "object": dict,
     "array": list,
@@ -44,10 +46,28 @@ def _faults(value: Any, schema: dict[str, Any], path: str) -> Iterator[str]:
         yield from _faults(value, part, path)
     choices = schema.get("anyOf") or schema.get("oneOf")
     if choices:
-        found = [list(_faults(value, choice, path)) for choice in choices]
-        if all(found):
-            yield min(found, key=len)[0]
+        yield from _faults_of_all(value, choices, path)
     yield from _own_faults(value, schema, path)
+
+
+def _faults_of_all(value: Any, choices: list[dict[str, Any]], path: str) -> Iterator[str]:
+    """Yield a fault of the choice that fits best; none where one fits."""
+    possible = [choice for choice in choices if _may_be(value, choice)] or choices
+    best: list[str] = []
+    for choice in possible:
+        found = list(_faults(value, choice, path))
+        if not found:
+            return
+        best = found if not best or len(found) < len(best) else best
+    yield best[0]
+
+
+def _may_be(value: Any, choice: dict[str, Any]) -> bool:
+    """Tell whether the object's `type` is one that the choice knows: there are up to 80 of them."""
+    while "$ref" in choice:
+        choice = _COMPONENTS[choice["$ref"].removeprefix("#/")]
+    types = choice.get("properties", {}).get("type", {}).get("enum")
+    return not isinstance(value, dict) or not types or value.get("type") in types
 
 
 def _own_faults(value: Any, schema: dict[str, Any], path: str) -> Iterator[str]:

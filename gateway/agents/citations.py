@@ -12,13 +12,16 @@ _UNFINISHED = re.compile(r"[ \t]?(?:\[[\d,\s]{0,20})?$")
 class Citations:
     """Rewrites the markers of one answer as its text comes in, however it is split.
 
+    With `keep_unknown` a marker that names no passage stays: it may be code.
+
     Attributes:
         cited: Indexes of the passages cited so far; the answer's `[1]` is the first of them.
         removed: How many markers named no passage.
     """
 
-    def __init__(self, passages: int) -> None:
+    def __init__(self, passages: int, *, keep_unknown: bool = False) -> None:
         self._passages = passages
+        self._keep_unknown = keep_unknown
         self._held = ""
         self.cited: list[int] = []
         self.removed = 0
@@ -39,6 +42,8 @@ class Citations:
     def _rewrite(self, found: re.Match[str]) -> str:
         numbers = [int(number) - 1 for number in found.group(1).split(",")]
         known = [number for number in numbers if 0 <= number < self._passages]
+        if not known and self._keep_unknown:
+            return found.group(0)
         self.removed += len(numbers) - len(known)
         self.cited += [n for n in dict.fromkeys(known) if n not in self.cited]
         lead = found.group(0)[: found.group(0).index("[")]

@@ -46,6 +46,7 @@ class Question:
         instructions: What the caller adds to the agent's own.
         sampling: OpenAI sampling fields for the model.
         local_only: Never send it to a model that is not our own.
+        message_id: What the answer's message is called.
     """
 
     text: str
@@ -54,6 +55,7 @@ class Question:
     instructions: Sequence[str] = ()
     sampling: dict[str, Any] = field(default_factory=dict)
     local_only: bool = False
+    message_id: str = field(default_factory=new_message_id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,7 +272,7 @@ class _Draft:
         passages = self.prepared.retrieval.passages
         cited = [passages[index] for index in self._citations.cited]
         return AgentAnswer(
-            message_id=new_message_id(),
+            message_id=self.prepared.question.message_id,
             text=text,
             references=[reference(n, passage) for n, passage in enumerate(cited, start=1)],
             model=self.served.target,

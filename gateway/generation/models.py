@@ -7,6 +7,7 @@ import aiohttp
 
 from config.scope import TenantScope
 from config.targets import LadderSettings, ProviderSettings
+from gateway.errors import NotFound
 from gateway.generation import extractive
 from gateway.generation.engine import Engine
 from gateway.generation.extractive import Extractive
@@ -94,6 +95,16 @@ class Models:
         if len(self._unnamed) > _MOST_UNNAMED:
             self._unnamed.popitem(last=False)
         return ladder
+
+
+def unknown_model(name: str) -> NotFound:
+    """Return the error for a model that the caller can't use."""
+    return NotFound(
+        f"the model `{name[:128]}` does not exist here: `GET /v1/models` lists what does, and "
+        "`provider/model` reaches a configured provider",
+        param="model",
+        code="model_not_found",
+    )
 
 
 def _given_ladders(

@@ -1,6 +1,13 @@
 """References: where an answer's `[n]` comes from."""
 
+import re
+from collections.abc import Sequence
+
 import msgspec
+
+from gateway.openai.chat_request import JsonObject
+
+_MARKER = re.compile(r"\[(\d{1,3})\]")
 
 
 class Reference(msgspec.Struct):
@@ -19,3 +26,30 @@ class Reference(msgspec.Struct):
     chunk_id: str
     start: int
     end: int
+
+
+def file_citations(text: str, references: Sequence[Reference]) -> list[JsonObject]:
+    """Return OpenAI's annotation for every `[n]` in the text that is a reference's.
+
+    `index` is where the marker begins in the text. What follows `filename` is Naru's own: the place
+    in the document.
+    """
+    cited = {reference.index: reference for reference in references}
+    return [
+        _file_citation(cited[int(marker[1])], marker.start())
+        for marker in _MARKER.finditer(text)
+        if int(marker[1]) in cited
+    ]
+
+
+def _file_citation(reference: Reference, at: int) -> JsonObject:
+    return {
+        "type": "file_citation",
+        "index": at,
+        "file_id": reference.document_id,
+        "filename": reference.source,
+        "page": reference.page,
+        "start": reference.start,
+        "end": reference.end,
+        "chunk_id": reference.chunk_id,
+    }

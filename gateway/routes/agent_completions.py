@@ -11,9 +11,10 @@ from litestar import Request, Response
 from msgspec import UNSET
 
 from auth import require
+from gateway.agents.question import check_message
 from gateway.agents.registry import AgentDefinition
 from gateway.agents.run import AgentAnswer, LiveAnswer, Question
-from gateway.errors import InvalidRequest, TooLarge
+from gateway.errors import InvalidRequest
 from gateway.guards import Caller
 from gateway.lifespan import Provided
 from gateway.openai.chat import (
@@ -55,24 +56,6 @@ async def complete_as_agent(
     with_usage = bool(asked.stream_options and asked.stream_options.include_usage)
     frames = _frames(live, session_id, with_usage=with_usage)
     return EventStream(frames, served_by(live.served))
-
-
-def check_message(text: str, limit: int, param: str) -> str:
-    """Return the message to an agent.
-
-    Raises:
-        InvalidRequest: It is empty.
-        TooLarge: It is over the limit.
-    """
-    if not text.strip():
-        raise InvalidRequest(f"{param}: write a question; it is empty", param=param)
-    if len(text) > limit:
-        raise TooLarge(
-            f"{param}: {len(text):,} characters are over the limit of {limit:,}",
-            param=param,
-            code="message_too_long",
-        )
-    return text
 
 
 def _question(asked: AgentChatRequest, limit: int, session_id: str | None) -> Question:

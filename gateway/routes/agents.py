@@ -8,6 +8,7 @@ import msgspec
 from litestar import Request, Response, get, post
 from litestar.params import FromPath, JSONBody
 
+from gateway.agents.question import check_message
 from gateway.agents.registry import Agent, find_agent, list_agents
 from gateway.agents.run import AgentAnswer, LiveAnswer, Question
 from gateway.guards import Caller, needs
@@ -27,7 +28,7 @@ from gateway.openai.agents import (
 )
 from gateway.openai.chat import AgentChatRequest, ChatCompletion
 from gateway.presence import while_connected
-from gateway.routes.agent_completions import check_message, complete_as_agent
+from gateway.routes.agent_completions import complete_as_agent
 from gateway.routes.generation import served_by, stays_local
 from gateway.sessions.store import check_session_id, new_session_id
 from gateway.sse import EventStream, event

@@ -8,13 +8,13 @@ from litestar.params import JSONBody
 
 from gateway.agents.registry import find_agent
 from gateway.errors import NotFound
+from gateway.generation.models import unknown_model
 from gateway.guards import Caller, needs
 from gateway.lifespan import Provided
 from gateway.openai.chat import AgentChatRequest, ChatCompletion
 from gateway.openai.chat_request import ChatRequest
 from gateway.routes.agent_completions import complete_as_agent
 from gateway.routes.generation import answer, prompt_of
-from gateway.routes.models import unknown_model
 
 _decode_agent_request = msgspec.json.Decoder(AgentChatRequest).decode
 

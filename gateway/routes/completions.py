@@ -5,11 +5,11 @@ from typing import Any
 from litestar import Request, Response, post
 from litestar.params import JSONBody
 
+from gateway.generation.models import unknown_model
 from gateway.guards import Caller, needs
 from gateway.lifespan import Provided
 from gateway.openai.completions import CompletionRequest, TextCompletion
 from gateway.routes.generation import answer, prompt_of
-from gateway.routes.models import unknown_model
 
 
 @post(

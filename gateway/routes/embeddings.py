@@ -5,12 +5,12 @@ from typing import Any
 from litestar import Request, Response, post
 from litestar.params import JSONBody
 
+from gateway.generation.models import unknown_model
 from gateway.guards import Caller, needs
 from gateway.lifespan import Provided
 from gateway.openai.embeddings import EmbeddingList, EmbeddingRequest
 from gateway.presence import while_connected
 from gateway.routes.generation import prompt_of, whole
-from gateway.routes.models import unknown_model
 
 
 @post(

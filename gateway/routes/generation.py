@@ -1,6 +1,7 @@
 """What the routes of completions share: a checked prompt in, a target's answer out."""
 
 from collections.abc import AsyncGenerator
+from dataclasses import replace
 from typing import Any
 from urllib.parse import quote
 
@@ -9,28 +10,18 @@ from litestar import Request, Response
 
 from config.scope import TenantScope
 from gateway.errors import InvalidRequest
+from gateway.generation.checked import Asked, checked_prompt
 from gateway.generation.target import Comment, Completion, Prompt, Served, Stream, Target
 from gateway.lifespan import Services
-from gateway.openai.chat_request import ChatRequest
-from gateway.openai.completions import CompletionRequest
 from gateway.openai.embeddings import EmbeddingRequest
-from gateway.openai.engine_fields import engine_fields
-from gateway.openai.normalise import Kind
 from gateway.presence import while_connected
 from gateway.sse import EventStream, comment, data
 
-_Asked = ChatRequest | CompletionRequest | EmbeddingRequest
-_KINDS: dict[type, Kind] = {
-    ChatRequest: "chat",
-    CompletionRequest: "completions",
-    EmbeddingRequest: "embeddings",
-}
-_OURS = frozenset({"model", "stream", "stream_options"})
 _decode_fields = msgspec.json.Decoder(dict[str, Any]).decode
 
 
 async def prompt_of(
-    asked: _Asked,
+    asked: Asked,
     request: Request[Any, Any, Any],
     target: Target,
     caller: TenantScope,
@@ -42,24 +33,18 @@ async def prompt_of(
         InvalidRequest: A field is not for this target; `param` names it.
     """
     given = _decode_fields(await request.body())
-    fields = {name: value for name, value in given.items() if value is not None}
-    if not target.accepts_unknown:
-        fields = engine_fields(asked, fields, max_choices=services.limits.max_choices)
-    affinity = None
-    if isinstance(asked, ChatRequest):
-        affinity = asked.prompt_cache_key
-        await services.media.inline(fields["messages"], files=target.accepts_unknown)
-    return Prompt(
-        {name: value for name, value in fields.items() if name not in _OURS},
-        kind=_KINDS[type(asked)],
+    prompt = await checked_prompt(
+        asked, given, target, services.media, max_choices=services.limits.max_choices
+    )
+    return replace(
+        prompt,
         include_usage=_wants_usage(asked),
         tenant=caller.tenant,
-        affinity=affinity,
         local_only=stays_local(request, caller),
     )
 
 
-def _wants_usage(asked: _Asked) -> bool:
+def _wants_usage(asked: Asked) -> bool:
     if isinstance(asked, EmbeddingRequest):
         return False
     if asked.stream_options and not asked.stream:

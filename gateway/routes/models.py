@@ -7,7 +7,7 @@ from litestar import get
 from litestar.params import FromPath
 
 from gateway.agents.registry import list_agents
-from gateway.errors import NotFound
+from gateway.generation.models import unknown_model
 from gateway.guards import Caller, needs
 from gateway.lifespan import Provided
 from gateway.openai.models import ModelList, ModelObject
@@ -42,16 +42,6 @@ async def _visible(caller: Caller, services: Provided) -> list[ModelObject]:
         return aliases
     agents = await list_agents(services.pool, caller)
     return aliases + [ModelObject(a.definition.name, a.created, caller.tenant) for a in agents]
-
-
-def unknown_model(name: str) -> NotFound:
-    """Return the error for a model that the caller can't use."""
-    return NotFound(
-        f"the model `{name[:128]}` does not exist here: `GET /v1/models` lists what does, and "
-        "`provider/model` reaches a configured provider",
-        param="model",
-        code="model_not_found",
-    )
 
 
 HANDLERS = [list_models, get_model]

@@ -9,11 +9,11 @@ from litestar.params import JSONBody
 from msgspec import UNSET
 
 from gateway.errors import InvalidRequest
+from gateway.generation.models import unknown_model
 from gateway.guards import Caller, needs
 from gateway.lifespan import Provided
 from gateway.openai.rerank import RerankDocument, RerankList, RerankRequest, RerankResult
 from gateway.presence import while_connected
-from gateway.routes.models import unknown_model
 
 
 @post(

@@ -4,11 +4,11 @@ from litestar import Router, post
 from litestar.params import FromPath, JSONBody
 from msgspec import UNSET
 
-from gateway.errors import InvalidRequest
 from gateway.guards import Caller, needs
 from gateway.lifespan import Provided
 from gateway.openai import store_search as wire
-from rag import Comparison, Compound, Filter, Passage, Retrieval, SearchOptions, judge, search
+from gateway.search_options import filter_of, options_of
+from rag import Passage, Retrieval, judge, search
 from rag.keywords import keywords
 
 _DEFAULT_RESULTS = 10
@@ -29,8 +29,8 @@ async def search_store(
         [store_id],
         asked,
         k=data.max_num_results or _DEFAULT_RESULTS,
-        filter=_filter(data.filters, "filters") if data.filters else None,
-        options=_options(data.ranking_options),
+        filter=filter_of(data.filters, "filters") if data.filters else None,
+        options=options_of(data.ranking_options),
         reranker=services.reranker,
     )
     explain = bool(data.explain)
@@ -46,30 +46,6 @@ ROUTER = Router(
     route_handlers=[search_store],
     tags=["vector stores"],
 )
-
-
-def _filter(node: wire.FilterNode, param: str) -> Filter:
-    if node.type == "and" or node.type == "or":  # noqa: PLR1714 - so that the checker follows
-        if node.filters is UNSET or node.key is not UNSET or node.value is not UNSET:
-            raise InvalidRequest(f"{param}: {node.type!r} takes `filters` alone", param=param)
-        inner = [_filter(each, f"{param}.filters[{n}]") for n, each in enumerate(node.filters)]
-        return Compound(node.type, inner)
-    if node.key is UNSET or node.value is UNSET or node.filters is not UNSET:
-        raise InvalidRequest(f"{param}: {node.type!r} takes `key` and `value`", param=param)
-    return Comparison(node.key, node.type, node.value)
-
-
-def _options(given: wire.RankingOptions | None) -> SearchOptions:
-    given = given or wire.RankingOptions()
-    weights = given.hybrid_search
-    share = None
-    if weights:
-        share = weights.embedding_weight / (weights.embedding_weight + weights.text_weight)
-    return SearchOptions(
-        score_threshold=given.score_threshold or 0.0,
-        dense_weight=share,
-        rerank=False if given.ranker == "none" else None,
-    )
 
 
 def _result(passage: Passage, *, explain: bool) -> wire.SearchResult:

@@ -1,6 +1,8 @@
 -- name: touch_session
-INSERT INTO sessions (tenant, client, end_user, id) VALUES ($1, $2, $3, $4)
-ON CONFLICT (tenant, client, end_user, id) DO UPDATE SET updated_at = now();
+INSERT INTO sessions (tenant, client, end_user, id, expires_at)
+VALUES ($1, $2, $3, $4, now() + $5::interval)
+ON CONFLICT (tenant, client, end_user, id)
+DO UPDATE SET updated_at = now(), expires_at = excluded.expires_at;
 
 -- name: add_message
 INSERT INTO messages
@@ -27,11 +29,13 @@ RETURNING id;
 SELECT id, role, content, status, agent, model, citations::text, usage::text,
        extract(epoch FROM created_at)::bigint AS created_at
 FROM messages WHERE tenant = $1 AND client = $2 AND end_user = $3 AND session_id = $4
+  AND role IN ('user', 'assistant')
 ORDER BY ordinal;
 
 -- name: recent_messages
 SELECT role, content FROM (
     SELECT role, content, ordinal FROM messages
     WHERE tenant = $1 AND client = $2 AND end_user = $3 AND session_id = $4
+      AND role IN ('user', 'assistant') AND content <> ''
     ORDER BY ordinal DESC LIMIT $5
 ) AS newest ORDER BY ordinal;

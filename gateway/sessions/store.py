@@ -6,6 +6,7 @@ sees those of none.
 
 import uuid
 from dataclasses import dataclass
+from datetime import timedelta
 
 import asyncpg
 import msgspec
@@ -81,10 +82,11 @@ def check_session_id(session_id: str) -> str:
 
 
 class Sessions:
-    """The repository of one process."""
+    """The repository of one process; `kept` is how long a session stays after its last turn."""
 
-    def __init__(self, pool: asyncpg.Pool) -> None:
+    def __init__(self, pool: asyncpg.Pool, kept: timedelta | None = None) -> None:
         self._pool = pool
+        self._kept = kept
 
     async def history(self, scope: TenantScope, session_id: str) -> list[dict[str, str]]:
         """Return the newest messages as `role` and `content`, oldest first; none if unknown."""
@@ -102,7 +104,7 @@ class Sessions:
         question = (turn.question, status, turn.agent, None, "[]", None)
         answer = (turn.answer, status, turn.agent, turn.model, citations, usage)
         async with tenant_transaction(self._pool, scope.tenant) as con:
-            await con.execute(_SQL["touch_session"], *owner)
+            await con.execute(_SQL["touch_session"], *owner, self._kept)
             await con.execute(_SQL["add_message"], new_message_id(), *owner, "user", *question)
             await con.execute(_SQL["add_message"], turn.message_id, *owner, "assistant", *answer)
 

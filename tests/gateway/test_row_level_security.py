@@ -9,7 +9,7 @@ from large_store import LargeStore, grow
 from support import scope_of
 
 import rag
-from config.postgres import open_pool, tenant_transaction
+from config.postgres import Connection, open_pool, tenant_transaction
 from gateway.agents.registry import AgentDefinition, save_agent
 from gateway.openai.chat import Usage
 from gateway.sessions.store import Sessions, Turn
@@ -44,8 +44,25 @@ async def data_tables(owner: asyncpg.Connection) -> list[str]:
         for name in await tables(owner)
         if await owner.fetchval("SELECT has_table_privilege('naru_app', $1, 'SELECT')", name)
     ]
-    assert len(names) == 20
+    assert len(names) == 24
     return names
+
+
+async def add_waiting_response(con: Connection, tenant: str, client: str) -> None:
+    await con.execute(
+        "INSERT INTO responses (id, tenant, client, status, body, input, expires_at)"
+        " VALUES ($1, $1, $2, 'queued', '{}', '[]', now() + interval '1 day')",
+        *(tenant, client),
+    )
+    await con.execute("INSERT INTO response_jobs (response) VALUES ($1)", tenant)
+    await con.execute(
+        "INSERT INTO response_requests (response, caller, request) VALUES ($1, '{}', '{}')", tenant
+    )
+    await con.execute(
+        "INSERT INTO response_events (response, last, events, expires_at)"
+        " VALUES ($1, 0, '[]', now() + interval '1 day')",
+        tenant,
+    )
 
 
 @pytest.fixture
@@ -80,6 +97,7 @@ async def filled(pool: asyncpg.Pool) -> asyncpg.Pool:
             await con.execute(item, f"{tenant}: due")
             early = "INSERT INTO early_embeddings (store_id, file_id, space, text_hash, embedding)"
             await con.execute(f"{early} VALUES ($1, $2, '', '', '[1]')", store.id, waiting.id)
+            await add_waiting_response(con, tenant, client)
     return pool
 
 
@@ -201,11 +219,28 @@ async def test_the_job_worker_sees_of_other_tenants_what_is_to_be_done_and_no_mo
                 assert {row["object"] for row in seen} == {"acme", "rival"}
             elif name == "sources":
                 assert {row["id"] for row in seen} == {"acme: due", "rival: due"}
+            elif name == "response_jobs":
+                assert {row["response"] for row in seen} == {"acme", "rival"}
             else:
                 assert seen == [], name
         async with tenant_transaction(jobs, "acme") as con:
             change = "UPDATE store_files SET status = 'failed' WHERE tenant = 'rival'"
             assert await con.execute(change) == "UPDATE 0"
+
+
+async def test_the_job_worker_sees_of_other_tenants_what_is_over_and_deletes_it(
+    filled: asyncpg.Pool, owner: asyncpg.Connection, empty_database: str
+) -> None:
+    async with await open_pool(empty_database, size=1, role="naru_jobs") as jobs:
+        for name in ("response_events", "responses", "sessions"):
+            await owner.execute(f"UPDATE {name} SET expires_at = now() WHERE tenant = 'rival'")
+            seen = await jobs.fetch(f"SELECT tenant FROM {name}")
+            assert {row["tenant"] for row in seen} == {"rival"}, name
+            with pytest.raises(asyncpg.InsufficientPrivilegeError, match="row-level security"):
+                await jobs.execute(f"UPDATE {name} SET expires_at = now() + interval '1 day'")
+            assert await jobs.execute(f"DELETE FROM {name}") == "DELETE 1"
+            left = await owner.fetch(f"SELECT DISTINCT tenant FROM {name}")
+            assert [row["tenant"] for row in left] == ["acme"], name
 
 
 async def test_once_the_tenant_is_known_the_identity_of_others_is_out_of_sight(

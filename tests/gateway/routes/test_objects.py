@@ -4,6 +4,7 @@ What is another's looks exactly like what does not exist: the same answer, by th
 The routes come from the OpenAPI document, so that a new one fails here until it has a row.
 """
 
+import asyncio
 import json
 import re
 from collections.abc import AsyncIterator, Iterator
@@ -19,6 +20,7 @@ from gateway_support import Service, client_of
 
 QUESTION = {"message": "병가는 며칠인가요?"}
 CHAT = {"model": "hr", "messages": [{"role": "user", "content": "병가는 며칠인가요?"}]}
+SAID = {"role": "user", "content": "x"}
 FILE = {"file_id": "{file_id}"}
 QUERY = {"query": "병가"}
 SOURCE = {"kind": "urls", "urls": ["https://docs.example.com/a.md"]}
@@ -45,6 +47,17 @@ ROUTES = {
     "get_session": Route("agents", shared=False),
     "list_messages": Route("agents", shared=False),
     "delete_session": Route("agents", shared=False, status=204),
+    "get_response": Route("inference", shared=False),
+    "list_input_items": Route("inference", shared=False),
+    "cancel_response": Route("inference", shared=False),
+    "delete_response": Route("inference", shared=False),
+    "get_conversation": Route("inference", shared=False),
+    "update_conversation": Route("inference", {"metadata": {"a": "b"}}, shared=False),
+    "create_conversation_items": Route("inference", {"items": [SAID]}, shared=False),
+    "list_conversation_items": Route("inference", shared=False),
+    "get_conversation_item": Route("inference", shared=False),
+    "delete_conversation_item": Route("inference", shared=False),
+    "delete_conversation": Route("inference", shared=False),
     "get_file": Route("knowledge"),
     "get_file_content": Route("knowledge"),
     "delete_file": Route("knowledge:write"),
@@ -109,6 +122,22 @@ async def make_objects(client: httpx.AsyncClient) -> dict[str, str]:
     return {"file_id": file, "store_id": store, "batch_id": batch, "source_id": source}
 
 
+async def make_response(client: httpx.AsyncClient) -> str:
+    """A response of the background, so that it can be cancelled; it has ended."""
+    asked = {"model": "hr", "input": QUESTION["message"], "background": True}
+    made = (await client.post("/v1/responses", json=asked)).json()["id"]
+    async with asyncio.timeout(20):
+        while (await client.get(f"/v1/responses/{made}")).json()["status"] != "completed":
+            await asyncio.sleep(0.02)
+    return str(made)
+
+
+async def make_conversation(client: httpx.AsyncClient) -> dict[str, str]:
+    made = (await client.post("/v1/conversations", json={"items": [SAID]})).json()["id"]
+    items = (await client.get(f"/v1/conversations/{made}/items")).json()["data"]
+    return {"conversation_id": made, "item_id": items[0]["id"]}
+
+
 async def make_session(client: httpx.AsyncClient) -> str:
     return str((await client.post("/v1/agents/hr/chat", json=QUESTION)).json()["session_id"])
 
@@ -117,7 +146,9 @@ async def make_session(client: httpx.AsyncClient) -> str:
 async def objects(http: httpx.AsyncClient) -> AsyncIterator[dict[str, str]]:
     """Objects of the client `app`. An agent is named as a model too."""
     made = await make_objects(http)
-    yield made | {"name": "hr", "model": "hr", "session_id": await make_session(http)}
+    own = await make_conversation(http) | {"response_id": await make_response(http)}
+    own["session_id"] = await make_session(http)
+    yield made | own | {"name": "hr", "model": "hr"}
     await http.delete(f"/v1/vector_stores/{made['store_id']}")
     await http.delete(f"/v1/files/{made['file_id']}")
 

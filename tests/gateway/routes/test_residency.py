@@ -1,5 +1,6 @@
 """Prompts that must not leave: by the request's header, and by the rule of the client."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from config.postgres import open_pool
 from config.settings import Settings
 
 CHAT = "/v1/chat/completions"
+RESPONSES = "/v1/responses"
 QUESTION = [{"role": "user", "content": "연차 휴가는 며칠인가요?"}]
 
 
@@ -73,4 +75,24 @@ async def test_a_header_keeps_one_request(http: httpx.AsyncClient, upstream: Ups
     body = {"model": "fake/gpt-x", "messages": QUESTION}
     answer = await http.post(CHAT, json=body, headers={"x-naru-residency": "local"})
     assert answer.json()["error"]["code"] == "no_local_target"
+    assert len(upstream.asked) == asked
+
+
+@pytest.mark.parametrize("model", ["smart", "clever"])
+async def test_responses_stay_too_at_once_and_in_the_background(
+    local: httpx.AsyncClient, http: httpx.AsyncClient, upstream: Upstream, model: str
+) -> None:
+    asked = len(upstream.asked)
+    body = {"model": model, "input": "연차 휴가는 며칠인가요?"}
+    header = {"x-naru-residency": "local"}
+    for client, headers in ((local, {}), (http, header)):
+        for stream in (False, True):
+            answer = await client.post(RESPONSES, json=body | {"stream": stream}, headers=headers)
+            assert answer.json()["error"]["code"] == "no_local_target"
+        queued = await client.post(RESPONSES, json=body | {"background": True}, headers=headers)
+        path = f"{RESPONSES}/{queued.json()['id']}"
+        async with asyncio.timeout(20):
+            while (found := (await client.get(path)).json())["status"] != "failed":
+                await asyncio.sleep(0.02)
+        assert found["error"]["code"] == "invalid_prompt"
     assert len(upstream.asked) == asked

@@ -1,6 +1,7 @@
 """A conversation is tenant's, client's and end user's; to anybody else it is not there."""
 
 from dataclasses import replace
+from datetime import timedelta
 
 import asyncpg
 import pytest
@@ -61,3 +62,14 @@ async def test_nobody_else_finds_it(pool: asyncpg.Pool, other: object) -> None:
     assert await sessions.history(other, "s") == []
     assert await sessions.newest(other, 10) == []
     assert await said(sessions, ANNA) == ["secret"]
+
+
+async def test_a_session_is_over_some_time_after_its_last_turn(
+    pool: asyncpg.Pool, owner: asyncpg.Connection
+) -> None:
+    query = "SELECT expires_at - now() FROM sessions"
+    await Sessions(pool).add_turn(NOBODY, "s", turn("?"))
+    assert await owner.fetchval(query) is None
+    kept = timedelta(days=2)
+    await Sessions(pool, kept).add_turn(NOBODY, "s", turn("?"))
+    assert timedelta(days=1) < await owner.fetchval(query) < kept

@@ -1,0 +1,25 @@
+"""What must hold of every request's body, before anybody decodes it."""
+
+import re
+from typing import Any
+
+from litestar import Request
+
+from gateway.errors import InvalidRequest, NotFound
+
+_ESCAPED_NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
+
+
+async def check_text(request: Request[Any, Any, Any]) -> None:
+    """Refuse what no store can hold: bytes that are not UTF-8, and NUL characters."""
+    if "\0" in request.scope["path"]:
+        raise NotFound("no such object: its id can't hold a NUL character")
+    if request.method not in ("POST", "PUT", "PATCH") or request.route_handler.opt.get("raw_body"):
+        return
+    body = await request.body()
+    try:
+        body.isascii() or body.decode()
+    except UnicodeDecodeError as error:
+        raise InvalidRequest(f"the body is not UTF-8 (byte {error.start})") from None
+    if _ESCAPED_NUL.search(body):
+        raise InvalidRequest("the body holds a NUL character (\\u0000): remove it")

@@ -1,0 +1,91 @@
+"""What a web worker opens for responses, and closes at its end."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+
+import asyncpg
+
+from config.media import MediaSettings
+from config.postgres import open_pool
+from config.settings import ResponseSettings, ServerSettings
+from config.tasks import end_task
+from gateway.agents.run import Agents
+from gateway.generation.models import Models
+from gateway.media import Media
+from gateway.responses.agent import AgentAnswers
+from gateway.responses.background import Background
+from gateway.responses.model import ModelAnswers
+from gateway.responses.run import Responder
+from gateway.responses.store import ResponseStore
+from gateway.responses.uploads import Uploads
+from gateway.sessions.conversations import Conversations
+from rag import Embedders, Reranker, Storage
+from rag.parse.apart import open_parser
+
+
+@dataclass(frozen=True, slots=True)
+class Responses:
+    """Everything that the routes of responses call."""
+
+    store: ResponseStore
+    responder: Responder
+    background: Background
+
+
+@dataclass(frozen=True, slots=True)
+class Means:
+    """What responses are made with; opened and closed elsewhere.
+
+    Attributes:
+        url: The database that `pool` is of.
+        sessions_kept: How long a conversation is kept after its last turn; None for ever.
+    """
+
+    url: str
+    pool: asyncpg.Pool
+    storage: Storage
+    embedders: Embedders
+    reranker: Reranker | None
+    models: Models
+    media: Media
+    agents: Agents
+    conversations: Conversations
+    sessions_kept: timedelta | None
+
+
+@asynccontextmanager
+async def open_responses(
+    means: Means, settings: ResponseSettings, limits: ServerSettings, media: MediaSettings
+) -> AsyncIterator[Responses]:
+    """Take part in the work of the background until the context ends."""
+    pool = means.pool
+    async with (
+        open_parser() as parser,
+        await open_pool(means.url, size=1, role="naru_jobs") as jobs,
+    ):
+        store = ResponseStore(pool, settings)
+        by_model = ModelAnswers(
+            pool,
+            means.embedders,
+            means.media,
+            Uploads(pool, means.storage, parser, media),
+            reranker=means.reranker,
+            max_choices=limits.max_choices,
+        )
+        responder = Responder(
+            store,
+            means.conversations,
+            means.models,
+            by_model,
+            AgentAnswers(means.agents, max_chars=limits.max_message_chars),
+            sessions_kept=means.sessions_kept,
+        )
+        background = Background(store, responder, jobs, settings)
+        working = asyncio.create_task(background.run())
+        try:
+            yield Responses(store, responder, background)
+        finally:
+            await end_task(working)

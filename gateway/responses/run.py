@@ -1,0 +1,277 @@
+"""A response from its request to its end: what came before, who answers, what is kept."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+from msgspec import UNSET
+
+from config.postgres import Connection, tenant_transaction
+from config.scope import TenantScope
+from gateway.agents.registry import AgentDefinition, find_agent
+from gateway.errors import InvalidRequest, NotFound, describe
+from gateway.generation.models import Models, unknown_model
+from gateway.generation.target import Served, Target
+from gateway.generation.usage import TokenUsage
+from gateway.openai.response_items import FunctionCallItem, Item, Reasoning
+from gateway.openai.responses import (
+    Event,
+    InputTokensDetails,
+    OutputTokensDetails,
+    Response,
+    ResponseUsage,
+)
+from gateway.openai.said import Said
+from gateway.responses.agent import AgentAnswers
+from gateway.responses.draft import Draft
+from gateway.responses.model import ModelAnswers, Opened
+from gateway.responses.store import ResponseStore
+from gateway.responses.turn import Turn
+from gateway.sessions.conversations import Conversations, keep_turn, renamed
+
+_MOST_ITEMS = 2000
+_MOST_KEPT_EVENTS = 50_000
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """A response that has ended, and who gave it."""
+
+    served: Served
+    response: Response
+
+
+@dataclass(slots=True)
+class LiveResponse:
+    """A response under way.
+
+    Attributes:
+        served: Who gives it.
+        events: Its events; the consumer must `aclose()` it, and leaving early ends the work.
+        unkept: Events that are not stored yet.
+        storing: Held while events are stored, so that they are in their order.
+    """
+
+    served: Served
+    draft: Draft
+    storing: asyncio.Lock = field(default_factory=asyncio.Lock)
+    unkept: list[Event] = field(default_factory=list)
+    events: AsyncGenerator[Event, None] = field(init=False)
+
+    @property
+    def next_number(self) -> int:
+        """Return the number that the next event has."""
+        return self.draft.sequence
+
+    def keep(self, event: Event) -> None:
+        """Note an event for who comes back; of a stream without end the first ones."""
+        if len(self.unkept) < _MOST_KEPT_EVENTS:
+            self.unkept.append(event)
+
+    def take_unkept(self) -> list[Event]:
+        """Return the events that are to be stored."""
+        events, self.unkept = self.unkept, []
+        return events
+
+
+class Responder:
+    """Makes responses; one per process."""
+
+    def __init__(
+        self,
+        store: ResponseStore,
+        conversations: Conversations,
+        models: Models,
+        by_model: ModelAnswers,
+        by_agent: AgentAnswers,
+        *,
+        sessions_kept: timedelta | None,
+    ) -> None:
+        self._store = store
+        self._conversations = conversations
+        self._models = models
+        self._by_model = by_model
+        self._by_agent = by_agent
+        self._sessions_kept = sessions_kept
+
+    async def check(self, scope: TenantScope, turn: Turn) -> None:
+        """Refuse at once what could not be answered later: another's state, an unknown model.
+
+        Raises:
+            NotFound: Names what is not there for the caller.
+        """
+        who = await self._find(scope, turn.asked.model)
+        context = await self._context(scope, turn, who)
+        if isinstance(who, AgentDefinition):
+            self._by_agent.question(scope, turn, context)
+
+    async def answer(self, scope: TenantScope, turn: Turn) -> Answered:
+        """Answer at once."""
+        opened = await self._open(scope, turn, stream=False)
+        draft = Draft(turn.response, message_id=opened.message_id)
+        async for part in opened.said:
+            draft.take(part)
+        draft.finish()
+        await asyncio.shield(self._settle(scope, turn, draft, opened, []))
+        return Answered(opened.served, draft.response)
+
+    async def stream(self, scope: TenantScope, turn: Turn, *, sequence: int = 0) -> LiveResponse:
+        """Begin to answer; errors before the first content are raised here."""
+        opened = await self._open(scope, turn, stream=True)
+        draft = Draft(turn.response, sequence=sequence, message_id=opened.message_id)
+        turn.response.status = "in_progress"
+        live = LiveResponse(opened.served, draft)
+        live.events = self._events(scope, turn, opened, live)
+        return live
+
+    async def _events(
+        self, scope: TenantScope, turn: Turn, opened: Opened, live: LiveResponse
+    ) -> AsyncGenerator[Event, None]:
+        draft, resumable = live.draft, turn.asked.stored and turn.asked.stream
+        try:
+            async for event in _told(draft, opened):
+                if resumable:
+                    live.keep(event)
+                yield event
+        except Exception as error:  # noqa: BLE001 - the status is sent: the event tells it
+            draft.fail(describe(error))
+        except BaseException:
+            draft.cancel()
+            raise
+        finally:
+            await opened.said.aclose()
+            if draft.response.status != "cancelled" or not turn.asked.background:
+                _count(draft.response, opened.usage)
+                last = draft.last()
+                if resumable:
+                    live.keep(last)
+                await asyncio.shield(self._settle_live(scope, turn, opened, live))
+        yield last
+
+    async def fail(
+        self, scope: TenantScope, turn: Turn, error: Exception, *, sequence: int
+    ) -> None:
+        """End a background response that could not begin."""
+        draft = Draft(turn.response, sequence=sequence)
+        draft.fail(describe(error))
+        opened = Opened(Served(target=""), _nothing(), TokenUsage())
+        await self._settle(scope, turn, draft, opened, [draft.last()])
+
+    async def _open(self, scope: TenantScope, turn: Turn, *, stream: bool) -> Opened:
+        who = await self._find(scope, turn.asked.model)
+        context = await self._context(scope, turn, who)
+        if isinstance(who, AgentDefinition):
+            return await self._by_agent.open(scope, who, turn, context, stream=stream)
+        return await self._by_model.open(scope, who, turn, context, stream=stream)
+
+    async def _find(self, scope: TenantScope, name: str) -> Target | AgentDefinition:
+        """Return who is asked.
+
+        Raises:
+            NotFound: There is neither a model nor an agent of that name for the caller.
+        """
+        if target := self._models.find(scope, name):
+            return target
+        try:
+            return (await find_agent(self._store.pool, scope, name)).definition
+        except NotFound:
+            raise unknown_model(name) from None
+
+    async def _context(
+        self, scope: TenantScope, turn: Turn, who: Target | AgentDefinition
+    ) -> Sequence[Item]:
+        """Return what was said before, oldest first; an agent knows its conversation itself."""
+        asked = turn.asked
+        if asked.previous_response_id:
+            return await self._store.chain(scope, asked.previous_response_id)
+        if asked.conversation_id and isinstance(who, AgentDefinition):
+            await self._conversations.find(scope, asked.conversation_id)
+            return []
+        if not asked.conversation_id:
+            return []
+        newest = await self._conversations.page(
+            scope, asked.conversation_id, limit=_MOST_ITEMS + 1, order="desc"
+        )
+        if len(newest) > _MOST_ITEMS and asked.truncation != "auto":
+            raise InvalidRequest(
+                f"conversation: it holds over {_MOST_ITEMS:,} items: allow `truncation: auto`",
+                param="conversation",
+                code="conversation_too_long",
+            )
+        return newest[:_MOST_ITEMS][::-1]
+
+    async def _settle_live(
+        self, scope: TenantScope, turn: Turn, opened: Opened, live: LiveResponse
+    ) -> None:
+        async with live.storing:
+            await self._settle(scope, turn, live.draft, opened, live.take_unkept())
+
+    async def _settle(
+        self,
+        scope: TenantScope,
+        turn: Turn,
+        draft: Draft,
+        opened: Opened,
+        events: Sequence[Event],
+    ) -> None:
+        """Store the response and its turn together, or not at all."""
+        response = draft.response
+        conversation = None if opened.kept else turn.asked.conversation_id
+        if not turn.asked.stored and not conversation:
+            return
+        async with tenant_transaction(self._store.pool, scope.tenant) as con:
+            if turn.asked.background:
+                if not await self._store.end_job(con, response):
+                    return
+            elif turn.asked.stored:
+                await self._store.insert(con, scope, response, turn.items)
+            if turn.asked.stored:
+                await self._store.add_events(con, response.id, events)
+            if conversation:
+                await self._keep(con, scope, conversation, turn, response)
+
+    async def _keep(
+        self,
+        con: Connection,
+        scope: TenantScope,
+        conversation: str,
+        turn: Turn,
+        response: Response,
+    ) -> None:
+        said: list[Item] = list(response.output)
+        if response.status not in ("completed", "incomplete"):
+            # Half a call, or thoughts without an answer, would break the next turn.
+            said = [item for item in said if not isinstance(item, FunctionCallItem | Reasoning)]
+        items = [*renamed(turn.items), *said]
+        kept = self._sessions_kept
+        await keep_turn(con, scope, conversation, items, model=response.model, kept=kept)
+
+
+async def _told(draft: Draft, opened: Opened) -> AsyncGenerator[Event, None]:
+    for event in draft.begin():
+        yield event
+    async for part in opened.said:
+        for event in draft.take(part):
+            yield event
+    for event in draft.finish():
+        yield event
+
+
+async def _nothing() -> AsyncGenerator[Said, None]:
+    nothing: Sequence[Said] = ()
+    for part in nothing:
+        yield part
+
+
+def _count(response: Response, usage: TokenUsage) -> None:
+    """Tell what a response took that broke off before it was told."""
+    if response.usage is not UNSET or not usage.total_tokens:
+        return
+    response.usage = ResponseUsage(
+        usage.prompt_tokens,
+        usage.completion_tokens,
+        usage.total_tokens,
+        InputTokensDetails(usage.cached_tokens),
+        OutputTokensDetails(),
+    )
