@@ -108,7 +108,8 @@ class Parser:
             try:
                 await self._until_ready(server)
             except BaseException:  # also where the document is not wanted any more
-                server.kill()
+                with contextlib.suppress(ProcessLookupError):
+                    server.kill()
                 await server.wait()
                 raise
             self._server = server
