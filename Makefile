@@ -10,7 +10,7 @@ BIN := .venv/bin
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help run test engine-cpu lint format bench-embed bench-verify bench-engine clean
+.PHONY: help run test engine-cpu lint format bench-embed bench-ingest bench-verify bench-engine clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -36,6 +36,9 @@ lint: ## Ruff, strict types and the import contracts
 format: ## Let ruff lay out and mend the code
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+bench-ingest: ## What reading documents costs beside embedding them, in CPU time and in time
+	@PYTHONPATH=. $(BIN)/python loadtest/ingest.py $(ARGS)
 
 bench-verify: ## What verifying a request costs in process
 	@PYTHONPATH=. $(BIN)/python loadtest/verify.py

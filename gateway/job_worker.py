@@ -4,6 +4,8 @@ import asyncio
 import signal
 import sys
 
+import uvloop
+
 from config.errors import ConfigError
 from config.load import load_settings, model_sockets
 from config.postgres import open_pool
@@ -47,7 +49,7 @@ def main() -> int:
     """Work until told to stop; return the exit status."""
     configure_logging()
     try:
-        asyncio.run(work())
+        uvloop.run(work())
     except ConfigError as error:
         sys.stderr.write(f"naru jobs: {error}\n")
         return 2

@@ -25,6 +25,7 @@ _SENTENCE_END = re.compile(
 )
 _WORD_END = re.compile(r"\s+")
 _WORD = re.compile(r"\s+(?=\S)")
+_MID_WORD = re.compile(r"(?<=\S)(?=\S)")
 
 _MARKDOWN = re.compile(r"(#{1,6})\s+(\S.*?)\s*#*\s*$")
 _KOREAN = re.compile(r"제\s?\d+\s?([편장절관조])(?:의\s?\d+)?(?:\s|\(|$)")
@@ -33,6 +34,7 @@ _NUMBERED = re.compile(r"(\d{1,2}(?:\.\d{1,2}){1,3})\.?\s+\S")
 _ENGLISH = re.compile(r"(Part|Chapter|Article|Section|Appendix)\s+[\dIVXA-Z]+\b", re.IGNORECASE)
 _HEADING_CHARS = 80
 _HEAD_CHARS = 200
+_SLACK = 8  # tokens
 _KOREAN_LEVELS = "편장절관조"
 _PROSE_END = re.compile(r"[.!?,;:。]$|다$|요$|함$|음$|것$")
 
@@ -66,13 +68,17 @@ def chunk_pages(pages: Sequence[Page], cut: Cut, ruler: Ruler, source: str = "")
 
 @dataclass(frozen=True, slots=True)
 class _Text:
-    """A page's text, and where its tokens start."""
+    """A page's text, where its tokens start, and whether all of them are the model's own."""
 
     text: str
     starts: Sequence[int]
+    own: bool
 
     def size(self, start: int, end: int) -> int:
         return bisect_left(self.starts, end) - bisect_left(self.starts, start)
+
+    def between_words(self, *places: int) -> bool:
+        return not any(_MID_WORD.match(self.text, place) for place in places)
 
     def back(self, start: int, tokens: int) -> int:
         """Return a word's start, up to so many tokens before `start`."""
@@ -94,9 +100,10 @@ class _Cutter:
         self._ruler = ruler
         self._source = source
         self._path: list[tuple[int, str]] = []
+        self._contexts: dict[str, int] = {}  # heading -> tokens of what goes before the content
 
     def add(self, page: Page) -> None:
-        text = _Text(page.text, self._ruler.starts(page.text))
+        text = _Text(page.text, *self._ruler.measure(page.text))
         reads = self._ruler.reads(page.text)
         for group in _groups(text, lambda: self._room(reads=reads)):
             for span in group:
@@ -106,10 +113,13 @@ class _Cutter:
 
     def _room(self, *, reads: bool) -> int:
         """Return how many new tokens a chunk may hold where we are."""
-        room = self._cut.size
+        room = min(self._cut.size, self._ruler.limit)
         if reads:
-            context = self._embedded(Chunk(0, None, 0, 0, "", self._heading()))
-            room = min(room, self._ruler.limit - self._ruler.count(context))
+            heading = self._heading()
+            if heading not in self._contexts:
+                context = self._embedded(Chunk(0, None, 0, 0, "", heading))
+                self._contexts = {heading: self._ruler.count(context)}
+            room = min(room, self._ruler.limit - self._contexts[heading])
         return max(1, room - self._cut.overlap)
 
     def _place(self, number: int | None, text: _Text, group: Sequence[_Span], overlap: int) -> None:
@@ -118,7 +128,7 @@ class _Cutter:
         for first in (text.back(start, overlap), start):
             content = text.text[first:end]
             chunk = Chunk(len(self.chunks), number, first, end, content, self._heading())
-            if self._fits(chunk):
+            if self._surely_fits(chunk, text) or self._ruler.fits(self._embedded(chunk)):
                 self.chunks.append(chunk)
                 return
         half = (text.size(start, end) + 1) // 2
@@ -128,9 +138,12 @@ class _Cutter:
         for part in _pack(_split(text, _Span(start, end), half), text, lambda: half):
             self._place(number, text, part, overlap)
 
-    def _fits(self, chunk: Chunk) -> bool:
-        fits = self._ruler.count(chunk.content) <= self._cut.size
-        return fits and self._ruler.fits(self._embedded(chunk))
+    def _surely_fits(self, chunk: Chunk, text: _Text) -> bool:
+        """Tell whether that can be said without counting again: words are whole, room is left."""
+        context = self._contexts.get(chunk.heading)
+        if context is None or not text.own or not text.between_words(chunk.start, chunk.end):
+            return False
+        return text.size(chunk.start, chunk.end) + context + _SLACK <= self._ruler.limit
 
     def _embedded(self, chunk: Chunk) -> str:
         head = document_head(self.chunks[:1])

@@ -1,7 +1,6 @@
 """Documents in an index: how one is written, and how one that is there already is copied."""
 
 import hashlib
-from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -16,6 +15,7 @@ from rag.types import Chunk
 _SQL = load_queries("rag", "documents.sql")
 _ROWS = 200  # in one statement: their numbers are encoded on the event loop
 _WRITE_TIMEOUT_S = 600.0
+_NUMBER = "%.6g".__mod__
 _VERSION = 1
 """Raise it when documents are read, cut or indexed in another way: then none is copied."""
 
@@ -103,23 +103,17 @@ async def _insert(con: Connection, place: Place, written: Written, made_from: by
     return document
 
 
+def vector_text(vector: Vector) -> str:
+    """Return a vector as the text of a `halfvec`: a `real[]` is encoded number by number."""
+    return f"[{','.join(map(_NUMBER, vector))}]"
+
+
 def _columns(rows: Sequence[Row]) -> tuple[object, ...]:
-    """Return the rows as columns; vectors lie one behind the other, each row names its own."""
-    numbers = array("f")
-    vectors: list[int | None] = []
-    width = 0
-    for row in rows:
-        if row.embedding is None:
-            vectors.append(None)
-            continue
-        width = len(row.embedding)
-        vectors.append(len(numbers) // width)
-        numbers.extend(row.embedding)
     chunks = [row.chunk for row in rows]
     return (
         *([c.ordinal for c in chunks], [c.page for c in chunks]),
         *([c.start for c in chunks], [c.end for c in chunks]),
         *([c.heading for c in chunks], [c.content for c in chunks]),
         *([row.terms for row in rows], [row.text_hash for row in rows]),
-        *(vectors, numbers, width),
+        [None if row.embedding is None else vector_text(row.embedding) for row in rows],
     )

@@ -7,21 +7,19 @@ RETURNING id
 DELETE FROM documents WHERE id = $1
 
 -- name: insert_chunks
--- `vector` is a row's place among the vectors, each $14 numbers long; NULL where it has none.
 WITH added AS (
     SELECT * FROM unnest(
         $4::integer[], $5::integer[], $6::integer[], $7::integer[], $8::text[], $9::text[],
-        $10::text[], $11::bytea[], $12::integer[]
-    ) AS added (ordinal, page, start_char, end_char, heading, content, terms, text_hash, vector)
+        $10::text[], $11::bytea[], $12::text[]
+    ) AS added (ordinal, page, start_char, end_char, heading, content, terms, text_hash, embedding)
 ), chunk AS (
     INSERT INTO chunks (document, ordinal, page, start_char, end_char, heading, content)
     SELECT $3::bigint, ordinal, page, start_char, end_char, heading, content FROM added
     RETURNING id, ordinal
 ), embedded AS (
     INSERT INTO chunk_embeddings (shard, index_id, document, chunk_id, text_hash, embedding)
-    SELECT $1::integer, $2::bigint, $3::bigint, id, text_hash,
-           ($13::real[])[vector * $14 + 1 : (vector + 1) * $14]::halfvec
-    FROM chunk JOIN added USING (ordinal) WHERE vector IS NOT NULL
+    SELECT $1::integer, $2::bigint, $3::bigint, id, text_hash, embedding::halfvec
+    FROM chunk JOIN added USING (ordinal) WHERE embedding IS NOT NULL
 )
 INSERT INTO chunk_terms (shard, index_id, document, chunk_id, terms)
 SELECT $1::integer, $2::bigint, $3::bigint, id, terms::sparsevec FROM chunk JOIN added USING (ordinal)

@@ -27,6 +27,7 @@ from rag.jobs import Job, Jobs, Postpone
 from rag.lexicon import lock_indexes
 from rag.prepare import Preparer, Progress, Source
 from rag.sync.items import take_place
+from rag.watch import Watch
 
 _SQL = load_queries("rag", "ingest.sql")
 _log = logging.getLogger(__name__)
@@ -36,7 +37,6 @@ _SWEEP = "sweep"
 _EVERY_MINUTE = "* * * * *"
 _MAX_ATTEMPTS = 3
 _BUCKET_AWAY_S = 10.0
-_LOOK_S = 1.0  # whether a document is still wanted, and to tell how far it is
 
 
 _Write = Callable[[Connection, Place], Awaitable[Written | None]]
@@ -73,11 +73,13 @@ class Reader:
         pool: asyncpg.Pool,
         embedders: Embedders,
         preparer: Preparer,
+        watch: Watch,
         settings: RetrievalSettings,
     ) -> None:
         self._pool = pool
         self._embedders = embedders
         self._preparer = preparer
+        self._watch = watch
         self._settings = settings
 
     def register(self, jobs: Jobs) -> None:
@@ -120,7 +122,8 @@ class Reader:
         progress = Progress()
         work = asyncio.create_task(self._work(claim, progress))
         try:
-            await self._while_wanted(claim, work, progress)
+            with self._watch.over(claim.id, claim.source, work, progress):
+                await asyncio.wait([work])
         finally:
             await end_task(work)
             if work.cancelled() or isinstance(work.exception(), (*UNREACHABLE, FilesUnavailable)):
@@ -130,20 +133,6 @@ class Reader:
         if isinstance(work.exception(), FilesUnavailable):
             raise Postpone(_BUCKET_AWAY_S)
         work.result()
-
-    async def _while_wanted(
-        self, claim: _Claim, work: "asyncio.Task[None]", progress: Progress
-    ) -> None:
-        """Return when the work is done, or is for nothing: the file cancelled or removed."""
-        told = None
-        while not (await asyncio.wait([work], timeout=_LOOK_S))[0]:
-            state = progress.done, progress.total
-            async with tenant_transaction(self._pool, claim.source.tenant) as con:
-                if not await con.fetchval(_SQL["still_wanted"], *claim.key):
-                    return
-                if state != told:
-                    await con.execute(_SQL["progress"], *claim.key, *state)
-            told = state
 
     async def _give_back(self, claim: _Claim) -> None:
         with contextlib.suppress(*UNREACHABLE):

@@ -29,10 +29,6 @@ SELECT true FROM store_files
 WHERE store_id = $1 AND file_id = $2 AND claim = $3 AND status = 'in_progress'
 FOR NO KEY UPDATE
 
--- name: progress
-UPDATE store_files SET chunks_done = $4, chunks_total = $5
-WHERE store_id = $1 AND file_id = $2 AND claim = $3 AND status = 'in_progress'
-
 -- name: complete
 UPDATE store_files
 SET status = 'completed', usage_bytes = $3, chunks_done = $4, chunks_total = $4, claim = NULL

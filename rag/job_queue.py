@@ -34,6 +34,7 @@ _MAX_FAILURES = 5
 _HEARTBEAT_S = 10.0
 """A job whose worker was not heard of for as long is taken over by another."""
 _POLL_S = 2.0  # for what no notification says: that a job is to be tried again
+_BUSY_POLL_S = 0.5
 _END_S = 10.0
 _PAUSE_S = 1.0  # after PostgreSQL or a handler failed, doubling for the handler
 
@@ -120,6 +121,8 @@ class _Worker:
         statements = queries(con)
         queue = PgQueuer(statements.driver, channel=_NAMES.channel, queries=statements)
         queue.qm.queue_manager_id = self._id
+        # While more waits than may run: a job that ends is told.
+        queue.qm.min_dequeue_poll_interval = timedelta(seconds=_BUSY_POLL_S)
         for name, kind in self._jobs.kinds.items():
             register = queue.entrypoint(name, concurrency_limit=kind.at_once, accepts_context=False)
             register(functools.partial(self._do, name, kind.handler))

@@ -9,7 +9,6 @@ from array import array
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import chain
 from typing import TypeVar
 
 import asyncpg
@@ -17,15 +16,18 @@ import asyncpg
 from config.postgres import load_queries, tenant_transaction
 from config.scope import TenantScope
 from config.settings import RetrievalSettings
-from rag.chunk import Cut
-from rag.documents import Row
+from rag.bulk import BulkEmbedder
+from rag.chunk import Cut, document_head, indexed_text
+from rag.documents import Row, vector_text
 from rag.embed import Embedder
 from rag.embedding_wire import Vector
 from rag.errors import EmbedderUnavailable, NotFound, UnreadableDocument
 from rag.files import read_file
+from rag.lexical import document_vector
 from rag.parse.apart import Parser, Reading
 from rag.ruler import RulerSource
 from rag.storage import IN_POSTGRES, Storage
+from rag.types import Chunk
 
 _SQL = load_queries("rag", "prepare.sql")
 _log = logging.getLogger(__name__)
@@ -72,6 +74,12 @@ class Preparer:
         self._parser = parser
         self._settings = settings
         self._parsing = asyncio.Semaphore(_PARSED_AT_ONCE)
+        self._bulks: dict[str, BulkEmbedder] = {}
+
+    async def close(self) -> None:
+        """End the requests to models that are under way."""
+        for bulk in self._bulks.values():
+            await bulk.close()
 
     async def prepare(
         self, source: Source, cut: Cut, embedder: Embedder, progress: Progress
@@ -87,10 +95,12 @@ class Preparer:
         progress.total = len(reading.chunks)
         hashes = [_hash(text) for text in reading.texts]
         texts = dict(zip(hashes, reading.texts, strict=True))
+        # Here, where the stems of the last documents' words are remembered.
+        terms = await asyncio.to_thread(_terms, reading.chunks, source.filename)
         vectors = await self._vectors(source, embedder, texts, progress)
         return [
-            Row(chunk, terms, text_hash, vectors.get(text_hash))
-            for chunk, terms, text_hash in zip(reading.chunks, reading.terms, hashes, strict=True)
+            Row(chunk, words, text_hash, vectors.get(text_hash))
+            for chunk, words, text_hash in zip(reading.chunks, terms, hashes, strict=True)
         ]
 
     async def _parse(self, source: Source, cut: Cut, embedder: Embedder) -> Reading:
@@ -118,12 +128,20 @@ class Preparer:
         progress.done = len(texts) - len(missing)
         for batch in _batches(missing, _EMBED_BATCH):
             asked = [texts[text_hash] for text_hash in batch]
-            found = await _patiently(embedder, partial(embedder.embed, asked))
+            found = await self._embed(embedder, asked)
             vectors.update(zip(batch, found, strict=True))
             if len(missing) > _EMBED_BATCH:
                 await self._keep(source, embedder.space, batch, found)
             progress.done += len(batch)
         return vectors
+
+    async def _embed(self, embedder: Embedder, texts: Sequence[str]) -> list[Vector]:
+        """Embed with what other documents have; alone where that fails, be it their fault."""
+        bulk = self._bulks.setdefault(embedder.space, BulkEmbedder(embedder))
+        try:
+            return await bulk.embed(texts)
+        except EmbedderUnavailable:
+            return await _patiently(embedder, partial(embedder.embed, texts))
 
     async def _known(
         self, source: Source, space: str, hashes: Sequence[bytes]
@@ -142,8 +160,8 @@ class Preparer:
         Raises:
             NotFound: The file was taken out of the store.
         """
-        numbers = array("f", chain.from_iterable(vectors))
-        values = source.store_id, source.file_id, space, hashes, numbers, len(vectors[0])
+        vector_texts = [vector_text(vector) for vector in vectors]
+        values = source.store_id, source.file_id, space, hashes, vector_texts
         try:
             async with tenant_transaction(self._pool, source.tenant) as con:
                 await con.execute(_SQL["keep_embeddings"], *values)
@@ -174,6 +192,14 @@ async def _until_back(embedder: Embedder, pause_s: float) -> None:
         with contextlib.suppress(EmbedderUnavailable):
             await embedder.check()
             return
+
+
+def _terms(chunks: Sequence[Chunk], filename: str) -> list[str]:
+    head = document_head(chunks)
+    return [
+        document_vector(indexed_text(chunk, filename), head if chunk.ordinal else "")
+        for chunk in chunks
+    ]
 
 
 def _hash(text: str) -> bytes:

@@ -11,6 +11,6 @@ SELECT DISTINCT ON (text_hash) text_hash, embedding::real[] AS embedding FROM (
 
 -- name: keep_embeddings
 INSERT INTO early_embeddings (store_id, file_id, space, text_hash, embedding)
-SELECT $1::text, $2::text, $3::text, text_hash, ($5::real[])[(place - 1) * $6 + 1 : place * $6]::halfvec
-FROM unnest($4::bytea[]) WITH ORDINALITY AS added (text_hash, place)
+SELECT $1::text, $2::text, $3::text, text_hash, embedding::halfvec
+FROM unnest($4::bytea[], $5::text[]) AS added (text_hash, embedding)
 ON CONFLICT DO NOTHING

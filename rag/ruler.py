@@ -1,5 +1,6 @@
 """How long a text is, in tokens of the model that reads it."""
 
+import functools
 import re
 from collections.abc import Iterable
 
@@ -37,6 +38,7 @@ class Ruler:
         self._tokenizer = tokenizer
         self._languages = tuple(languages)
         self.limit = tokenizer.limit
+        self.clip = functools.lru_cache(maxsize=64)(self._clip)
 
     def reads(self, text: str) -> bool:
         """Tell whether the text is in a script of the model's languages."""
@@ -44,16 +46,23 @@ class Ruler:
 
     def starts(self, text: str) -> list[int]:
         """Return where each token starts, in characters."""
+        return self.measure(text)[0]
+
+    def measure(self, text: str) -> tuple[list[int], bool]:
+        """Return where each token starts, and whether all of them are the model's own."""
         found: list[int] = []
+        own = True
         for match in _PARAGRAPH.finditer(text):
             if not self.reads(match[0]):
                 found += range(match.start(), match.end(), _UNREAD_CHARS)
+                own = False
                 continue
-            for start, end in self._tokenizer.spans(match[0]):
-                # WordPiece makes any word of more than a hundred letters one that it does not know.
-                step = _UNREAD_CHARS if end - start > _LONG_TOKEN_CHARS else end - start or 1
-                found += range(match.start() + start, match.start() + max(end, start + 1), step)
-        return found
+            first, spans = match.start(), self._tokenizer.spans(match[0])
+            # WordPiece makes any word of more than a hundred letters one that it does not know.
+            if max((end - start for start, end in spans), default=0) > _LONG_TOKEN_CHARS:
+                spans = [part for span in spans for part in _parts(*span)]
+            found += [first + start for start, _ in spans]
+        return found, own
 
     def count(self, text: str) -> int:
         """Return how many tokens a text is."""
@@ -63,9 +72,15 @@ class Ruler:
         """Tell whether the model reads all of the text, or none of it."""
         return not self.reads(text) or len(self._tokenizer.spans(text)) <= self.limit
 
-    def clip(self, text: str, tokens: int, *, end: bool = False) -> str:
+    def _clip(self, text: str, tokens: int, *, end: bool = False) -> str:
         """Return the beginning of a text, or its end, up to so many of the model's tokens."""
         spans = self._tokenizer.spans(text)
         if len(spans) <= tokens:
             return text
         return text[spans[-tokens][0] :] if end else text[: spans[tokens][0]]
+
+
+def _parts(start: int, end: int) -> list[tuple[int, int]]:
+    if end - start <= _LONG_TOKEN_CHARS:
+        return [(start, end)]
+    return [(place, place) for place in range(start, end, _UNREAD_CHARS)]

@@ -23,7 +23,7 @@ _LATIN = re.compile(r"[A-Za-zÀ-ɏ]")
 
 def reads(languages: Iterable[str], text: str) -> bool:
     """Tell whether at most a fifth of the text's letters are foreign to all of the languages."""
-    letters = sum(c.isalpha() for c in text)
+    letters = sum(map(str.isalpha, text))
     scripts = {_SCRIPTS.get(language.lower()[:2], _LATIN) for language in languages}
     known = sum(len(pattern.findall(text)) for pattern in scripts | {_LATIN})
     return letters - known <= _FOREIGN_SHARE * letters

@@ -5,6 +5,7 @@ import asyncio
 import asyncpg
 
 from config.settings import RetrievalSettings
+from config.tasks import end_task
 from rag.embed import Embedders
 from rag.expiry import Expiry
 from rag.ingest import Reader
@@ -15,6 +16,7 @@ from rag.prepare import Preparer
 from rag.shards import Shards
 from rag.storage import IN_POSTGRES, Storage
 from rag.stray_objects import StrayObjects
+from rag.watch import Watch
 
 
 async def run_jobs(
@@ -30,11 +32,17 @@ async def run_jobs(
     What is under way then is given back to the queue. The pool works as `naru_jobs`.
     """
     jobs = jobs or Jobs()
-    async with open_parser() as parser:
+    watch = Watch(pool)
+    async with open_parser() as parser, asyncio.TaskGroup() as group:
         preparer = Preparer(pool, parser, settings, storage)
-        Reader(pool, embedders, preparer, settings).register(jobs)
+        Reader(pool, embedders, preparer, watch, settings).register(jobs)
         Expiry(pool).register(jobs)
         Shards(pool, settings).register(jobs)
         if storage.bucket:
             StrayObjects(pool, storage.bucket).register(jobs)
-        await run(pool, jobs, stop)
+        watching = group.create_task(watch.run())
+        try:
+            await run(pool, jobs, stop)
+        finally:
+            await preparer.close()
+            await end_task(watching)

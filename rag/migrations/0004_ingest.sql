@@ -161,6 +161,7 @@ LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$ SELECT 'read:' || store_id || ':' || 
 
 -- Who reads a file now: what another one, that was given up, still writes is not taken.
 ALTER TABLE store_files ADD COLUMN claim uuid;
+CREATE INDEX store_files_claimed ON store_files (claim) WHERE claim IS NOT NULL;
 
 -- `object` is where a file's bytes are in the bucket, NULL where they are in `file_parts`.
 ALTER TABLE files

@@ -21,10 +21,9 @@ from typing import Any
 
 import msgspec
 
-from rag.chunk import chunk_pages, document_head, embedded_text, indexed_text
+from rag.chunk import chunk_pages, document_head, embedded_text
 from rag.embedding_wire import frame
 from rag.errors import UnreadableDocument
-from rag.lexical import document_vector
 from rag.parse.apart import Reading, Result, Task
 from rag.parse.document import parse
 from rag.ruler import RulerSource, open_ruler
@@ -63,11 +62,9 @@ def _prepare(task: Task) -> Reading:
     chunks = chunk_pages(parse(name, task.data), task.cut, ruler, task.filename)
     # The first chunk holds it already.
     heads = ["", *[document_head(chunks)] * (len(chunks) - 1)]
-    placed = list(zip(chunks, heads, strict=False))
+    placed = zip(chunks, heads, strict=False)
     return Reading(
-        chunks,
-        [embedded_text(chunk, task.filename, head, ruler) for chunk, head in placed],
-        [document_vector(indexed_text(chunk, task.filename), head) for chunk, head in placed],
+        chunks, [embedded_text(each, task.filename, head, ruler) for each, head in placed]
     )
 
 

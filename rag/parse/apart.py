@@ -37,11 +37,10 @@ class Task(msgspec.Struct):
 
 
 class Reading(msgspec.Struct):
-    """What was read: chunks, what an embedding model reads of each, and their BM25 vectors."""
+    """What was read: chunks, and what an embedding model reads of each."""
 
     chunks: list[Chunk]
     texts: list[str]
-    terms: list[str]
 
 
 class Result(msgspec.Struct):

@@ -155,7 +155,7 @@ async def test_how_far_a_document_is_can_be_seen(
     pool: asyncpg.Pool, store: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(prepare, "_EMBED_BATCH", 4)
-    monkeypatch.setattr("rag.ingest._LOOK_S", 0.02)
+    monkeypatch.setattr("rag.watch._LOOK_S", 0.02)
     file = await upload(pool, "book.md", "\n\n".join(PARAGRAPHS))
     await rag.add_file(pool, ACME, store, file.id)
     interrupted = Interrupted(after=12)

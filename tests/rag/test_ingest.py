@@ -11,7 +11,7 @@ from support import scope_of
 import rag
 from config.postgres import load_queries, open_pool, tenant_transaction
 from config.settings import RetrievalSettings
-from rag import documents, ingest, job_queue, prepare
+from rag import documents, job_queue, prepare, watch
 from rag.embedding_wire import Kind, Vector
 from rag.jobs import enqueue
 from rag.testing import InMemoryEmbedder
@@ -49,7 +49,7 @@ class FailingEmbedder(InMemoryEmbedder):
 @pytest.fixture(autouse=True)
 def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(prepare, "_PAUSE_S", 0.01)
-    monkeypatch.setattr(ingest, "_LOOK_S", 0.05)
+    monkeypatch.setattr(watch, "_LOOK_S", 0.05)
     monkeypatch.setattr(job_queue, "_PAUSE_S", 0.01)
     monkeypatch.setattr(job_queue, "_POLL_S", 0.1)
 
@@ -290,7 +290,7 @@ async def test_what_an_older_claim_writes_is_not_taken(
     attached: rag.StoreFile,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(ingest, "_LOOK_S", 600)
+    monkeypatch.setattr(watch, "_LOOK_S", 600)
     gated = GatedEmbedder()
     async with job_worker(pool, gated):
         await gated.reached.wait()
