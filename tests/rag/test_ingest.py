@@ -126,6 +126,7 @@ async def test_postgresql_hanging_up_in_the_middle(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
             " WHERE datname = current_database() AND application_name = 'naru'"
         )
+        await pool.expire_connections()
         gated.gate.set()
         async with asyncio.timeout(30):
             while await owner.fetchval("SELECT status FROM store_files") == "in_progress":
