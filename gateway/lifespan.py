@@ -110,7 +110,7 @@ async def open_services(
         days = settings.sessions.retention_days
         kept = None if days is None else timedelta(days=days)
         sessions, conversations = Sessions(pool, kept), Conversations(pool, kept)
-        agents = Agents(pool, embedders.default, models, sessions, settings.sessions)
+        agents = Agents(pool, embedders, models, sessions, settings.sessions, reranker)
         storage = open_storage(settings.files)
         means = Means(
             url=url,

@@ -32,7 +32,7 @@ from gateway.openai.chat import Usage
 from gateway.openai.references import Reference
 from gateway.openai.tokens import estimate_tokens
 from gateway.sessions.store import Sessions, Turn, new_message_id
-from rag import Embedder, Retrieval, judge, search
+from rag import Embedders, Reranker, Retrieval, judge, search
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,13 +100,15 @@ class Agents:
     def __init__(
         self,
         pool: asyncpg.Pool,
-        embedder: Embedder,
+        embedders: Embedders,
         models: Models,
         sessions: Sessions,
         settings: SessionSettings,
+        reranker: Reranker | None = None,
     ) -> None:
         self._pool = pool
-        self._embedder = embedder
+        self._embedders = embedders
+        self._reranker = reranker
         self._models = models
         self._sessions = sessions
         self._settings = settings
@@ -168,11 +170,12 @@ class Agents:
         earlier = [message["content"] for message in history if message["role"] == "user"]
         retrieval = await search(
             self._pool,
-            self._embedder,
+            self._embedders,
             _as_agent(scope, agent),
             agent.vector_stores,
             rewrite(question.text, earlier),
             k=agent.top_k,
+            reranker=self._reranker,
         )
         if not judge(retrieval).answerable:
             return _Prepared(agent, question, retrieval, None)

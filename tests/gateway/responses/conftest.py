@@ -50,7 +50,7 @@ async def new_responder(pool: asyncpg.Pool) -> AsyncIterator[NewResponder]:
             embedder = InMemoryEmbedder()
             models = Models({}, {"fake": provider}, {}, http, embedder)
             store, media = ResponseStore(pool, settings or ResponseSettings()), MediaSettings()
-            agents = Agents(pool, embedder, models, Sessions(pool), SessionSettings())
+            agents = Agents(pool, Embedders(embedder), models, Sessions(pool), SessionSettings())
             by_model = ModelAnswers(
                 pool,
                 Embedders(embedder),

@@ -24,8 +24,13 @@ ASKED = {
 }
 
 
+QUERIES: list[str] = []
+"""What the server was asked."""
+
+
 async def score(request: web.Request) -> web.Response:
     body = await request.json()
+    QUERIES.append(body["query"])
     if body["query"] == AWAY:
         raise web.HTTPServiceUnavailable
     scores = await InMemoryReranker().rerank(body["query"], body["documents"])
@@ -145,3 +150,10 @@ async def test_readiness_asks_the_reranker(ranked: httpx.AsyncClient) -> None:
     answer = await ranked.post(PATH, json=ASKED | {"query": AWAY})
     assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
     assert answer.json()["error"]["code"] == "reranker_unavailable"
+
+
+async def test_an_agent_s_search_asks_the_reranker(ranked: httpx.AsyncClient) -> None:
+    question = "How many days of annual leave?"
+    answer = await ranked.post("/v1/agents/hr/chat", json={"message": question})
+    assert answer.status_code == 200
+    assert QUERIES[-1] == question
