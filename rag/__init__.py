@@ -13,6 +13,7 @@ from rag.errors import (
     NotAllowed,
     NotFound,
     RagError,
+    ReindexRefused,
     RerankerUnavailable,
     SourceRefused,
     StoreExpired,
@@ -23,6 +24,7 @@ from rag.extract import Quote, extract
 from rag.files import StoredFile, create_file, delete_file, get_file, list_files, read_file
 from rag.filters import Comparison, Compound, Filter
 from rag.paging import Cursor
+from rag.reindex import cancel_reindex, start_reindex
 from rag.rerank import Reranker, open_reranker
 from rag.search import SearchOptions, search
 from rag.storage import Storage, open_storage
@@ -37,6 +39,7 @@ from rag.store_files import (
 )
 from rag.stores import (
     FileCounts,
+    Reindex,
     VectorStore,
     create_store,
     delete_store,
@@ -71,6 +74,8 @@ __all__ = [
     "Passage",
     "Quote",
     "RagError",
+    "Reindex",
+    "ReindexRefused",
     "Reranker",
     "RerankerUnavailable",
     "Retrieval",
@@ -88,6 +93,7 @@ __all__ = [
     "Verdict",
     "add_file",
     "cancel_batch",
+    "cancel_reindex",
     "create_batch",
     "create_file",
     "create_store",
@@ -111,6 +117,7 @@ __all__ = [
     "read_file",
     "remove_file",
     "search",
+    "start_reindex",
     "update_attributes",
     "update_store",
 ]

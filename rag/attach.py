@@ -85,8 +85,8 @@ def attributes_json(attributes: Attributes) -> str:
     return json.dumps(pairs, ensure_ascii=False)
 
 
-def _chunking_json(chunking: Chunking) -> str:
-    """Return it as it is kept: OpenAI's `static`."""
+def chunking_json(chunking: Chunking) -> str:
+    """Return it as PostgreSQL takes it: OpenAI's `static`."""
     return json.dumps(
         {
             "max_chunk_size_tokens": chunking.max_tokens,
@@ -108,4 +108,4 @@ def _attributes_column(file: NewFile) -> str | None:
 
 
 def _chunking_column(file: NewFile) -> str | None:
-    return _chunking_json(file.chunking) if file.chunking else None
+    return chunking_json(file.chunking) if file.chunking else None

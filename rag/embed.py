@@ -86,13 +86,18 @@ class Embedders:
         self.default = default
         self.others = dict(others or {})
 
+    @property
+    def by_name(self) -> Mapping[str, Embedder]:
+        """Return the models by name, the default first."""
+        return {self.default.model: self.default} | self.others
+
     def named(self, name: str) -> Embedder | None:
         """Return the model of that name: of `embedding.others`, or the default's own."""
-        return self.default if name == self.default.model else self.others.get(name)
+        return self.by_name.get(name)
 
     def of(self, space: str) -> Embedder | None:
         """Return the model whose vectors are comparable to those of `space`, if it is here."""
-        return next((each for each in self._all() if each.space == space), None)
+        return next((each for each in self.by_name.values() if each.space == space), None)
 
     async def check(self) -> None:
         """Ask every model itself.
@@ -100,14 +105,11 @@ class Embedders:
         Raises:
             EmbedderUnavailable: One can't be reached, or gave no answer in time.
         """
-        await asyncio.gather(*(each.check() for each in self._all()))
+        await asyncio.gather(*(each.check() for each in self.by_name.values()))
 
     async def close(self) -> None:
         """Close the connections to all models."""
-        await asyncio.gather(*(each.close() for each in self._all()))
-
-    def _all(self) -> list[Embedder]:
-        return [self.default, *self.others.values()]
+        await asyncio.gather(*(each.close() for each in self.by_name.values()))
 
 
 def open_embedders(settings: EmbeddingSettings, sockets: Path) -> Embedders:

@@ -5,6 +5,7 @@
     - NotAllowed: the caller is limited to some vector stores, and this would reach beyond them
     - StoreExpired: the vector store was not used for as long as its owner said
     - AlreadyAttached: the file is in the vector store, cut in another way
+    - ReindexRefused: a store can't be read again in this way, or not now
     - SourceRefused: a source names what its tenant may not read, or nobody can
     - UnreadableDocument: this document can't be read; the reason is for its owner
     - TextRefused: the embedding model takes no such text
@@ -52,6 +53,20 @@ class AlreadyAttached(RagError):
             f"the file {file_id!r} is in this vector store already, with another chunking strategy:"
             " take it out first"
         )
+
+
+class ReindexRefused(RagError):
+    """A store can't be read again in this way, or not now; the message says what to change.
+
+    Attributes:
+        code: `model_not_found` or `reindex_in_progress`.
+        param: The field at fault, or None.
+    """
+
+    def __init__(self, reason: str, *, code: str, param: str | None = None) -> None:
+        super().__init__(reason)
+        self.code = code
+        self.param = param
 
 
 class SourceRefused(RagError):

@@ -9,7 +9,6 @@ import asyncio
 import contextlib
 import logging
 import uuid
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
 
@@ -18,11 +17,10 @@ import asyncpg
 from config.postgres import UNREACHABLE, Connection, load_queries, tenant_transaction
 from config.settings import RetrievalSettings
 from config.tasks import end_task
-from rag.attach import read_chunking
-from rag.chunk import Cut
-from rag.documents import Origin, Place, Written, copy_document, write_document
-from rag.embed import Embedder, Embedders
+from rag.documents import Place
+from rag.embed import Embedders
 from rag.errors import FilesUnavailable, NotFound, UnreadableDocument
+from rag.into_index import Target, Write, cut_of, put_document
 from rag.jobs import Job, Jobs, Postpone
 from rag.lexicon import lock_indexes
 from rag.prepare import Preparer, Progress, Source
@@ -39,9 +37,6 @@ _MAX_ATTEMPTS = 3
 _BUCKET_AWAY_S = 10.0
 
 
-_Write = Callable[[Connection, Place], Awaitable[Written | None]]
-
-
 @dataclass(frozen=True, slots=True)
 class _Claim:
     """The right to read a file of a store; it ends when somebody else gets one, or cancels."""
@@ -49,20 +44,10 @@ class _Claim:
     source: Source
     id: uuid.UUID
     chunking: str | None
-    sha256: bytes | None
 
     @property
     def key(self) -> tuple[str, str, uuid.UUID]:
         return self.source.store_id, self.source.file_id, self.id
-
-
-@dataclass(frozen=True, slots=True)
-class _Target:
-    """The index a document is read for, and how: with which model, cut in which way."""
-
-    index_id: int
-    embedder: Embedder
-    cut: Cut
 
 
 class Reader:
@@ -110,8 +95,8 @@ class Reader:
             row = await con.fetchrow(_SQL["start"], store_id, file_id, id_, take_over)
         if row is None:
             return False
-        source = Source(tenant, store_id, file_id, row["filename"])
-        claim = _Claim(source, id_, row["chunking"], row["sha256"])
+        source = Source(tenant, store_id, file_id, row["filename"], row["sha256"])
+        claim = _Claim(source, id_, row["chunking"])
         if row["attempts"] > _MAX_ATTEMPTS:
             await self._fail(claim, "server_error", "reading this file has failed three times")
         else:
@@ -152,16 +137,10 @@ class Reader:
         """Read the document; tell False where another index has become the live one meanwhile."""
         async with tenant_transaction(self._pool, claim.source.tenant) as con:
             target = await self._target(con, claim)
-        digest = _digest(claim, target)
-        if digest:
-            copy = partial(copy_document, made_from=digest)
-            if (done := await self._write(claim, target, copy)) is not None:
-                return done
-        rows = await self._preparer.prepare(claim.source, target.cut, target.embedder, progress)
-        write = partial(write_document, rows=rows, made_from=digest)
-        return bool(await self._write(claim, target, write))
+        commit = partial(self._write, claim, target)
+        return await put_document(self._preparer, claim.source, target, progress, commit)
 
-    async def _target(self, con: Connection, claim: _Claim) -> _Target:
+    async def _target(self, con: Connection, claim: _Claim) -> Target:
         """Return what the file is read for; its own chunking goes before the index's, before ours.
 
         Raises:
@@ -172,9 +151,9 @@ class Reader:
             raise NotFound("vector store", claim.source.store_id)
         embedder = self._embedders.of(index["space"]) or self._embedders.default
         cut = cut_of(claim.chunking, index["chunking"], self._settings)
-        return _Target(index["id"], embedder, cut)
+        return Target(index["id"], embedder, cut)
 
-    async def _write(self, claim: _Claim, target: _Target, write: _Write) -> bool | None:
+    async def _write(self, claim: _Claim, target: Target, write: Write) -> bool | None:
         """Make the document searchable at once, or not at all when it is not wanted any more.
 
         False where another index is live; None where `write` has nothing to write.
@@ -200,19 +179,3 @@ class Reader:
         async with tenant_transaction(self._pool, claim.source.tenant) as con:
             await con.execute(_SQL["fail"], *claim.key, code, reason)
             await con.execute(_SQL["forget_early"], claim.source.store_id, claim.source.file_id)
-
-
-def cut_of(file: str | None, index: str | None, settings: RetrievalSettings) -> Cut:
-    """Return how a file is cut: as it asks, else as its index does, else as the settings say."""
-    chunking = read_chunking(file) or read_chunking(index)
-    if chunking is None:
-        return Cut(settings.chunk_tokens)
-    return Cut(chunking.max_tokens, chunking.overlap_tokens)
-
-
-def _digest(claim: _Claim, target: _Target) -> bytes | None:
-    """Return a hash of all that decides what the document will be; None for old files."""
-    if claim.sha256 is None:
-        return None
-    name, space = claim.source.filename, target.embedder.space
-    return Origin(claim.sha256, name, target.cut, space).digest

@@ -51,12 +51,13 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A file of a store that is to be read."""
+    """A file of a store that is to be read; those of long ago have no hash."""
 
     tenant: str
     store_id: str
     file_id: str
     filename: str
+    sha256: bytes | None
 
 
 class Preparer:

@@ -6,12 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
+from typing import Any, Literal
 
 import asyncpg
 
 from config.postgres import Connection, load_queries, tenant_transaction
 from config.scope import TenantScope
-from rag.attach import NewFile, attach
+from rag.attach import Chunking, NewFile, attach, read_chunking
 from rag.errors import NotAllowed, NotFound, StoreExpired
 from rag.files import storable
 from rag.paging import Cursor, ListQueries, Place, read_page
@@ -37,6 +38,26 @@ class FileCounts:
 
 
 @dataclass(frozen=True, slots=True)
+class Reindex:
+    """How reading a store again, with another model or chunking, goes or went.
+
+    Attributes:
+        model: The name of the embedding model, as the settings have it.
+        chunking: For files that have none of their own; None leaves it to us.
+        started_at: In UTC.
+        documents_done: How many are in the new index; None when it has become the one searched.
+        failure: Why it has failed.
+    """
+
+    status: Literal["in_progress", "completed", "failed"]
+    model: str
+    chunking: Chunking | None
+    started_at: datetime
+    documents_done: int | None
+    failure: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class VectorStore:
     """A knowledge base; times are in UTC.
 
@@ -46,6 +67,7 @@ class VectorStore:
         expires_after_days: How long it may be idle; None for ever.
         expires_at: When it will have been, or was.
         expired: It is past that: its files are taken out, and nothing is found in it any more.
+        reindex: The last time that it was read again; None when it never was.
     """
 
     id: str
@@ -59,6 +81,7 @@ class VectorStore:
     expires_at: datetime | None
     expired: bool
     counts: FileCounts
+    reindex: Reindex | None
 
 
 async def create_store(
@@ -199,4 +222,24 @@ def _json(metadata: Mapping[str, str]) -> str:
 def _store(row: asyncpg.Record) -> VectorStore:
     fields = dict(row)
     counts = FileCounts(*(fields.pop(status) for status in FileCounts.__dataclass_fields__))
-    return VectorStore(**fields | {"metadata": json.loads(row["metadata"]), "counts": counts})
+    reindex = _reindex({name: fields.pop(name) for name in _REINDEX})
+    return VectorStore(
+        **fields | {"metadata": json.loads(row["metadata"]), "counts": counts, "reindex": reindex}
+    )
+
+
+_REINDEX = ("state", "model", "chunking", "started_at", "documents_done", "failure")
+_STATUS: Mapping[str, Literal["in_progress", "completed", "failed"]] = {
+    "building": "in_progress",
+    "failed": "failed",
+    "live": "completed",
+}
+
+
+def _reindex(fields: dict[str, Any]) -> Reindex | None:
+    state = fields.pop("state")
+    if state is None:
+        return None
+    return Reindex(
+        status=_STATUS[state], **fields | {"chunking": read_chunking(fields["chunking"])}
+    )

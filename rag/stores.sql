@@ -11,7 +11,7 @@ INSERT INTO indexes (store_id, live) SELECT id, true FROM store
 -- name: get_stores
 SELECT s.id, s.name, s.description, s.metadata::text AS metadata, s.created_at, s.last_active_at,
        s.expires_after_days, expiry.at AS expires_at,
-       coalesce(expiry.at <= clock_timestamp(), false) AS expired, counts.*
+       coalesce(expiry.at <= clock_timestamp(), false) AS expired, counts.*, reindex.*
 FROM vector_stores s
 CROSS JOIN LATERAL (
     SELECT store_expires_at(s.last_active_at, s.expires_after_days) AS at
@@ -24,6 +24,15 @@ CROSS JOIN LATERAL (
            coalesce(sum(files) FILTER (WHERE status = 'cancelled'), 0)::bigint AS cancelled
     FROM store_counts WHERE store_id = s.id
 ) AS counts
+LEFT JOIN LATERAL (
+    -- That which is built or has failed, else the live one where it was built.
+    SELECT i.state, i.model, i.chunking::text AS chunking, i.created_at AS started_at, i.failure,
+           CASE WHEN NOT i.live THEN (SELECT count(*) FROM documents d WHERE d.index_id = i.id)
+           END AS documents_done
+    FROM indexes i
+    WHERE i.store_id = s.id AND i.state <> 'retired' AND i.model IS NOT NULL
+    ORDER BY i.live LIMIT 1
+) AS reindex ON true
 WHERE s.tenant = $1 AND ($2::text[] IS NULL OR s.id = ANY ($2)) AND s.id = ANY ($3)
 
 -- name: ids_newest_first

@@ -13,6 +13,7 @@ from rag.job_queue import run
 from rag.jobs import Jobs
 from rag.parse.apart import open_parser
 from rag.prepare import Preparer
+from rag.rebuild import Rebuilder
 from rag.shards import Shards
 from rag.storage import IN_POSTGRES, Storage
 from rag.stray_objects import StrayObjects
@@ -36,6 +37,7 @@ async def run_jobs(
     async with open_parser() as parser, asyncio.TaskGroup() as group:
         preparer = Preparer(pool, parser, settings, storage)
         Reader(pool, embedders, preparer, watch, settings).register(jobs)
+        Rebuilder(pool, embedders, preparer, settings).register(jobs)
         Expiry(pool).register(jobs)
         Shards(pool, settings).register(jobs)
         if storage.bucket:
