@@ -43,3 +43,31 @@ def delete(store: Store) -> None:
     from gateway.credentials import credentials_here
 
     asyncio.run(stores.delete_store(credentials_here(), store))
+
+
+@app.command("reindex")
+def reindex(
+    store: Store,
+    model: Annotated[
+        str | None, typer.Option(help="Embedding model, as the settings name it; default its own.")
+    ] = None,
+    chunk_tokens: Annotated[
+        int | None, typer.Option(help="Tokens in a chunk; default as it is.")
+    ] = None,
+    overlap: Annotated[
+        int | None, typer.Option(help="Tokens that chunks share; default 0.")
+    ] = None,
+    *,
+    wait: Annotated[bool, typer.Option(help="Until it is done, or has failed.")] = True,
+    cancel: Annotated[bool, typer.Option("--cancel", help="Give up what is under way.")] = False,
+) -> None:
+    """Read a store again with another model or chunking; it is searched as before meanwhile."""
+    from gateway.commands import reindex as command
+    from gateway.credentials import credentials_here
+
+    if cancel:
+        return asyncio.run(command.cancel_reindex(credentials_here(), store))
+    body = command.body_of(model, chunk_tokens, overlap)
+    line, well = asyncio.run(command.reindex(credentials_here(), store, body, wait=wait))
+    typer.echo(line)
+    raise typer.Exit(0 if well else 1)

@@ -201,6 +201,10 @@ def _source(error: rag.SourceRefused) -> Answer:
     return Answer(400, fault)
 
 
+def _reindex(error: rag.ReindexRefused) -> Answer:
+    return Answer(400, ErrorObject(str(error), "invalid_request_error", error.param, error.code))
+
+
 _AUTH_TYPES = {
     400: "invalid_request_error",
     401: "authentication_error",
@@ -298,6 +302,7 @@ _TABLE: tuple[
     (rag.AlreadyAttached, _attached),
     (rag.FilterRefused, _filter),
     (rag.SourceRefused, _source),
+    (rag.ReindexRefused, _reindex),
     (rag.FilesUnavailable, _no_files),
     (rag.EmbedderUnavailable, _no_embedding),
     (rag.RerankerUnavailable, _no_reranker),

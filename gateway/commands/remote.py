@@ -41,7 +41,7 @@ async def call(
     """
     async with session.request(method, path, json=json, data=data) as response:
         answer = await response.json(content_type=None)
-    if response.status != 200:
+    if response.status >= 400:
         raise ConfigError(f"{method} {path}: {answer['error']['message']}")
     return dict(answer)
 

@@ -108,8 +108,30 @@ class FileCounts(msgspec.Struct):
     total: int
 
 
+class LastError(msgspec.Struct):
+    """Why a file could not be read."""
+
+    code: str
+    message: str
+
+
+class ReindexObject(msgspec.Struct):
+    """How reading a store again goes, or went the last time.
+
+    `documents_total` is how many are to be in the new index, as far as it is known by now.
+    """
+
+    status: Literal["in_progress", "completed", "failed"]
+    model: str
+    chunking_strategy: ChunkingStrategy
+    started_at: int
+    documents_done: int
+    documents_total: int
+    last_error: LastError | None
+
+
 class VectorStoreObject(msgspec.Struct):
-    """A knowledge base; `description` is Naru's."""
+    """A knowledge base; `description` and `reindex` are Naru's."""
 
     id: str
     created_at: int
@@ -122,6 +144,7 @@ class VectorStoreObject(msgspec.Struct):
     description: str | UnsetType = UNSET
     expires_after: ExpiresAfter | UnsetType = UNSET
     expires_at: int | UnsetType = UNSET
+    reindex: ReindexObject | UnsetType = UNSET
     object: Literal["vector_store"] = "vector_store"
 
 
@@ -144,11 +167,14 @@ class UpdateVectorStore(msgspec.Struct, forbid_unknown_fields=True):
     metadata: Metadata | UnsetType | None = UNSET
 
 
-class LastError(msgspec.Struct):
-    """Why a file could not be read."""
+class StartReindex(msgspec.Struct, forbid_unknown_fields=True):
+    """Body of `POST /v1/vector_stores/{id}/reindex`: what is absent stays as it is.
 
-    code: str
-    message: str
+    `chunking_strategy` is for files that have none of their own.
+    """
+
+    model: Annotated[str, Meta(min_length=1, max_length=256)] | None = None
+    chunking_strategy: ChunkingStrategy | None = None
 
 
 class Progress(msgspec.Struct):

@@ -9,7 +9,7 @@ from gateway.lifespan import Provided
 from gateway.openai import knowledge as wire
 from gateway.routes.pages import CURSOR, ListCursor, cursor_page, timestamp
 from gateway.routes.store_files import chunking
-from rag import NewFile, stores
+from rag import Chunking, NewFile, stores
 
 READ, WRITE = needs("knowledge"), needs("knowledge:write")
 _FOR_EVER = 0
@@ -30,7 +30,7 @@ async def create(
         expires_after_days=data.expires_after.days if data.expires_after else None,
         files=[NewFile(file_id, chunking=cut) for file_id in data.file_ids or []],
     )
-    return _object(store)
+    return store_object(store)
 
 
 @get("/", opt=READ, operation_id="list_vector_stores", dependencies=CURSOR)
@@ -39,7 +39,7 @@ async def list_all(
 ) -> wire.ListPage[wire.VectorStoreObject]:
     """List the stores the caller may use."""
     rows = await stores.list_stores(services.pool, caller, cursor)
-    return cursor_page(rows, cursor, _object)
+    return cursor_page(rows, cursor, store_object)
 
 
 @get("/{store_id:str}", opt=READ, operation_id="get_vector_store")
@@ -47,7 +47,7 @@ async def get_one(
     store_id: FromPath[str], caller: Caller, services: Provided
 ) -> wire.VectorStoreObject:
     """Return one store."""
-    return _object(await stores.get_store(services.pool, caller, store_id))
+    return store_object(await stores.get_store(services.pool, caller, store_id))
 
 
 @post("/{store_id:str}", opt=WRITE, status_code=200, operation_id="update_vector_store")
@@ -67,7 +67,7 @@ async def update(
         metadata=None if data.metadata is UNSET else data.metadata or {},
         expires_after_days=data.expires_after.days if data.expires_after else days,
     )
-    return _object(store)
+    return store_object(store)
 
 
 @delete("/{store_id:str}", opt=WRITE, status_code=200, operation_id="delete_vector_store")
@@ -84,7 +84,8 @@ ROUTER = Router(
 )
 
 
-def _object(store: stores.VectorStore) -> wire.VectorStoreObject:
+def store_object(store: stores.VectorStore) -> wire.VectorStoreObject:
+    """Return a store as it is shown."""
     counts, days = store.counts, store.expires_after_days
     return wire.VectorStoreObject(
         id=store.id,
@@ -100,4 +101,24 @@ def _object(store: stores.VectorStore) -> wire.VectorStoreObject:
         description=UNSET if store.description is None else store.description,
         expires_after=wire.ExpiresAfter(days, "last_active_at") if days else UNSET,
         expires_at=timestamp(store.expires_at) if store.expires_at else UNSET,
+        reindex=_reindex_object(store.reindex, counts.completed) if store.reindex else UNSET,
     )
+
+
+def _reindex_object(reindex: stores.Reindex, total: int) -> wire.ReindexObject:
+    done, failure = reindex.documents_done, reindex.failure
+    return wire.ReindexObject(
+        status=reindex.status,
+        model=reindex.model,
+        chunking_strategy=_strategy(reindex.chunking),
+        started_at=timestamp(reindex.started_at),
+        documents_done=total if done is None else done,
+        documents_total=total,
+        last_error=wire.LastError("server_error", failure) if failure else None,
+    )
+
+
+def _strategy(chunking: Chunking | None) -> wire.ChunkingStrategy:
+    if chunking is None:
+        return wire.AutoChunking()
+    return wire.StaticChunking(wire.StaticSizes(chunking.max_tokens, chunking.overlap_tokens))

@@ -64,6 +64,8 @@ ROUTES = {
     "get_vector_store": Route("knowledge"),
     "update_vector_store": Route("knowledge:write", {"name": "new"}),
     "delete_vector_store": Route("knowledge:write"),
+    "reindex_vector_store": Route("knowledge:write", {"model": "all-MiniLM-L6-v2"}, status=202),
+    "cancel_reindex_of_vector_store": Route("knowledge:write"),
     "search_vector_store": Route("knowledge", QUERY),
     "create_vector_store_file": Route("knowledge:write", FILE),
     "list_vector_store_files": Route("knowledge"),
