@@ -9,6 +9,10 @@ from pathlib import Path
 import httpx
 import pytest
 from gateway_support import Service
+from knowledge import job_worker
+
+from config.postgres import open_pool
+from rag.testing import InMemoryEmbedder
 
 
 class Naru:
@@ -103,3 +107,40 @@ async def test_documents_go_into_a_store_named_by_its_name(
 async def test_a_store_of_no_days_is_refused(naru: Naru) -> None:
     told = await naru.refuse("store", "create", "x", "--expires-after-days", "0")
     assert "expires_after.days" in told
+
+
+async def test_a_store_is_read_again_and_that_is_given_up(
+    naru: Naru, http: httpx.AsyncClient
+) -> None:
+    id_ = await naru.say("store", "create", "again")
+    sizes = ("--chunk-tokens", "200", "--overlap", "20")
+    line = await naru.say("store", "reindex", "again", *sizes, "--no-wait")
+    assert line == "in_progress  all-MiniLM-L6-v2  0 of 0 documents"
+    found = (await http.get(f"/v1/vector_stores/{id_}")).json()["reindex"]
+    assert found["chunking_strategy"]["static"] == {
+        "max_chunk_size_tokens": 200,
+        "chunk_overlap_tokens": 20,
+    }
+    assert "is being read again already" in await naru.refuse("store", "reindex", id_)
+    assert await naru.say("store", "reindex", id_, "--cancel") == ""
+    assert "reindex" not in (await http.get(f"/v1/vector_stores/{id_}")).json()
+    assert "no embedding model 'bge'" in await naru.refuse("store", "reindex", id_, "--model=bge")
+    assert "--chunk-tokens" in await naru.refuse("store", "reindex", id_, "--overlap", "9")
+    await naru.say("store", "delete", id_)
+
+
+@pytest.mark.parametrize(("ends", "status"), [("completed", 0), ("failed", 1)])
+async def test_reading_a_store_again_is_waited_for(
+    naru: Naru, service: Service, http: httpx.AsyncClient, ends: str, status: int
+) -> None:
+    id_ = await naru.say("store", "create", "waited for")
+    reading = asyncio.create_task(naru.run("store", "reindex", id_))
+    async with asyncio.timeout(60):
+        while "reindex" not in (await http.get(f"/v1/vector_stores/{id_}")).json():
+            await asyncio.sleep(0.05)
+    model = "all-MiniLM-L6-v2" if ends == "completed" else "another"
+    embedder = InMemoryEmbedder(model=model)
+    async with await open_pool(service.database, size=4) as pool, job_worker(pool, embedder):
+        result = await reading
+    assert (result.returncode, result.stdout.split()[0]) == (status, ends), result.stderr
+    await naru.say("store", "delete", id_)

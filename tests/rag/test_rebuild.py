@@ -235,7 +235,7 @@ async def test_a_document_that_can_not_be_read_any_more_leaves_the_live_index_al
     assert len(found.passages) == len(DOCUMENTS)
     await owner.execute(damage, ids["3.md"], DOCUMENTS["3.md"].encode())
     assert (await read_again(pool, embedders, store, model="new")).status == "completed"
-    asked = embedders.others["new"].asked  # type: ignore[attr-defined]
+    asked = embedders.others["new"].asked
     assert len([text for text in asked if "\n" in text]) == len(DOCUMENTS)
     await sweep(pool, owner, embedders)
     await assert_whole(owner, store, list(DOCUMENTS))

@@ -71,7 +71,7 @@ async def test_another_chunking_embeds_only_texts_that_are_new_and_is_counted(
     embedders = models()
     done = await read_again(pool, embedders, store, chunking=SMALL)
     assert (done.status, done.model, done.chunking) == ("completed", "old", SMALL)
-    asked = embedders.default.asked  # type: ignore[attr-defined]
+    asked = embedders.default.asked
     assert asked
     assert all(text.startswith("long.md") for text in asked)
     file = await rag.get_store_file(pool, ACME, store, ids["long.md"])
@@ -109,7 +109,7 @@ async def test_files_attached_after_the_switch_are_read_with_its_model_and_chunk
         await until_done(pool, store)
     assert await files_in(owner, await live_index(owner, store)) == ["a.md", "b.md"]
     assert await chunks_in(owner, await live_index(owner, store)) == 2 * before
-    assert not embedders.default.asked  # type: ignore[attr-defined]
+    assert not embedders.default.asked
     spaces = await owner.fetch("SELECT space FROM indexes WHERE live")
     assert [row["space"] for row in spaces] == [embedders.others["new"].space]
 
@@ -134,7 +134,7 @@ async def test_an_empty_store_takes_the_model_it_is_asked_for(
     await rag.add_file(pool, ACME, store, (await upload(pool, "a.md", "leave")).id)
     async with job_worker(pool, embedders):
         await until_done(pool, store)
-    assert embedders.others["new"].asked == ["a.md\nleave"]  # type: ignore[attr-defined]
+    assert embedders.others["new"].asked == ["a.md\nleave"]
 
 
 async def test_a_model_that_is_not_there_is_refused_with_those_that_are(
