@@ -18,9 +18,9 @@ from config.settings import RetrievalSettings
 from config.tasks import end_task
 from rag.documents import Place
 from rag.embed import Embedder, Embedders
-from rag.errors import NotFound, UnreadableDocument
+from rag.errors import FilesUnavailable, NotFound, UnreadableDocument
 from rag.into_index import Target, Write, cut_of, put_document
-from rag.jobs import Job, Jobs
+from rag.jobs import Job, Jobs, Postpone
 from rag.lexicon import lock_indexes
 from rag.prepare import Preparer, Progress, Source
 from rag.reindex import JOB
@@ -34,6 +34,7 @@ _AT_ONCE = 2  # indexes; the rest of the worker's jobs go on beside them
 _DOCUMENTS_AT_ONCE = 8
 _LISTED = 256  # documents at a time
 _MAX_ATTEMPTS = 3
+_BUCKET_AWAY_S = 10.0
 _LOOK_S = 1.0  # whether the index is still wanted
 _PAUSE_S = 1.0  # after a document that is about to vanish
 _LINGER_S = 60.0
@@ -109,10 +110,13 @@ class Rebuilder:
                         return
         finally:
             await end_task(work)
-            if work.cancelled() or isinstance(work.exception(), UNREACHABLE):
+            if work.cancelled() or isinstance(work.exception(), (*UNREACHABLE, FilesUnavailable)):
                 await self._give_back(build)
-        if not work.cancelled():
-            work.result()
+        if work.cancelled():
+            return
+        if isinstance(work.exception(), FilesUnavailable):
+            raise Postpone(_BUCKET_AWAY_S)
+        work.result()
 
     async def _give_back(self, build: _Build) -> None:
         with contextlib.suppress(*UNREACHABLE):

@@ -74,6 +74,7 @@ async def test_the_document_holds_every_route(nobody: httpx.AsyncClient, service
         "/v1/vector_stores/{store_id}/file_batches/{batch_id}/cancel",
         "/v1/vector_stores/{store_id}/file_batches/{batch_id}/files",
         "/v1/vector_stores/{store_id}/search",
+        "/v1/vector_stores/{store_id}/reindex",
         "/v1/vector_stores/{store_id}/sources",
         "/v1/vector_stores/{store_id}/sources/{source_id}",
         "/v1/vector_stores/{store_id}/sources/{source_id}/sync",
