@@ -2,10 +2,12 @@
 
 import asyncio
 from collections.abc import Sequence
+from typing import Any
 
 import asyncpg
 import pytest
 from knowledge import job_worker, until_done, upload
+from large_store import LargeStore, grow
 from reindex_support import (
     ACME,
     DOCUMENTS,
@@ -315,3 +317,47 @@ async def test_what_was_replaced_is_removed_in_steps_beside_who_else_removes(
         *(rag.remove_file(pool, ACME, store, ids[name]) for name in ("1.md", "3.md")),
     )
     await assert_whole(owner, store, ["0.md", "2.md", "4.md"])
+
+
+async def test_a_bucket_that_is_away_is_waited_for(
+    pool: asyncpg.Pool, owner: asyncpg.Connection, store: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rebuild, "_BUCKET_AWAY_S", 0.01)
+    await filled(pool, store)
+    prepared = prepare.Preparer.prepare
+    away = [rag.FilesUnavailable("the bucket is away")] * 30
+
+    async def prepare_later(*arguments: Any) -> list[documents.Row]:
+        if away:
+            raise away.pop()
+        return await prepared(*arguments)
+
+    monkeypatch.setattr(prepare.Preparer, "prepare", prepare_later)
+    assert (await read_again(pool, models(), store, model="new")).status == "completed"
+    assert not away
+
+
+async def test_large_indexes_with_partitions_of_their_own_are_switched_and_dropped(
+    pool: asyncpg.Pool, owner: asyncpg.Connection, store: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rebuild, "_DOCUMENTS_AT_ONCE", 1)
+    await filled(pool, store)
+    await grow(pool, LargeStore(store, await live_index(owner, store), len(DOCUMENTS)))
+    shard = await owner.fetchval("SELECT shard FROM indexes")
+    gated = Gated("new", after=3)
+    embedders = models(gated)
+    await rag.start_reindex(pool, embedders, ACME, store, model="new")
+    new = await owner.fetchval("SELECT id FROM indexes WHERE NOT live")
+    async with job_worker(pool, embedders):
+        await gated.reached.wait()
+        await grow(pool, LargeStore(store, new, len(DOCUMENTS)))
+        gated.gate.set()
+        await until_reindexed(pool, store)
+    found = await rag.search(pool, embedders, ACME, [store], "annual leave", k=9)
+    assert {passage.source for passage in found.passages} == set(DOCUMENTS)
+    await sweep(pool, owner, embedders)
+    async with job_worker(pool, embedders), asyncio.timeout(20):
+        while await owner.fetchval("SELECT to_regclass('chunk_terms_' || $1)", str(shard)):
+            await asyncio.sleep(0.02)
+    await assert_whole(owner, store, list(DOCUMENTS))
+    assert await owner.fetchval("SELECT shard FROM indexes") not in (0, shard)
