@@ -15,6 +15,7 @@ from config.scope import TenantScope
 from rag.attach import Chunking, NewFile, attach, read_chunking
 from rag.errors import NotAllowed, NotFound, StoreExpired
 from rag.files import storable
+from rag.lexicon import lock_indexes
 from rag.paging import Cursor, ListQueries, Place, read_page
 
 _SQL = load_queries("rag", "stores.sql")
@@ -200,6 +201,8 @@ async def delete_store(db: asyncpg.Pool, scope: TenantScope, store_id: str) -> N
         NotFound: The caller has no such store.
     """
     async with tenant_transaction(db, scope.tenant) as con:
+        # First, as all who write to a store: neither waits for the other for ever.
+        await lock_indexes(con, storable(store_id))
         done = await con.execute(_SQL["delete_store"], *_seen_by(scope), storable(store_id))
     if done == "DELETE 0":
         raise NotFound("vector store", store_id)
