@@ -19,7 +19,7 @@ from config.sync import SyncSettings
 from gateway.agents.run import Agents
 from gateway.generation.embeddings import Embeddings
 from gateway.generation.models import Models
-from gateway.generation.replicas import open_engines
+from gateway.generation.replicas import Replicas, open_engines
 from gateway.identity import open_identity
 from gateway.media import Media
 from gateway.responses.opening import Means, Responses, open_responses
@@ -85,26 +85,16 @@ async def open_services(
         pool = await stack.enter_async_context(
             await open_pool(url, size=settings.database.pool_size)
         )
-        cache = redis.asyncio.from_url(
-            settings.redis.url.get_secret_value(), socket_timeout=1.0, socket_connect_timeout=1.0
-        )
-        stack.push_async_callback(cache.aclose)
+        cache = _open_redis(stack, settings.redis.url.get_secret_value())
         box = SecretBox.load(settings.auth, settings.data_dir)
         identity = await stack.enter_async_context(
             open_identity(settings.auth, settings.issuer, box, url, cache)
         )
-        embedders = open_embedders(settings.embedding, sockets)
-        stack.push_async_callback(embedders.close)
-        reranker = open_reranker(settings.reranker, sockets)
-        if reranker:
-            stack.push_async_callback(reranker.close)
-        http = await stack.enter_async_context(
-            aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0))
-        )
+        embedders, reranker = _open_readers(stack, settings, sockets)
         replicas = await stack.enter_async_context(
             open_engines(settings.engines, engines, box.salt_key)
         )
-        models = Models(settings.models, settings.providers, replicas, http, embedders.default)
+        models = await _open_models(stack, settings, replicas, embedders)
         media = Media(settings.media)
         stack.push_async_callback(media.close)
         days = settings.sessions.retention_days
@@ -150,3 +140,32 @@ async def open_services(
             engines=engines,
             starting=starting,
         )
+
+
+def _open_redis(stack: AsyncExitStack, url: str) -> "redis.asyncio.Redis":
+    opened = redis.asyncio.from_url(url, socket_timeout=1.0, socket_connect_timeout=1.0)
+    stack.push_async_callback(opened.aclose)
+    return opened
+
+
+def _open_readers(
+    stack: AsyncExitStack, settings: Settings, sockets: Path
+) -> tuple[Embedders, Reranker | None]:
+    embedders = open_embedders(settings.embedding, sockets)
+    stack.push_async_callback(embedders.close)
+    reranker = open_reranker(settings.reranker, sockets)
+    if reranker:
+        stack.push_async_callback(reranker.close)
+    return embedders, reranker
+
+
+async def _open_models(
+    stack: AsyncExitStack,
+    settings: Settings,
+    replicas: Mapping[str, Replicas],
+    embedders: Embedders,
+) -> Models:
+    http = await stack.enter_async_context(
+        aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0))
+    )
+    return Models(settings.models, settings.providers, replicas, http, embedders.default)
