@@ -4,7 +4,6 @@ Imported in the job worker alone: the library brings more than a web worker shou
 """
 
 import asyncio
-import contextlib
 import functools
 import json
 import logging
@@ -112,8 +111,8 @@ class _Worker:
             await self._end(running)
             await end_task(losing)
             con.remove_termination_listener(on_lost)
-            with contextlib.suppress(*UNREACHABLE):
-                await con.reset(timeout=_PAUSE_S)  # its listeners with it
+            # Its listeners with it; to ask a server that is going away for that can take a minute.
+            con.terminate()
         if not running.cancelled() and (error := running.exception()):
             raise _lost_or(error)
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import logging
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from config.postgres import UNREACHABLE, load_queries, tenant_transaction
 from rag.prepare import Progress, Source
 
 _SQL = load_queries("rag", "watch.sql")
+_log = logging.getLogger(__name__)
 _LOOK_S = 1.0
 
 
@@ -45,8 +47,10 @@ class Watch:
         """Look until cancelled."""
         while True:
             await asyncio.sleep(_LOOK_S)
-            with contextlib.suppress(*UNREACHABLE):
+            try:
                 await self._look()
+            except (*UNREACHABLE, asyncpg.InternalClientError) as error:
+                _log.warning("the look over readings waits: %s", type(error).__name__)
 
     async def _look(self) -> None:
         looked_at = dict(self._readings)

@@ -34,7 +34,7 @@ async def run_jobs(
     """
     jobs = jobs or Jobs()
     watch = Watch(pool)
-    async with open_parser() as parser, asyncio.TaskGroup() as group:
+    async with open_parser() as parser:
         preparer = Preparer(pool, parser, settings, storage)
         Reader(pool, embedders, preparer, watch, settings).register(jobs)
         Rebuilder(pool, embedders, preparer, settings).register(jobs)
@@ -42,7 +42,7 @@ async def run_jobs(
         Shards(pool, settings).register(jobs)
         if storage.bucket:
             StrayObjects(pool, storage.bucket).register(jobs)
-        watching = group.create_task(watch.run())
+        watching = asyncio.create_task(watch.run())
         try:
             await run(pool, jobs, stop)
         finally:
