@@ -10,7 +10,7 @@ BIN := .venv/bin
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help run test engine-cpu lint format bench-embed bench-ingest bench-verify bench-engine clean
+.PHONY: help run test engine-cpu lint format bench-embed bench-ingest bench-search bench-verify bench-engine clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -48,6 +48,9 @@ bench-engine: ## What the way through Naru costs beside vLLM itself (ARGS="--mod
 
 bench-embed: ## What embedding costs by backend, and what a question waits while documents are read
 	@PYTHONPATH=. $(BIN)/python loadtest/embed.py $(ARGS)
+
+bench-search: ## What a search among 100,000 chunks takes (ARGS="--passages KorQuAD_v1.0_dev.json")
+	@PYTHONPATH=.:loadtest $(BIN)/python loadtest/search.py $(ARGS)
 
 clean: ## Remove .venv and caches; .naru, the data, stays
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info

@@ -23,8 +23,6 @@ _K1 = 0.7
 _B = 0.6
 # Words of a usual chunk. The true mean would change with every document, and all vectors with it.
 _REFERENCE_LENGTH = 130
-MAX_IMPACT = _K1 + 1
-"""The most that a document's vector holds of a term, however often it occurs."""
 _HEAD_SHARE = 0.25
 
 _KNOWN_PREFIX = 0.9  # of a prefix's weight, what the next longer one has said already

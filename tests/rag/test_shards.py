@@ -59,11 +59,9 @@ def filters(rng: random.Random) -> dict[str, rag.Filter | None]:
     clusters: list[str | float | bool] = list(rng.sample(range(40), 20))
     return {
         "100 %": None,
-        "99 %": rag.Comparison("hundredth", "ne", rng.randrange(100)),
         "50 %": rag.Comparison("tenth", "in", list(rng.sample(range(10), 5))),
         "50 % in clusters": rag.Comparison("cluster", "in", clusters),
         "10 %": rag.Comparison("tenth", "eq", rng.randrange(10)),
-        "2.5 %, a cluster": rag.Comparison("cluster", "eq", rng.randrange(40)),
         "1 %": rag.Comparison("hundredth", "eq", rng.randrange(100)),
         "0.1 %": rag.Comparison("thousandth", "eq", rng.randrange(1, 400)),
     }
@@ -94,7 +92,7 @@ async def test_a_large_store_gives_as_many_rows_as_there_are_and_the_best_ones(
             k = rng.choice([1, 10, 50])
             there = await eligible(owner, wanted)
             assert len(await ask(pool, store, question, k=k, wanted=wanted)) == min(k, there)
-            for leg in LEGS:
+            for leg in ("words", "meaning"):
                 got = set(await ask(pool, store, question, wanted=wanted, leg=leg))
                 best = set(await ask(pool, store, question, wanted=wanted, leg=leg, exact=True))
                 kept = len(got & best) / len(best) if best else 1.0
