@@ -16,6 +16,7 @@ from pydantic import (
     model_validator,
 )
 
+from config.context import ContextSettings
 from config.files import FileSettings
 from config.media import MediaSettings
 from config.section import Section
@@ -272,6 +273,8 @@ class RetrievalSettings(Section):
     more than that takes; four characters are one where none reads the text."""
     parse_timeout_s: float = Field(default=120.0, gt=0)
     """Longest time one document may take to parse."""
+    context: ContextSettings | None = None
+    """The model that writes where each chunk stands in its document; none unless set."""
     large_index_chunks: int = Field(default=10_000, ge=1)
     """From how many chunks on a vector store is searched through indexes of its own."""
 

@@ -10,6 +10,7 @@ from config.errors import ConfigError
 from config.load import load_settings, model_sockets
 from config.postgres import open_pool
 from gateway.observe.logs import configure_logging
+from rag.context import open_context_writer
 from rag.embed import open_embedders
 from rag.jobs import Jobs
 from rag.storage import open_storage
@@ -33,6 +34,7 @@ async def work() -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     embedders = open_embedders(settings.embedding, model_sockets())
+    writer = open_context_writer(settings.retrieval.context)
     try:
         url = settings.database.url.get_secret_value()
         async with await open_pool(url, size=_POOL_SIZE, role="naru_jobs") as pool:
@@ -40,9 +42,11 @@ async def work() -> None:
             storage = open_storage(settings.files)
             limits = Limits(settings.sync, settings.server.max_file_bytes)
             Syncer(pool, limits, storage).register(jobs)
-            await run_jobs(pool, embedders, settings.retrieval, stop, jobs, storage)
+            await run_jobs(pool, embedders, settings.retrieval, stop, jobs, storage, writer)
     finally:
         await embedders.close()
+        if writer:
+            await writer.close()
 
 
 def main() -> int:

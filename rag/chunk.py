@@ -153,10 +153,23 @@ class _Cutter:
         return " > ".join(title for _, title in self._path)
 
 
+def embedded_texts(chunks: Sequence[Chunk], source: str, ruler: Ruler) -> list[str]:
+    """Return what the model reads of each chunk of a document."""
+    head = document_head(chunks)
+    # The first chunk holds it already.
+    return [embedded_text(each, source, head if each.ordinal else "", ruler) for each in chunks]
+
+
 def embedded_text(chunk: Chunk, source: str, head: str, ruler: Ruler) -> str:
-    """Return what the model reads of a chunk: as indexed, at most half of it context."""
+    """Return what the model reads of a chunk: as indexed, at most half of it not its content.
+
+    A written context has its own place beside that; one in a script of no language is left out.
+    """
     share = ruler.limit // 8
-    chunk = replace(chunk, heading=ruler.clip(chunk.heading, 2 * share, end=True))
+    written = chunk.context if ruler.reads(chunk.context) else ""
+    written = ruler.clip(written, max(0, ruler.reserved - _SLACK))
+    heading = ruler.clip(chunk.heading, 2 * share, end=True)
+    chunk = replace(chunk, heading=heading, context=written)
     title = head.partition("\n")[0][:_HEADING_CHARS]
     return indexed_text(chunk, ruler.clip(source, share), ruler.clip(title, share))
 
@@ -170,10 +183,11 @@ def document_head(chunks: Sequence[Chunk]) -> str:
 def indexed_text(chunk: Chunk, source: str, head: str = "") -> str:
     """Return what is indexed of a chunk: where it stands, then its content.
 
-    That is the file's name, the first line of the document's head where one is given, the headings.
+    That is the file's name, the first line of the document's head where one is given, the headings,
+    and what a model wrote about it.
     """
     title = head.partition("\n")[0][:_HEADING_CHARS].strip()
-    context = [source, *([title] if title not in chunk.heading else []), chunk.heading]
+    context = [source, "" if title in chunk.heading else title, chunk.heading, chunk.context]
     return "\n".join([*filter(None, context), chunk.content])
 
 

@@ -40,13 +40,15 @@ class Place:
     file_id: str
 
 
-class Origin(msgspec.Struct, frozen=True):
+class Origin(msgspec.Struct, frozen=True, omit_defaults=True):
     """Everything that decides what the rows of a document are."""
 
     sha256: bytes
     filename: str
     cut: Cut
     space: str
+    context: str = ""
+    """Who writes the contexts, if anybody does."""
 
     @property
     def digest(self) -> bytes:
@@ -114,6 +116,7 @@ def _columns(rows: Sequence[Row]) -> tuple[object, ...]:
         *([c.ordinal for c in chunks], [c.page for c in chunks]),
         *([c.start for c in chunks], [c.end for c in chunks]),
         *([c.heading for c in chunks], [c.content for c in chunks]),
+        [c.context for c in chunks],
         *([row.terms for row in rows], [row.text_hash for row in rows]),
         [None if row.embedding is None else vector_text(row.embedding) for row in rows],
     )

@@ -10,11 +10,13 @@ DELETE FROM documents WHERE id = $1
 WITH added AS (
     SELECT * FROM unnest(
         $4::integer[], $5::integer[], $6::integer[], $7::integer[], $8::text[], $9::text[],
-        $10::text[], $11::bytea[], $12::text[]
-    ) AS added (ordinal, page, start_char, end_char, heading, content, terms, text_hash, embedding)
+        $10::text[], $11::text[], $12::bytea[], $13::text[]
+    ) AS added (
+        ordinal, page, start_char, end_char, heading, content, context, terms, text_hash, embedding
+    )
 ), chunk AS (
-    INSERT INTO chunks (document, ordinal, page, start_char, end_char, heading, content)
-    SELECT $3::bigint, ordinal, page, start_char, end_char, heading, content FROM added
+    INSERT INTO chunks (document, ordinal, page, start_char, end_char, heading, content, context)
+    SELECT $3::bigint, ordinal, page, start_char, end_char, heading, content, context FROM added
     RETURNING id, ordinal
 ), embedded AS (
     INSERT INTO chunk_embeddings (shard, index_id, document, chunk_id, text_hash, embedding)

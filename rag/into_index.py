@@ -40,12 +40,14 @@ async def put_document(
         UnreadableDocument: It can't be read; the reason is for its owner.
         NotFound: The file is gone.
     """
-    digest = _digest(source, target)
+    digest = _digest(source, target, preparer.context)
     if digest:
         copied = await commit(partial(copy_document, made_from=digest))
         if copied is not None:
             return copied
     rows = await preparer.prepare(source, target.cut, target.embedder, progress)
+    if preparer.context and not all(row.chunk.context for row in rows):
+        digest = None  # not one to copy: another time the model may answer
     return bool(await commit(partial(write_document, rows=rows, made_from=digest)))
 
 
@@ -57,9 +59,9 @@ def cut_of(file: str | None, index: str | None, settings: RetrievalSettings) -> 
     return Cut(chunking.max_tokens, chunking.overlap_tokens)
 
 
-def _digest(source: Source, target: Target) -> bytes | None:
+def _digest(source: Source, target: Target, context: str) -> bytes | None:
     """Return a hash of all that decides what the document will be; None for old files."""
     if source.sha256 is None:
         return None
     space = target.embedder.space
-    return Origin(source.sha256, source.filename, target.cut, space).digest
+    return Origin(source.sha256, source.filename, target.cut, space, context).digest

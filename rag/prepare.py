@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import functools
 import hashlib
 import logging
 import os
@@ -17,7 +18,8 @@ from config.postgres import load_queries, tenant_transaction
 from config.scope import TenantScope
 from config.settings import RetrievalSettings
 from rag.bulk import BulkEmbedder
-from rag.chunk import Cut, document_head, indexed_text
+from rag.chunk import Cut, document_head, embedded_texts, indexed_text
+from rag.context import ContextWriter, write_contexts
 from rag.documents import Row, vector_text
 from rag.embed import Embedder
 from rag.embedding_wire import Vector
@@ -25,7 +27,7 @@ from rag.errors import EmbedderUnavailable, NotFound, UnreadableDocument
 from rag.files import read_file
 from rag.lexical import document_vector
 from rag.parse.apart import Parser, Reading
-from rag.ruler import RulerSource
+from rag.ruler import RulerSource, open_ruler
 from rag.storage import IN_POSTGRES, Storage
 from rag.types import Chunk
 
@@ -39,6 +41,8 @@ _MAX_REFUSALS = 5  # of a model that answers others
 _PAUSE_S = 1.0  # after the embedder failed, doubling
 
 T = TypeVar("T")
+
+_ruler = functools.cache(open_ruler)
 
 
 @dataclass(slots=True)
@@ -69,13 +73,20 @@ class Preparer:
         parser: Parser,
         settings: RetrievalSettings,
         storage: Storage = IN_POSTGRES,
+        writer: ContextWriter | None = None,
     ) -> None:
         self._pool = pool
         self._storage = storage
         self._parser = parser
         self._settings = settings
         self._parsing = asyncio.Semaphore(_PARSED_AT_ONCE)
+        self._writer = writer
         self._bulks: dict[str, BulkEmbedder] = {}
+
+    @property
+    def context(self) -> str:
+        """Who writes the chunks' contexts, and how long ones; empty where nobody does."""
+        return f"{self._writer.model} {self._writer.max_tokens}" if self._writer else ""
 
     async def close(self) -> None:
         """End the requests to models that are under way."""
@@ -92,8 +103,13 @@ class Preparer:
             NotFound: The file is gone.
             FilesUnavailable: The bucket it is in can't be used.
         """
-        reading = await self._parse(source, cut, embedder)
+        ruler = await self._ruler_of(embedder)
+        reading = await self._parse(source, cut, ruler)
         progress.total = len(reading.chunks)
+        if self._writer:
+            chunks = await write_contexts(self._writer, reading.chunks)
+            texts_of = partial(_embedded, chunks, source.filename, ruler)
+            reading = Reading(chunks, await asyncio.to_thread(texts_of))
         hashes = [_hash(text) for text in reading.texts]
         texts = dict(zip(hashes, reading.texts, strict=True))
         # Here, where the stems of the last documents' words are remembered.
@@ -104,8 +120,12 @@ class Preparer:
             for chunk, words, text_hash in zip(reading.chunks, terms, hashes, strict=True)
         ]
 
-    async def _parse(self, source: Source, cut: Cut, embedder: Embedder) -> Reading:
-        ruler = RulerSource(await _patiently(embedder, embedder.tokenizer), embedder.languages)
+    async def _ruler_of(self, embedder: Embedder) -> RulerSource:
+        tokenizer = await _patiently(embedder, embedder.tokenizer)
+        reserved = self._writer.max_tokens if self._writer else 0
+        return RulerSource(tokenizer, embedder.languages, reserved)
+
+    async def _parse(self, source: Source, cut: Cut, ruler: RulerSource) -> Reading:
         scope = TenantScope(source.tenant, client="", scopes=frozenset())
         async with self._parsing:
             parts = read_file(self._pool, scope, source.file_id, self._storage)
@@ -193,6 +213,10 @@ async def _until_back(embedder: Embedder, pause_s: float) -> None:
         with contextlib.suppress(EmbedderUnavailable):
             await embedder.check()
             return
+
+
+def _embedded(chunks: Sequence[Chunk], filename: str, ruler: RulerSource) -> list[str]:
+    return embedded_texts(chunks, filename, _ruler(ruler))
 
 
 def _terms(chunks: Sequence[Chunk], filename: str) -> list[str]:

@@ -20,6 +20,8 @@ class RulerSource(msgspec.Struct, frozen=True):
 
     tokenizer: TokenizerSource
     languages: tuple[str, ...]
+    reserved: int = 0
+    """Tokens that are kept free for a written context."""
 
 
 def open_ruler(source: RulerSource) -> "Ruler":
@@ -28,16 +30,17 @@ def open_ruler(source: RulerSource) -> "Ruler":
     Raises:
         ValueError: The tokenizer's file is missing or is none.
     """
-    return Ruler(open_tokenizer(source.tokenizer), source.languages)
+    return Ruler(open_tokenizer(source.tokenizer), source.languages, source.reserved)
 
 
 class Ruler:
     """Measures in tokens of an embedding model; in characters by fours what it does not read."""
 
-    def __init__(self, tokenizer: Tokenizer, languages: Iterable[str]) -> None:
+    def __init__(self, tokenizer: Tokenizer, languages: Iterable[str], reserved: int = 0) -> None:
         self._tokenizer = tokenizer
         self._languages = tuple(languages)
-        self.limit = tokenizer.limit
+        self.reserved = min(reserved, tokenizer.limit // 2)
+        self.limit = tokenizer.limit - self.reserved
         self.clip = functools.lru_cache(maxsize=64)(self._clip)
 
     def reads(self, text: str) -> bool:

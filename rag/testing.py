@@ -1,9 +1,9 @@
-"""An embedder and a reranker without a model, for tests of whatever needs one."""
+"""Embedder, reranker and writer of contexts without a model, for tests of what needs one."""
 
 import re
 import zlib
 from array import array
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from math import hypot
 
 from rag.embedding_wire import Counted, Kind, Vector
@@ -117,6 +117,28 @@ class InMemoryReranker:
 
     async def check(self) -> None:
         """It is always there."""
+
+    async def close(self) -> None:
+        """Nothing is open."""
+
+
+class InMemoryContextWriter:
+    """The in-memory twin of `rag.context.ContextWriter`: what it was given for a chunk's word.
+
+    Attributes:
+        asked: Every document with its chunk, in order.
+    """
+
+    def __init__(self, contexts: Mapping[str, str], *, model: str = "in-memory-writer") -> None:
+        self.model = model
+        self.max_tokens = 32
+        self.asked: list[tuple[str, str]] = []
+        self._contexts = contexts
+
+    async def write(self, document: str, chunk: str) -> str:
+        """Return the context of the first word that the chunk holds; empty without."""
+        self.asked.append((document, chunk))
+        return next((said for word, said in self._contexts.items() if word in chunk), "")
 
     async def close(self) -> None:
         """Nothing is open."""

@@ -32,6 +32,7 @@ class Chunk:
         end: Offset behind its last.
         content: Verbatim.
         heading: The headings above it, outermost first, joined by ` > `; empty without.
+        context: What a model wrote about where it stands; searched, never cited.
     """
 
     ordinal: int
@@ -40,6 +41,7 @@ class Chunk:
     end: int
     content: str
     heading: str
+    context: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ import asyncpg
 
 from config.settings import RetrievalSettings
 from config.tasks import end_task
+from rag.context import ContextWriter
 from rag.embed import Embedders
 from rag.expiry import Expiry
 from rag.ingest import Reader
@@ -27,6 +28,7 @@ async def run_jobs(
     stop: asyncio.Event,
     jobs: Jobs | None = None,
     storage: Storage = IN_POSTGRES,
+    writer: ContextWriter | None = None,
 ) -> None:
     """Do this package's jobs, and those of `jobs`, until `stop` is set.
 
@@ -35,7 +37,7 @@ async def run_jobs(
     jobs = jobs or Jobs()
     watch = Watch(pool)
     async with open_parser() as parser:
-        preparer = Preparer(pool, parser, settings, storage)
+        preparer = Preparer(pool, parser, settings, storage, writer)
         Reader(pool, embedders, preparer, watch, settings).register(jobs)
         Rebuilder(pool, embedders, preparer, settings).register(jobs)
         Expiry(pool).register(jobs)

@@ -11,6 +11,7 @@ import rag
 from config.postgres import open_pool
 from config.settings import RetrievalSettings
 from rag.chunk import Cut
+from rag.context import ContextWriter
 from rag.embed import Embedder, Embedders
 from rag.ruler import RulerSource
 from rag.storage import IN_POSTGRES, Storage
@@ -51,13 +52,14 @@ async def job_worker(
     embedder: Embedder | Embedders,
     settings: RetrievalSettings | None = None,
     storage: Storage = IN_POSTGRES,
+    writer: ContextWriter | None = None,
 ) -> AsyncIterator[None]:
     """The job worker, running on the database of `pool`."""
     stop = asyncio.Event()
     embedders = embedder if isinstance(embedder, Embedders) else Embedders(embedder)
     async with await open_pool(pool._connect_args[0], size=6, role="naru_jobs") as jobs:
         known = settings or RetrievalSettings()
-        run = run_jobs(jobs, embedders, known, stop, storage=storage)
+        run = run_jobs(jobs, embedders, known, stop, storage=storage, writer=writer)
         task = asyncio.create_task(run)
         try:
             yield

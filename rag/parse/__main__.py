@@ -21,7 +21,7 @@ from typing import Any
 
 import msgspec
 
-from rag.chunk import chunk_pages, document_head, embedded_text
+from rag.chunk import chunk_pages, embedded_texts
 from rag.embedding_wire import frame
 from rag.errors import UnreadableDocument
 from rag.parse.apart import Reading, Result, Task
@@ -60,12 +60,7 @@ def _prepare(task: Task) -> Reading:
     ruler = _ruler(task.ruler)
     name = f"document{PurePath(task.filename).suffix}"
     chunks = chunk_pages(parse(name, task.data), task.cut, ruler, task.filename)
-    # The first chunk holds it already.
-    heads = ["", *[document_head(chunks)] * (len(chunks) - 1)]
-    placed = zip(chunks, heads, strict=False)
-    return Reading(
-        chunks, [embedded_text(each, task.filename, head, ruler) for each, head in placed]
-    )
+    return Reading(chunks, embedded_texts(chunks, task.filename, ruler))
 
 
 class _Child(socketserver.StreamRequestHandler):
