@@ -82,7 +82,8 @@ class _Text:
 
     def back(self, start: int, tokens: int) -> int:
         """Return a word's start, up to so many tokens before `start`."""
-        if not tokens:
+        # Of control characters alone there are none.
+        if not tokens or not self.starts:
             return start
         first = min(start, self.starts[max(0, bisect_left(self.starts, start) - tokens)])
         if first == 0 or self.text[first - 1].isspace():

@@ -6,7 +6,7 @@ import random
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from rag.chunk import (
@@ -54,6 +54,7 @@ RULERS = st.sampled_from([ENGLISH, KOREAN, PACKAGED])
     RULERS,
     st.sampled_from(["", "규정.md", "name " * 50]),
 )
+@example(["\x1b"], 8, 1, PACKAGED, "")
 def test_every_character_is_in_a_chunk_that_its_model_reads_whole(
     texts: list[str], size: int, overlap: int, ruler: Ruler, source: str
 ) -> None:

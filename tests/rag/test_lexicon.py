@@ -62,7 +62,7 @@ async def test_statistics_span_the_searched_stores(
     other = (await rag.create_store(pool, ACME, name="other")).id
     await fill(pool, embedder, store, {"a.md": "annual leave"})
     await fill(pool, embedder, other, {"b.md": "sick leave"})
-    terms = [term_id(word) for word in ("annual", "leave", "unseen")]
+    terms = [term_id(tokens(word)[0]) for word in ("annual", "leave", "unseen")]
     indexes = [await index_of(owner, id_) for id_ in (store, other)]
     async with tenant_transaction(pool, "acme") as con:
         both = await read_statistics(con, indexes, terms)

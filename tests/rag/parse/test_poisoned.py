@@ -225,7 +225,7 @@ async def test_a_pdf_of_ten_thousand_pages_is_read(parser: Parser) -> None:
 async def test_a_pdf_whose_tree_of_pages_lies(parser: Parser, true: bytes, false: bytes) -> None:
     data = pdf_of(["text"])
     assert true in data
-    (chunk,) = await parser.read("a.pdf", data.replace(true, false), **_LIMITS)
+    (chunk,) = (await parser.read("a.pdf", data.replace(true, false), **_LIMITS)).chunks
     assert (chunk.page, chunk.content) == (1, "text")
 
 
