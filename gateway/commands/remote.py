@@ -11,6 +11,8 @@ from config.errors import ConfigError
 from gateway.credentials import Credentials
 
 _TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=5, sock_read=120)
+# The service closes a connection after five idle seconds: nothing is sent on one that old.
+_IDLE_S = 2.0
 
 
 @asynccontextmanager
@@ -72,8 +74,9 @@ async def _session(
     credentials: Credentials, headers: dict[str, str]
 ) -> AsyncIterator[aiohttp.ClientSession]:
     try:
+        connector = aiohttp.TCPConnector(keepalive_timeout=_IDLE_S)
         async with aiohttp.ClientSession(
-            credentials.url, headers=headers, timeout=_TIMEOUT
+            credentials.url, headers=headers, timeout=_TIMEOUT, connector=connector
         ) as session:
             yield session
     except (aiohttp.ClientConnectionError, TimeoutError, asyncio.IncompleteReadError):
