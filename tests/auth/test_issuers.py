@@ -139,7 +139,7 @@ def verify(
         assert issuers.knows(issuer.url)
         assert not issuers.knows("https://other.example")
         scope, expires = await issuers.verify(token, issuer.url)
-        assert expires > time.time() - 60
+        assert expires > NOW - 60
         return scope
 
     return send
