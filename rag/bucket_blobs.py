@@ -116,7 +116,9 @@ class BucketBlobs:
                 async with tenant_transaction(db, tenant) as con:
                     # Whether the row is there is not for us to say: a commit can succeed unheard.
                     given_up = await con.fetchval(_SQL["give_up"], key)
-                if given_up:
+                    # Or the sweep had struck it out before its bytes arrived.
+                    stray = given_up or await con.fetchval(_SQL["write_down_again"], key)
+                if stray:
                     await self.remove([key])
 
 

@@ -10,6 +10,12 @@ DELETE FROM stray_objects WHERE object = $1 AND NOT doomed RETURNING true
 -- Waits for a transaction that claims it, and finds nothing when that is committed.
 UPDATE stray_objects SET doomed = true WHERE object = $1 RETURNING true
 
+-- name: write_down_again
+INSERT INTO stray_objects (object, remove_after, doomed)
+SELECT $1, clock_timestamp() + interval '1 hour', true
+WHERE NOT EXISTS (SELECT FROM files WHERE object = $1)
+ON CONFLICT (object) DO NOTHING RETURNING true
+
 -- name: due
 -- Of every tenant: `naru_jobs` sees these rows.
 SELECT tenant, array_agg(object) AS objects
