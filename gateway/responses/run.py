@@ -59,11 +59,6 @@ class LiveResponse:
     unkept: list[Event] = field(default_factory=list)
     events: AsyncGenerator[Event, None] = field(init=False)
 
-    @property
-    def next_number(self) -> int:
-        """Return the number that the next event has."""
-        return self.draft.sequence
-
     def keep(self, event: Event) -> None:
         """Note an event for who comes back; of a stream without end the first ones."""
         if len(self.unkept) < _MOST_KEPT_EVENTS:

@@ -1,7 +1,6 @@
 """Files of a replica that puts their bytes into a bucket."""
 
 import asyncio
-import socket
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
@@ -9,13 +8,10 @@ from typing import Any
 import httpx
 import obstore
 import pytest
-import uvicorn
 from bucket_support import StoredInBucket, play_bucket_server, store_in_bucket
-from gateway_support import Service, client_of
+from gateway_support import Service, client_of, replica_of
 
-from config.settings import Settings
 from gateway import lifespan
-from gateway.app import create_app
 
 AWAY = {"type": "service_unavailable", "param": None, "code": "files_unavailable"}
 
@@ -30,28 +26,17 @@ def bucket() -> Iterator[StoredInBucket]:
 async def replica(
     service: Service, redis_url: str, sockets: Path, data_dir: Path, bucket: StoredInBucket
 ) -> AsyncIterator[Service]:
-    with socket.socket() as listening, pytest.MonkeyPatch.context() as patch:
-        listening.bind(("127.0.0.1", 0))
-        port = listening.getsockname()[1]
-        settings = {
-            "data_dir": data_dir,
-            "public_url": service.url,
-            "database": {"url": service.database},
-            "redis": {"url": redis_url},
-            "server": {"port": port, "max_file_bytes": 40_000_000},
-            "files": {"storage": "bucket", "bucket": bucket.settings},
-        }
+    settings = {
+        "data_dir": data_dir,
+        "redis": {"url": redis_url},
+        "server": {"max_file_bytes": 40_000_000},
+        "files": {"storage": "bucket", "bucket": bucket.settings},
+    }
+    with pytest.MonkeyPatch.context() as patch:
         # The bucket that the test can take away.
         patch.setattr(lifespan, "open_storage", lambda _: bucket.storage)
-        application = create_app(Settings.model_validate(settings), sockets)
-        server = uvicorn.Server(uvicorn.Config(application, ws="none", log_level="warning"))
-        serving = asyncio.create_task(server.serve(sockets=[listening]))
-        while not server.started:
-            assert not serving.done(), "the application did not start"
-            await asyncio.sleep(0.01)
-        yield Service(**{**vars(service), "url": f"http://127.0.0.1:{port}"})
-        server.should_exit = True
-        await serving
+        async with replica_of(service, sockets, settings) as opened:
+            yield opened
 
 
 @pytest.fixture

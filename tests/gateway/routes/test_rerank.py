@@ -1,18 +1,13 @@
 """`/v1/rerank`, in front of a server that scores by the words in common."""
 
-import asyncio
-import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import httpx
 import pytest
-import uvicorn
 from aiohttp import web
-from gateway_support import Service, client_of
+from gateway_support import Service, client_of, replica_of
 
-from config.settings import Settings
-from gateway.app import create_app
 from rag.testing import InMemoryReranker
 
 PATH = "/v1/rerank"
@@ -54,26 +49,13 @@ async def replica(
     service: Service, redis_url: str, sockets: Path, data_dir: Path, scoring: str
 ) -> AsyncIterator[Service]:
     """A second replica of `service`, which has the reranker `judge`."""
-    with socket.socket() as listening:
-        listening.bind(("127.0.0.1", 0))
-        port = listening.getsockname()[1]
-        settings = {
-            "data_dir": data_dir,
-            "public_url": service.url,
-            "database": {"url": service.database},
-            "redis": {"url": redis_url},
-            "server": {"port": port},
-            "reranker": {"model": "judge", "url": scoring},
-        }
-        application = create_app(Settings.model_validate(settings), sockets)
-        server = uvicorn.Server(uvicorn.Config(application, ws="none", log_level="warning"))
-        serving = asyncio.create_task(server.serve(sockets=[listening]))
-        while not server.started:
-            assert not serving.done(), "the application did not start"
-            await asyncio.sleep(0.01)
-        yield Service(**{**vars(service), "url": f"http://127.0.0.1:{port}"})
-        server.should_exit = True
-        await serving
+    settings = {
+        "data_dir": data_dir,
+        "redis": {"url": redis_url},
+        "reranker": {"model": "judge", "url": scoring},
+    }
+    async with replica_of(service, sockets, settings) as opened:
+        yield opened
 
 
 @pytest.fixture
