@@ -21,6 +21,7 @@ from gateway.lifespan import Services, open_services
 from gateway.openapi import correct_document, openapi_config
 from gateway.routes import (
     admin,
+    agent_chat,
     agents,
     chat,
     completions,
@@ -76,6 +77,7 @@ def create_app(
             *embeddings.HANDLERS,
             *rerank.HANDLERS,
             *agents.HANDLERS,
+            *agent_chat.HANDLERS,
             *sessions.HANDLERS,
             files_router(settings.server.max_file_bytes),
             *(vector_stores.ROUTER, store_files.ROUTER),

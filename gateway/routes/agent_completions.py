@@ -11,9 +11,10 @@ from litestar import Request, Response
 from msgspec import UNSET
 
 from auth import require
+from gateway.agents.draft import AgentAnswer, Question
 from gateway.agents.question import check_message
 from gateway.agents.registry import AgentDefinition
-from gateway.agents.run import AgentAnswer, LiveAnswer, Question
+from gateway.agents.run import LiveAnswer
 from gateway.errors import InvalidRequest
 from gateway.guards import Caller
 from gateway.lifespan import Provided

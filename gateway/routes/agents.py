@@ -1,37 +1,15 @@
-"""`/v1/agents`: what product teams call."""
+"""`/v1/agents`: what there is to ask."""
 
-import time
-from collections.abc import AsyncGenerator
-from typing import Any
+from litestar import get
+from litestar.params import FromPath
 
-import msgspec
-from litestar import Request, Response, get, post
-from litestar.params import FromPath, JSONBody
-
-from gateway.agents.question import check_message
 from gateway.agents.registry import Agent, find_agent, list_agents
-from gateway.agents.run import AgentAnswer, LiveAnswer, Question
 from gateway.guards import Caller, needs
 from gateway.lifespan import Provided
 from gateway.openai.agents import (
-    AgentEvent,
     AgentList,
-    AgentMessage,
     AgentObject,
-    AgentReply,
-    CitationEvent,
-    DeltaEvent,
-    DoneEvent,
-    FoundPassage,
-    RetrievalEvent,
-    SessionEvent,
 )
-from gateway.openai.chat import AgentChatRequest, ChatCompletion
-from gateway.presence import while_connected
-from gateway.routes.agent_completions import complete_as_agent
-from gateway.routes.generation import served_by, stays_local
-from gateway.sessions.store import check_session_id, new_session_id
-from gateway.sse import EventStream, event
 
 
 @get("/v1/agents", opt=needs("agents"), tags=["agents"], operation_id="list_agents")
@@ -44,60 +22,6 @@ async def list_all(caller: Caller, services: Provided) -> AgentList:
 async def get_one(name: FromPath[str], caller: Caller, services: Provided) -> AgentObject:
     """Return one agent."""
     return _object(await find_agent(services.pool, caller, name))
-
-
-@post(
-    "/v1/agents/{name:str}/chat",
-    opt=needs("agents"),
-    status_code=200,
-    tags=["agents"],
-    operation_id="chat_with_agent",
-)
-async def chat(
-    name: FromPath[str],
-    data: JSONBody[AgentMessage],
-    request: Request[Any, Any, Any],
-    caller: Caller,
-    services: Provided,
-) -> Response[AgentReply]:
-    """Ask an agent; with `stream` the answer comes as typed events."""
-    agent = (await find_agent(services.pool, caller, name)).definition
-    text = check_message(data.message, services.limits.max_message_chars, "message")
-    session_id = _session_id(data.session_id)
-    question = Question(text, session_id, local_only=stays_local(request, caller))
-    if not data.stream:
-        turn = services.agents.answer(caller, agent, question)
-        answer = await while_connected(request, turn)
-        reply = _reply(answer, agent.name, session_id)
-        return Response(reply, headers=served_by(answer.served))
-    opening = services.agents.stream(caller, agent, question)
-    live = await while_connected(request, opening)
-    frames = _frames(live, agent.name, session_id)
-    return EventStream(frames, served_by(live.served), on_error=_error_frame)
-
-
-@post(
-    "/v1/agents/{name:str}/chat/completions",
-    opt=needs("agents"),
-    status_code=200,
-    tags=["agents"],
-    operation_id="create_agent_completion",
-)
-async def chat_completions(
-    name: FromPath[str],
-    data: JSONBody[AgentChatRequest],
-    request: Request[Any, Any, Any],
-    caller: Caller,
-    services: Provided,
-) -> Response[ChatCompletion]:
-    """Ask an agent in OpenAI's shape; the answer carries `session_id` and `references`."""
-    agent = (await find_agent(services.pool, caller, name)).definition
-    session_id = _session_id(data.session_id)
-    return await complete_as_agent(agent, data, request, caller, services, session_id)
-
-
-def _session_id(given: str | None) -> str:
-    return new_session_id() if given is None else check_session_id(given)
 
 
 def _object(agent: Agent) -> AgentObject:
@@ -113,44 +37,4 @@ def _object(agent: Agent) -> AgentObject:
     )
 
 
-def _reply(answer: AgentAnswer, agent: str, session_id: str) -> AgentReply:
-    return AgentReply(
-        response=answer.text,
-        references=answer.references,
-        session_id=session_id,
-        message_id=answer.message_id,
-        agent=agent,
-        model=answer.model,
-        answered=answer.answered,
-        usage=answer.usage,
-        created=int(time.time()),
-    )
-
-
-async def _frames(live: LiveAnswer, agent: str, session_id: str) -> AsyncGenerator[bytes, None]:
-    yield _frame(SessionEvent(session_id))
-    passages = live.retrieval.passages
-    found = [FoundPassage(p.source, p.page, round(p.score, 4), p.chunk_id) for p in passages]
-    yield _frame(RetrievalEvent(found))
-    try:
-        async for part in live.parts:
-            if isinstance(part, str):
-                yield _frame(DeltaEvent(part))
-                continue
-            for reference in part.references:
-                yield _frame(CitationEvent(reference))
-            yield _frame(DoneEvent(_reply(part, agent, session_id)))
-    finally:
-        await live.parts.aclose()
-
-
-def _frame(value: AgentEvent) -> bytes:
-    name = type(value).__struct_config__.tag
-    return event(str(name), msgspec.json.encode(value))
-
-
-def _error_frame(payload: bytes) -> bytes:
-    return event("error", b'{"type":"error",' + payload.removeprefix(b"{"))
-
-
-HANDLERS = [list_all, get_one, chat, chat_completions]
+HANDLERS = [list_all, get_one]
