@@ -20,6 +20,7 @@ from gateway.agents.run import Agents
 from gateway.generation.embeddings import Embeddings
 from gateway.generation.models import Models
 from gateway.generation.replicas import Replicas, open_engines
+from gateway.govern.governor import Governor
 from gateway.identity import open_identity
 from gateway.media import Media
 from gateway.responses.opening import Means, Responses, open_responses
@@ -94,7 +95,9 @@ async def open_services(
         replicas = await stack.enter_async_context(
             open_engines(settings.engines, engines, box.salt_key)
         )
-        models = await _open_models(stack, settings, replicas, embedders)
+        governor = Governor()
+        stack.push_async_callback(governor.close)
+        models = await _open_models(stack, settings, replicas, embedders, governor)
         media = Media(settings.media)
         stack.push_async_callback(media.close)
         days = settings.sessions.retention_days
@@ -164,8 +167,9 @@ async def _open_models(
     settings: Settings,
     replicas: Mapping[str, Replicas],
     embedders: Embedders,
+    governor: Governor,
 ) -> Models:
     http = await stack.enter_async_context(
         aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0))
     )
-    return Models(settings.models, settings.providers, replicas, http, embedders.default)
+    return Models(settings.models, settings.providers, replicas, http, embedders.default, governor)

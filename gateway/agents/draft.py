@@ -17,10 +17,10 @@ from gateway.generation.target import (
     view_chunk,
     view_completion,
 )
-from gateway.generation.usage import TokenUsage
 from gateway.openai.chat import Usage
 from gateway.openai.references import Reference
 from gateway.openai.tokens import estimate_tokens
+from gateway.openai.usage import TokenUsage
 from gateway.sessions.store import new_message_id
 from rag import Retrieval
 

@@ -8,7 +8,7 @@ import msgspec
 
 from gateway.errors import GatewayError, UpstreamError, UpstreamRefused
 from gateway.generation.target import Comment, Prompt, Stream, view_chunk
-from gateway.generation.usage import TokenUsage
+from gateway.openai.usage import TokenUsage
 
 _HEAD = ("id", "created", "model", "system_fingerprint")
 _NOT_PLAIN = ("tools", "functions", "logprobs", "top_logprobs", "audio", "structured_outputs")

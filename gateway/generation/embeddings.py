@@ -15,8 +15,8 @@ from config.targets import LadderSettings
 from gateway.errors import InvalidRequest
 from gateway.generation import extractive
 from gateway.generation.target import Completion
-from gateway.generation.usage import TokenUsage
 from gateway.openai.embeddings import EmbeddingObject, EmbeddingRequest
+from gateway.openai.usage import TokenUsage
 from rag import Counted, Embedder, TextRefused
 
 _AT_ONCE = 64

@@ -10,7 +10,6 @@ import msgspec
 
 from gateway.errors import InvalidRequest
 from gateway.generation.target import Completion, Prompt, Stream
-from gateway.generation.usage import TokenUsage
 from gateway.openai.chat import (
     AnswerMessage,
     ChatChunk,
@@ -21,6 +20,7 @@ from gateway.openai.chat import (
     Usage,
 )
 from gateway.openai.tokens import estimate_tokens
+from gateway.openai.usage import TokenUsage
 from rag import Embedder, extract
 
 NAME = "extractive"

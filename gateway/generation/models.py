@@ -11,10 +11,13 @@ from gateway.errors import NotFound
 from gateway.generation import extractive
 from gateway.generation.engine import Engine
 from gateway.generation.extractive import Extractive
+from gateway.generation.governed import Governed
 from gateway.generation.hosted import Hosted
 from gateway.generation.ladder import Ladder, Policy, Rung
+from gateway.generation.metered import Metered
 from gateway.generation.replicas import Replicas
 from gateway.generation.target import Target
+from gateway.govern.governor import Governor
 from rag import Embedder
 
 DEFAULT_ALIAS = "default"
@@ -38,10 +41,12 @@ class Models:
         engines: Mapping[str, Replicas],
         http: aiohttp.ClientSession,
         embedder: Embedder,
+        governor: Governor,
     ) -> None:
         self._providers = providers
         self._engines = engines
         self._http = http
+        self._governor = governor
         self._extractive = Extractive(embedder)
         self._rungs: dict[str, Rung] = {}
         self._unnamed: OrderedDict[str, Ladder] = OrderedDict()
@@ -56,12 +61,8 @@ class Models:
         """Return the target that `name` means, or None when there is none for this caller."""
         if not scope.may_use_model(name):
             return None
-        if alias := self._aliases.get(name):
-            return alias
-        provider, _, model = name.partition("/")
-        if model and provider in self._providers:
-            return self._provider_model(name)
-        return None
+        ladder = self._aliases.get(name) or self._provider_model(name)
+        return ladder and Governed(ladder, scope, self._governor)
 
     def _ladder(self, alias: str, settings: LadderSettings) -> Ladder:
         rungs = [self._rung(rung.target) for rung in settings.targets]
@@ -78,6 +79,9 @@ class Models:
         return self._rungs.get(name) or self._rungs.setdefault(name, self._made(name))
 
     def _made(self, name: str) -> Rung:
+        return Metered(self._target(name))
+
+    def _target(self, name: str) -> Rung:
         if name == extractive.NAME:
             return self._extractive
         kind, _, rest = name.partition("/")
@@ -86,8 +90,11 @@ class Models:
             return Engine(self._engines[engine], adapter)
         return Hosted(self._http, kind, self._providers[kind], rest)
 
-    def _provider_model(self, name: str) -> Ladder:
+    def _provider_model(self, name: str) -> Ladder | None:
         """Return a ladder of one rung; those of names that callers make up are forgotten again."""
+        provider, _, model = name.partition("/")
+        if not model or provider not in self._providers:
+            return None
         rung = self._rungs.get(name)
         ladder = self._unnamed.get(name) or Ladder(name, [rung or self._made(name)])
         self._unnamed[name] = ladder

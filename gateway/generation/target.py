@@ -6,9 +6,10 @@ from typing import Any, Protocol
 
 import msgspec
 
-from gateway.generation.usage import TokenUsage, UsageView
+from gateway.govern.charge import Charge
 from gateway.openai.normalise import Kind
 from gateway.openai.tokens import estimate_tokens
+from gateway.openai.usage import TokenUsage, UsageView
 from rag import Retrieval
 
 Fields = Mapping[str, Any]
@@ -30,6 +31,7 @@ class Prompt:
             session's id; None leaves it to the prompt's first words.
         local_only: Never leave our own engines.
         continues: The last message is the answer's beginning; go on from there.
+        charge: The account of the request that it is a part of.
     """
 
     fields: Fields
@@ -40,6 +42,7 @@ class Prompt:
     affinity: str | None = None
     local_only: bool = False
     continues: bool = False
+    charge: Charge | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,8 +5,8 @@ from typing import Any
 import msgspec
 
 from gateway.generation.target import ChunkView, Prompt, view_chunk
-from gateway.generation.usage import TokenUsage
 from gateway.openai.normalise import Kind, Normaliser
+from gateway.openai.usage import TokenUsage
 
 _WORDS: dict[Kind, str] = {"chat": "messages", "completions": "prompt", "embeddings": "input"}
 

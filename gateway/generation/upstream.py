@@ -19,8 +19,8 @@ from gateway.generation.refusal import MAX_ERROR_BYTES, refusal
 from gateway.generation.response import Stall, hear_out, read_body
 from gateway.generation.target import Completion, Prompt, Stream, view_completion
 from gateway.generation.transcript import BrokenOff, Transcript, estimate_prompt
-from gateway.generation.usage import TokenUsage
 from gateway.openai.normalise import Kind, Normaliser
+from gateway.openai.usage import TokenUsage
 from gateway.sse import read_events
 
 _PATHS: dict[Kind, str] = {

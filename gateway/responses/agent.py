@@ -10,13 +10,13 @@ from gateway.agents.question import check_message
 from gateway.agents.registry import AgentDefinition
 from gateway.agents.run import Agents, LiveAnswer
 from gateway.errors import InvalidRequest
-from gateway.generation.usage import TokenUsage
 from gateway.openai.chat import Usage
 from gateway.openai.chat_request import JsonFormat
 from gateway.openai.response_items import InputText, Item, Message, OutputText, Reasoning
 from gateway.openai.responses import InputTokensDetails, OutputTokensDetails, ResponseUsage
 from gateway.openai.responses_request import CreateResponse, SchemaFormat
 from gateway.openai.said import Cited, Counted, Ended, Named, Said, Text
+from gateway.openai.usage import TokenUsage
 from gateway.responses.model import Opened
 from gateway.responses.turn import Turn
 

@@ -12,13 +12,13 @@ from gateway.agents.prompt import search_instructions
 from gateway.errors import ContextOverflow, InvalidRequest
 from gateway.generation.checked import checked_prompt
 from gateway.generation.target import Comment, Completion, Prompt, Served, Stream, Target
-from gateway.generation.usage import TokenUsage
 from gateway.media import Media
 from gateway.openai.chat_request import ChatRequest, JsonFormat
 from gateway.openai.response_items import Item, Message
 from gateway.openai.responses_chat import chat_fields, chat_messages, said_by
 from gateway.openai.responses_request import SchemaFormat
 from gateway.openai.said import Said
+from gateway.openai.usage import TokenUsage
 from gateway.responses.file_search import cited, look_up
 from gateway.responses.turn import Turn
 from gateway.responses.uploads import Uploads

@@ -13,7 +13,6 @@ from gateway.agents.registry import AgentDefinition, find_agent
 from gateway.errors import InvalidRequest, NotFound, describe
 from gateway.generation.models import Models, unknown_model
 from gateway.generation.target import Served, Target
-from gateway.generation.usage import TokenUsage
 from gateway.openai.response_items import FunctionCallItem, Item, Reasoning
 from gateway.openai.responses import (
     Event,
@@ -23,6 +22,7 @@ from gateway.openai.responses import (
     ResponseUsage,
 )
 from gateway.openai.said import Said
+from gateway.openai.usage import TokenUsage
 from gateway.responses.agent import AgentAnswers
 from gateway.responses.draft import Draft
 from gateway.responses.model import ModelAnswers, Opened

@@ -131,7 +131,7 @@ async def test_cached_prefixes_are_shared_within_a_tenant_alone(target: Engine) 
 async def test_an_abandoned_stream_tells_the_last_count(
     target: Engine, engine: RunningEngine
 ) -> None:
-    await _until(engine, lambda counts: _busy(counts) == 0, 30)
+    await _until(engine, lambda counts: _busy(counts) == 0, 60)
     before = await _counts(engine)
     stream = await target.stream(_prompt(max_tokens=LONG))
     for _ in range(20):
@@ -151,7 +151,7 @@ async def test_an_abandoned_stream_tells_the_last_count(
 async def test_whoever_leaves_ends_the_engines_work(
     target: Engine, engine: RunningEngine, phase: str, *, streaming: bool
 ) -> None:
-    await _until(engine, lambda counts: _busy(counts) == 0, 30)
+    await _until(engine, lambda counts: _busy(counts) == 0, 60)
     words = "the quick brown fox " * (80 if phase == "prefill" else 1)
     prompt = _prompt(words, max_tokens=LONG, n=8, temperature=1)
 
@@ -166,7 +166,7 @@ async def test_whoever_leaves_ends_the_engines_work(
             await target.complete(prompt)
 
     asking = asyncio.create_task(ask())
-    await _until(engine, lambda counts: _busy(counts) > 0, 10)
+    await _until(engine, lambda counts: _busy(counts) > 0, 60)
     if phase == "decode":
         await asyncio.sleep(0.3)
     asking.cancel()

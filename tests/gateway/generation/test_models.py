@@ -9,9 +9,11 @@ from support import scope_of
 from config.scope import Allowed, TenantScope
 from config.settings import EngineSettings
 from config.targets import LadderSettings, ProviderSettings
+from gateway.generation.governed import Governed
 from gateway.generation.ladder import Ladder
 from gateway.generation.models import Models
 from gateway.generation.replicas import Replicas
+from gateway.govern.governor import Governor
 from rag.testing import InMemoryEmbedder
 
 EVERYBODY = scope_of()
@@ -21,13 +23,22 @@ def limited_to(*models: str) -> TenantScope:
     return replace(EVERYBODY, allowed=Allowed(models=frozenset(models)))
 
 
+def ladder_of(models: Models, name: str) -> Ladder:
+    target = models.find(EVERYBODY, name)
+    assert isinstance(target, Governed)
+    assert isinstance(target._ladder, Ladder)
+    return target._ladder
+
+
 @pytest.fixture
 async def models() -> Models:
     """Aliases `default` and `smart`, and the provider `fake`."""
     async with aiohttp.ClientSession() as http:
         provider = ProviderSettings.model_validate({"base_url": "http://127.0.0.1:9/v1"})
         smart = LadderSettings.model_validate({"targets": ["fake/big"]})
-        return Models({"smart": smart}, {"fake": provider}, {}, http, InMemoryEmbedder())
+        return Models(
+            {"smart": smart}, {"fake": provider}, {}, http, InMemoryEmbedder(), Governor()
+        )
 
 
 @pytest.mark.parametrize(
@@ -61,13 +72,13 @@ async def test_every_engine_is_an_alias_and_the_first_one_the_default() -> None:
     openai = ProviderSettings.model_validate({"kind": "openai", "api_key": "sk"})
     mine = LadderSettings.model_validate({"targets": ["openai/gpt", "engine/qwen/adapter"]})
     async with aiohttp.ClientSession() as http:
-        models = Models({"llama": mine}, {"openai": openai}, engines, http, InMemoryEmbedder())
+        models = Models(
+            {"llama": mine}, {"openai": openai}, engines, http, InMemoryEmbedder(), Governor()
+        )
     assert models.names(EVERYBODY) == ["default", "llama", "qwen"]
 
     def rungs(name: str) -> list[str]:
-        ladder = models.find(EVERYBODY, name)
-        assert isinstance(ladder, Ladder)
-        return [rung.name for rung in ladder._rungs]
+        return [rung.name for rung in ladder_of(models, name)._rungs]
 
     assert rungs("qwen") == ["engine/qwen", "extractive"]
     assert rungs("default") == ["engine/qwen", "openai/gpt-4o-mini", "extractive"]
@@ -81,11 +92,10 @@ async def test_what_is_known_of_a_target_is_shared_and_bounded() -> None:
     provider = ProviderSettings.model_validate({"base_url": "http://127.0.0.1:9/v1"})
     two = LadderSettings.model_validate({"targets": ["fake/a"]})
     async with aiohttp.ClientSession() as http:
-        models = Models({"x": two, "y": two}, {"fake": provider}, {}, http, InMemoryEmbedder())
-    x, y, plain = (models.find(EVERYBODY, name) for name in ("x", "y", "fake/a"))
-    assert isinstance(x, Ladder)
-    assert isinstance(y, Ladder)
-    assert isinstance(plain, Ladder)
+        models = Models(
+            {"x": two, "y": two}, {"fake": provider}, {}, http, InMemoryEmbedder(), Governor()
+        )
+    x, y, plain = (ladder_of(models, name) for name in ("x", "y", "fake/a"))
     assert x._rungs[0] is y._rungs[0] is plain._rungs[0]
     for i in range(1100):
         models.find(EVERYBODY, f"fake/made-up-{i}")

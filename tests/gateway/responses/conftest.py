@@ -13,6 +13,7 @@ from config.settings import ResponseSettings, SessionSettings
 from config.targets import ProviderSettings
 from gateway.agents.run import Agents
 from gateway.generation.models import Models
+from gateway.govern.governor import Governor
 from gateway.media import Media
 from gateway.responses.agent import AgentAnswers
 from gateway.responses.background import Background
@@ -48,7 +49,7 @@ async def new_responder(pool: asyncpg.Pool) -> AsyncIterator[NewResponder]:
         ) -> tuple[Responder, ResponseStore]:
             provider = ProviderSettings.model_validate({"base_url": url, **timeouts})
             embedder = InMemoryEmbedder()
-            models = Models({}, {"fake": provider}, {}, http, embedder)
+            models = Models({}, {"fake": provider}, {}, http, embedder, Governor())
             store, media = ResponseStore(pool, settings or ResponseSettings()), MediaSettings()
             agents = Agents(pool, Embedders(embedder), models, Sessions(pool), SessionSettings())
             by_model = ModelAnswers(

@@ -1,0 +1,115 @@
+"""A caller's way to a ladder: reserved before, settled once after, whatever the ending."""
+
+from dataclasses import replace
+from typing import Any, Self
+
+import msgspec
+
+from config.scope import TenantScope
+from gateway.generation.target import Completion, Payloads, Prompt, Stream, Target
+from gateway.generation.transcript import words_of
+from gateway.govern.charge import Asked, Charge
+from gateway.govern.governor import Governor
+
+_LONGEST_ANSWER = ("max_completion_tokens", "max_tokens")
+
+
+class Governed:
+    """The target that a caller is given.
+
+    A prompt that carries a charge already is a part of a larger request, which settles itself.
+    """
+
+    def __init__(self, ladder: Target, scope: TenantScope, governor: Governor) -> None:
+        self.name = ladder.name
+        self.accepts_unknown = ladder.accepts_unknown
+        self._ladder = ladder
+        self._scope = scope
+        self._governor = governor
+
+    async def complete(self, prompt: Prompt) -> Completion:
+        """Return the whole answer."""
+        if prompt.charge:
+            return await self._ladder.complete(prompt)
+        charge = self._charge(prompt, stream=False)
+        async with self._governor.governing(charge):
+            return await self._ladder.complete(replace(prompt, charge=charge))
+
+    async def stream(self, prompt: Prompt) -> Stream:
+        """Return the opened stream; it is settled when its payloads are closed."""
+        if prompt.charge:
+            return await self._ladder.stream(prompt)
+        charge = self._charge(prompt, stream=True)
+        await self._governor.begin(charge)
+        try:
+            stream = await self._ladder.stream(replace(prompt, charge=charge))
+        except BaseException as error:
+            charge.end(error)
+            await self._governor.settle(charge)
+            raise
+        charge.note_first_token()
+        return replace(stream, payloads=_Settled(stream.payloads, charge, self._governor))
+
+    def _charge(self, prompt: Prompt, *, stream: bool) -> Charge:
+        return Charge(self._scope, asked_of(prompt, self.name, stream=stream))
+
+
+def asked_of(prompt: Prompt, model: str, *, stream: bool) -> Asked:
+    """Return what a prompt asks for."""
+    fields = prompt.fields
+    longest = next((fields[name] for name in _LONGEST_ANSWER if fields.get(name)), None)
+    return Asked(
+        kind=prompt.kind,
+        model=model,
+        prompt_bytes=len(words_of(prompt)) + _length(fields.get("tools")),
+        max_tokens=_number(longest),
+        choices=_number(fields.get("n")) or 1,
+        stream=stream,
+    )
+
+
+class _Settled:
+    """A stream's payloads that settle the request when they are closed."""
+
+    def __init__(self, payloads: Payloads, charge: Charge, governor: Governor) -> None:
+        self._payloads = payloads
+        self._charge: Charge | None = charge
+        self._governor = governor
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> bytes:
+        try:
+            return await anext(self._payloads)
+        except BaseException as error:
+            if self._charge:
+                self._charge.end(None if isinstance(error, StopAsyncIteration) else error)
+            raise
+
+    async def aclose(self) -> None:
+        try:
+            await self._payloads.aclose()
+        finally:
+            charge, self._charge = self._charge, None
+            if charge:
+                charge.end(GeneratorExit())
+                await self._governor.settle(charge)
+
+    def __del__(self) -> None:
+        # Who opens a stream and is cancelled before its first frame has nothing to close yet.
+        if self._charge:
+            self._charge.end(GeneratorExit())
+            self._governor.settle_soon(self._charge)
+
+
+def _length(value: object) -> int:
+    if not value:
+        return 0
+    return len(value if isinstance(value, msgspec.Raw) else msgspec.json.encode(value))
+
+
+def _number(value: Any) -> int | None:  # noqa: ANN401 - JSON
+    if isinstance(value, msgspec.Raw):
+        value = msgspec.json.decode(value)
+    return value if isinstance(value, int) else None

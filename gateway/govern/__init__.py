@@ -1,0 +1,1 @@
+"""What a request may take, and what it took: limits, budgets, ledger, audit, masking."""
