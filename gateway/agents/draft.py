@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from gateway.agents.citations import Citations, reference
+from gateway.agents.definition import AgentDefinition
 from gateway.agents.prompt import ChatMessage, not_found
-from gateway.agents.registry import AgentDefinition
 from gateway.generation import extractive
 from gateway.generation.target import (
     Comment,

@@ -1,30 +1,14 @@
 """Agents, per tenant, in PostgreSQL."""
 
-from typing import Annotated, Literal
-
 import asyncpg
 import msgspec
-from msgspec import Meta
 
 from config.postgres import Database, load_queries, tenant_transaction
 from config.scope import TenantScope
+from gateway.agents.definition import AgentDefinition
 from gateway.errors import NotFound
 
 _SQL = load_queries("gateway.agents", "queries.sql")
-
-
-class AgentDefinition(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What makes an agent: its words, its model alias, and the vector stores it answers from.
-
-    With the residency `local` its prompts never leave for a model that is not our own.
-    """
-
-    name: Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9-]{0,63}$")]
-    instructions: str
-    model: str
-    vector_stores: tuple[str, ...]
-    top_k: Annotated[int, Meta(ge=1, le=50)] = 5
-    residency: Literal["any", "local"] = "any"
 
 
 class Agent(msgspec.Struct, frozen=True):

@@ -8,9 +8,9 @@ import asyncpg
 
 from config.scope import TenantScope
 from config.settings import SessionSettings
+from gateway.agents.definition import AgentDefinition
 from gateway.agents.draft import AgentAnswer, Draft, Prepared, Question
 from gateway.agents.prompt import ChatMessage, build_messages, trim
-from gateway.agents.registry import AgentDefinition
 from gateway.agents.rewrite import rewrite
 from gateway.errors import UpstreamError
 from gateway.generation.models import Models

@@ -9,7 +9,8 @@ from msgspec import UNSET
 
 from config.postgres import Connection, tenant_transaction
 from config.scope import TenantScope
-from gateway.agents.registry import AgentDefinition, find_agent
+from gateway.agents.definition import AgentDefinition
+from gateway.agents.registry import find_agent
 from gateway.errors import InvalidRequest, NotFound, describe
 from gateway.generation.models import Models, unknown_model
 from gateway.generation.target import Served, Target

@@ -11,9 +11,9 @@ from litestar import Request, Response
 from msgspec import UNSET
 
 from auth import require
+from gateway.agents.definition import AgentDefinition
 from gateway.agents.draft import AgentAnswer, Question
 from gateway.agents.question import check_message
-from gateway.agents.registry import AgentDefinition
 from gateway.agents.run import LiveAnswer
 from gateway.errors import InvalidRequest
 from gateway.guards import Caller

@@ -10,7 +10,8 @@ from support import scope_of
 
 import rag
 from config.postgres import Connection, open_pool, tenant_transaction
-from gateway.agents.registry import AgentDefinition, save_agent
+from gateway.agents.definition import AgentDefinition
+from gateway.agents.registry import save_agent
 from gateway.openai.chat import Usage
 from gateway.sessions.store import Sessions, Turn
 from rag.testing import InMemoryEmbedder

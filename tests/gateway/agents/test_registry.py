@@ -7,7 +7,8 @@ import pytest
 from support import scope_of
 
 from config.scope import Allowed
-from gateway.agents.registry import AgentDefinition, find_agent, list_agents, save_agent
+from gateway.agents.definition import AgentDefinition
+from gateway.agents.registry import find_agent, list_agents, save_agent
 from gateway.errors import NotFound
 
 ACME, RIVAL = scope_of("acme", "app"), scope_of("rival", "stranger")
