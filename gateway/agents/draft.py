@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from gateway.agents.citations import Citations, reference
-from gateway.agents.definition import AgentDefinition
 from gateway.agents.prompt import ChatMessage, not_found
+from gateway.agents.registry import Agent
 from gateway.generation import extractive
 from gateway.generation.target import (
     Comment,
@@ -50,7 +50,10 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class AgentAnswer:
-    """A finished turn. `answered` is False when the documents do not hold the answer."""
+    """A finished turn. `answered` is False when the documents do not hold the answer.
+
+    `index_version` names the indexes that were searched: a store that is read anew gets another.
+    """
 
     message_id: str
     text: str
@@ -60,13 +63,15 @@ class AgentAnswer:
     finish_reason: str
     answered: bool
     served: Served
+    agent_version: int
+    index_version: str
 
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
     """A turn before generation; `prompt` is None where nothing in the documents answers it."""
 
-    agent: AgentDefinition
+    agent: Agent
     question: Question
     retrieval: Retrieval
     prompt: Prompt | None
@@ -130,6 +135,8 @@ class Draft:
             finish_reason=self._finish_reason,
             answered=bool(cited),
             served=self.served,
+            agent_version=self.prepared.agent.version,
+            index_version=",".join(map(str, self.prepared.retrieval.index_ids)),
         )
 
     def _tokens(self, text: str) -> Usage:

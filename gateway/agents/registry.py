@@ -12,10 +12,20 @@ _SQL = load_queries("gateway.agents", "queries.sql")
 
 
 class Agent(msgspec.Struct, frozen=True):
-    """An agent as stored; `created` is in seconds since 1970."""
+    """An agent as it was asked for; `created` is in seconds since 1970.
+
+    `version` is the number of its definition; `alias` by which alias it was named, if by one.
+    """
 
     definition: AgentDefinition
     created: int
+    version: int = 1
+    alias: str | None = None
+
+    @property
+    def name(self) -> str:
+        """Return what it is called, without version or alias."""
+        return self.definition.name
 
 
 async def save_agent(db: Database, scope: TenantScope, definition: AgentDefinition) -> None:

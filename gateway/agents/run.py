@@ -11,6 +11,7 @@ from config.settings import SessionSettings
 from gateway.agents.definition import AgentDefinition
 from gateway.agents.draft import AgentAnswer, Draft, Prepared, Question
 from gateway.agents.prompt import ChatMessage, build_messages, trim
+from gateway.agents.registry import Agent
 from gateway.agents.rewrite import rewrite
 from gateway.errors import UpstreamError
 from gateway.generation.models import Models
@@ -55,28 +56,24 @@ class Agents:
         self._sessions = sessions
         self._settings = settings
 
-    async def answer(
-        self, scope: TenantScope, agent: AgentDefinition, question: Question
-    ) -> AgentAnswer:
+    async def answer(self, scope: TenantScope, agent: Agent, question: Question) -> AgentAnswer:
         """Answer at once and store the turn."""
         prepared = await self._prepare(scope, agent, question)
         draft = Draft(prepared)
         if prepared.prompt:
-            completion = await self._target(scope, agent).complete(prepared.prompt)
+            completion = await self._target(scope, agent.definition).complete(prepared.prompt)
             draft.take_served(completion)
             draft.take_completion(completion.body)
         draft.finish()
         return await self._settle(scope, draft, complete=True)
 
-    async def stream(
-        self, scope: TenantScope, agent: AgentDefinition, question: Question
-    ) -> LiveAnswer:
+    async def stream(self, scope: TenantScope, agent: Agent, question: Question) -> LiveAnswer:
         """Begin to answer; errors before the first content are raised here."""
         prepared = await self._prepare(scope, agent, question)
         draft = Draft(prepared)
         payloads = None
         if prepared.prompt:
-            stream = await self._target(scope, agent).stream(prepared.prompt)
+            stream = await self._target(scope, agent.definition).stream(prepared.prompt)
             draft.take_served(stream)
             payloads = stream.payloads
         parts = self._parts(scope, draft, payloads)
@@ -105,23 +102,22 @@ class Agents:
             answer = await asyncio.shield(settling)
         yield answer
 
-    async def _prepare(
-        self, scope: TenantScope, agent: AgentDefinition, question: Question
-    ) -> Prepared:
+    async def _prepare(self, scope: TenantScope, agent: Agent, question: Question) -> Prepared:
+        definition = agent.definition
         history = await self._history(scope, question)
         earlier = [message["content"] for message in history if message["role"] == "user"]
         retrieval = await search(
             self._pool,
             self._embedders,
-            _as_agent(scope, agent),
-            agent.vector_stores,
+            _as_agent(scope, definition),
+            definition.vector_stores,
             rewrite(question.text, earlier),
-            k=agent.top_k,
+            k=definition.top_k,
             reranker=self._reranker,
         )
         if not judge(retrieval).answerable:
             return Prepared(agent, question, retrieval, None)
-        instructions = "\n\n".join([agent.instructions, *question.instructions])
+        instructions = "\n\n".join([definition.instructions, *question.instructions])
         messages = build_messages(instructions, retrieval.passages, history, question.text)
         fields = {"messages": messages, **question.sampling}
         prompt = Prompt(
@@ -130,7 +126,7 @@ class Agents:
             retrieval=retrieval,
             tenant=scope.tenant,
             affinity=question.session_id,
-            local_only=question.local_only or agent.residency == "local",
+            local_only=question.local_only or definition.residency == "local",
         )
         return Prepared(agent, question, retrieval, prompt)
 

@@ -23,6 +23,7 @@ class AgentReply(msgspec.Struct):
     """An agent's answer; `[n]` in `response` is the reference whose `index` is n.
 
     `answered` is false when the documents do not hold the answer; `references` is empty then.
+    `index_version` names the indexes that were searched: a store that is read anew gets another.
     """
 
     response: str
@@ -32,6 +33,8 @@ class AgentReply(msgspec.Struct):
     agent: str
     model: str
     answered: bool
+    agent_version: int
+    index_version: str
     usage: Usage
     created: int
 

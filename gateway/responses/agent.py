@@ -5,9 +5,9 @@ from typing import Any
 
 from auth import require
 from config.scope import TenantScope
-from gateway.agents.definition import AgentDefinition
 from gateway.agents.draft import AgentAnswer, Question
 from gateway.agents.question import check_message
+from gateway.agents.registry import Agent
 from gateway.agents.run import Agents, LiveAnswer
 from gateway.errors import InvalidRequest
 from gateway.openai.chat import Usage
@@ -34,7 +34,7 @@ class AgentAnswers:
     async def open(
         self,
         scope: TenantScope,
-        agent: AgentDefinition,
+        agent: Agent,
         turn: Turn,
         context: Sequence[Item],
         *,

@@ -9,8 +9,7 @@ from msgspec import UNSET
 
 from config.postgres import Connection, tenant_transaction
 from config.scope import TenantScope
-from gateway.agents.definition import AgentDefinition
-from gateway.agents.registry import find_agent
+from gateway.agents.registry import Agent, find_agent
 from gateway.errors import InvalidRequest, NotFound, describe
 from gateway.generation.models import Models, unknown_model
 from gateway.generation.target import Served, Target
@@ -99,7 +98,7 @@ class Responder:
         """
         who = await self._find(scope, turn.asked.model)
         context = await self._context(scope, turn, who)
-        if isinstance(who, AgentDefinition):
+        if isinstance(who, Agent):
             self._by_agent.question(scope, turn, context)
 
     async def answer(self, scope: TenantScope, turn: Turn) -> Answered:
@@ -157,11 +156,11 @@ class Responder:
     async def _open(self, scope: TenantScope, turn: Turn, *, stream: bool) -> Opened:
         who = await self._find(scope, turn.asked.model)
         context = await self._context(scope, turn, who)
-        if isinstance(who, AgentDefinition):
+        if isinstance(who, Agent):
             return await self._by_agent.open(scope, who, turn, context, stream=stream)
         return await self._by_model.open(scope, who, turn, context, stream=stream)
 
-    async def _find(self, scope: TenantScope, name: str) -> Target | AgentDefinition:
+    async def _find(self, scope: TenantScope, name: str) -> Target | Agent:
         """Return who is asked.
 
         Raises:
@@ -170,18 +169,16 @@ class Responder:
         if target := self._models.find(scope, name):
             return target
         try:
-            return (await find_agent(self._store.pool, scope, name)).definition
+            return await find_agent(self._store.pool, scope, name)
         except NotFound:
             raise unknown_model(name) from None
 
-    async def _context(
-        self, scope: TenantScope, turn: Turn, who: Target | AgentDefinition
-    ) -> Sequence[Item]:
+    async def _context(self, scope: TenantScope, turn: Turn, who: Target | Agent) -> Sequence[Item]:
         """Return what was said before, oldest first; an agent knows its conversation itself."""
         asked = turn.asked
         if asked.previous_response_id:
             return await self._store.chain(scope, asked.previous_response_id)
-        if asked.conversation_id and isinstance(who, AgentDefinition):
+        if asked.conversation_id and isinstance(who, Agent):
             await self._conversations.find(scope, asked.conversation_id)
             return []
         if not asked.conversation_id:

@@ -11,9 +11,9 @@ from litestar import Request, Response
 from msgspec import UNSET
 
 from auth import require
-from gateway.agents.definition import AgentDefinition
 from gateway.agents.draft import AgentAnswer, Question
 from gateway.agents.question import check_message
+from gateway.agents.registry import Agent
 from gateway.agents.run import LiveAnswer
 from gateway.errors import InvalidRequest
 from gateway.guards import Caller
@@ -37,7 +37,7 @@ _ORDERING = ("system", "developer")
 
 
 async def complete_as_agent(
-    agent: AgentDefinition,
+    agent: Agent,
     asked: AgentChatRequest,
     request: Request[Any, Any, Any],
     caller: Caller,
@@ -51,12 +51,19 @@ async def complete_as_agent(
     if not asked.stream:
         turn = services.agents.answer(caller, agent, question)
         answer = await while_connected(request, turn)
-        return Response(_completion(answer, session_id), headers=served_by(answer.served))
+        return Response(
+            _completion(answer, session_id), headers=served_by(answer.served) | told_of(agent)
+        )
     opening = services.agents.stream(caller, agent, question)
     live = await while_connected(request, opening)
     with_usage = bool(asked.stream_options and asked.stream_options.include_usage)
     frames = _frames(live, session_id, with_usage=with_usage)
-    return EventStream(frames, served_by(live.served))
+    return EventStream(frames, served_by(live.served) | told_of(agent))
+
+
+def told_of(agent: Agent) -> dict[str, str]:
+    """Return the headers that say which agent answered, and which version of it."""
+    return {"x-naru-agent": agent.name, "x-naru-agent-version": str(agent.version)}
 
 
 def _question(asked: AgentChatRequest, limit: int, session_id: str | None) -> Question:

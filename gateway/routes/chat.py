@@ -45,9 +45,7 @@ async def _ask_agent(
     except NotFound:
         raise unknown_model(name) from None
     asked = _decode_agent_request(await request.body())
-    return await complete_as_agent(
-        agent.definition, asked, request, caller, services, asked.session_id
-    )
+    return await complete_as_agent(agent, asked, request, caller, services, asked.session_id)
 
 
 HANDLERS = [create_chat_completion]
