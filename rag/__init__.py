@@ -47,6 +47,7 @@ from rag.stores import (
     list_stores,
     update_store,
 )
+from rag.support import Claim, Span, Support
 from rag.tokenizer import Tokenizer, TokenizerSource, open_tokenizer
 from rag.types import Chunk, Page, Passage, Retrieval
 
@@ -54,6 +55,7 @@ __all__ = [
     "AlreadyAttached",
     "Chunk",
     "Chunking",
+    "Claim",
     "Comparison",
     "Compound",
     "Counted",
@@ -81,10 +83,12 @@ __all__ = [
     "Retrieval",
     "SearchOptions",
     "SourceRefused",
+    "Span",
     "Storage",
     "StoreExpired",
     "StoreFile",
     "StoredFile",
+    "Support",
     "TextRefused",
     "Tokenizer",
     "TokenizerSource",

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from gateway.agents.citations import Citations, reference
+from gateway.agents.citations import Citations
 from gateway.agents.prompt import ChatMessage, not_found
 from gateway.agents.registry import Agent
 from gateway.generation import extractive
@@ -22,7 +22,7 @@ from gateway.openai.references import Reference
 from gateway.openai.tokens import estimate_tokens
 from gateway.openai.usage import TokenUsage
 from gateway.sessions.store import new_message_id
-from rag import Retrieval
+from rag import Embedder, Retrieval
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,11 +80,11 @@ class Prepared:
 class Draft:
     """An answer while it grows."""
 
-    def __init__(self, prepared: Prepared) -> None:
+    def __init__(self, prepared: Prepared, embedder: Embedder | None = None) -> None:
         self.prepared = prepared
         self.served = Served(target=extractive.NAME)
         self._usage = TokenUsage()
-        self._citations = Citations(len(prepared.retrieval.passages))
+        self._citations = Citations(prepared.retrieval.passages, embedder)
         self._text: list[str] = []
         self._finish_reason = "stop"
 
@@ -95,27 +95,27 @@ class Draft:
         )
         self._usage = answered.usage
 
-    def take_completion(self, body: bytes) -> None:
+    async def take_completion(self, body: bytes) -> None:
         """Take a whole completion."""
         completion = view_completion(body)
         for choice in completion.choices[:1]:
             self._finish_reason = choice.finish_reason or "stop"
-            self._text.append(self._citations.feed(choice.message.content or ""))
+            self._text.append(await self._citations.feed(choice.message.content or ""))
 
-    def take_chunk(self, payload: bytes) -> str:
+    async def take_chunk(self, payload: bytes) -> str:
         """Take a chunk and return the text that is final with it."""
         if isinstance(payload, Comment):
             return ""
         chunk = view_chunk(payload)
         for choice in chunk.choices[:1]:
             self._finish_reason = choice.finish_reason or self._finish_reason
-        text = self._citations.feed(chunk.content)
+        text = await self._citations.feed(chunk.content)
         self._text.append(text)
         return text
 
-    def finish(self) -> str:
+    async def finish(self) -> str:
         """Return what was held back; where there is no text at all, the honest answer."""
-        rest = self._citations.finish()
+        rest = await self._citations.finish()
         if not rest and not any(part.strip() for part in self._text):
             rest = not_found(self.prepared.question.text)
         self._text.append(rest)
@@ -124,16 +124,15 @@ class Draft:
     def answer(self) -> AgentAnswer:
         """Return the answer as it stands."""
         text = "".join(self._text)
-        passages = self.prepared.retrieval.passages
-        cited = [passages[index] for index in self._citations.cited]
+        references = self._citations.references
         return AgentAnswer(
             message_id=self.prepared.question.message_id,
             text=text,
-            references=[reference(n, passage) for n, passage in enumerate(cited, start=1)],
+            references=references,
             model=self.served.target,
             usage=self._tokens(text),
             finish_reason=self._finish_reason,
-            answered=bool(cited),
+            answered=bool(references),
             served=self.served,
             agent_version=self.prepared.agent.version,
             index_version=",".join(map(str, self.prepared.retrieval.index_ids)),

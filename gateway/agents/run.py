@@ -59,18 +59,18 @@ class Agents:
     async def answer(self, scope: TenantScope, agent: Agent, question: Question) -> AgentAnswer:
         """Answer at once and store the turn."""
         prepared = await self._prepare(scope, agent, question)
-        draft = Draft(prepared)
+        draft = Draft(prepared, self._embedders.default)
         if prepared.prompt:
             completion = await self._target(scope, agent.definition).complete(prepared.prompt)
             draft.take_served(completion)
-            draft.take_completion(completion.body)
-        draft.finish()
+            await draft.take_completion(completion.body)
+        await draft.finish()
         return await self._settle(scope, draft, complete=True)
 
     async def stream(self, scope: TenantScope, agent: Agent, question: Question) -> LiveAnswer:
         """Begin to answer; errors before the first content are raised here."""
         prepared = await self._prepare(scope, agent, question)
-        draft = Draft(prepared)
+        draft = Draft(prepared, self._embedders.default)
         payloads = None
         if prepared.prompt:
             stream = await self._target(scope, agent.definition).stream(prepared.prompt)
@@ -89,9 +89,9 @@ class Agents:
         try:
             if payloads:
                 async for payload in payloads:
-                    if text := draft.take_chunk(payload):
+                    if text := await draft.take_chunk(payload):
                         yield text
-            if rest := draft.finish():
+            if rest := await draft.finish():
                 yield rest
             complete = True
         finally:

@@ -8,7 +8,7 @@ from msgspec import UNSET
 
 from auth import require
 from config.scope import TenantScope
-from gateway.agents.citations import Citations, reference
+from gateway.agents.citations import Citations
 from gateway.agents.prompt import not_found
 from gateway.agents.rewrite import rewrite
 from gateway.errors import InvalidRequest
@@ -73,23 +73,22 @@ async def cited(
     passages = found.passages
     results = [_result(passage) for passage in passages] if with_results else UNSET
     yield Searched(FileSearchCall(queries=[found.question], results=results))
-    citations, silent = Citations(len(passages), keep_unknown=True), True
+    citations, silent = Citations(passages, keep_unknown=True), True
     try:
         async for part in said:
             if isinstance(part, Text):
-                told = replace(part, text=citations.feed(part.text))
+                told = replace(part, text=await citations.feed(part.text))
                 silent = silent and not told.text.strip()
                 yield told
                 continue
             if isinstance(part, CallPart | Ended):
-                rest = citations.finish()
+                rest = await citations.finish()
                 if silent and isinstance(part, Ended) and not rest:
                     rest = not_found(found.question)
                 silent = False
                 if rest:
                     yield Text(rest)
-                marks = enumerate((passages[n] for n in citations.cited), start=1)
-                yield Cited([reference(n, passage) for n, passage in marks])
+                yield Cited(citations.references)
             yield part
     finally:
         await said.aclose()

@@ -126,7 +126,9 @@ async def test_a_model_is_given_what_a_search_found(
     body = search_in(service, max_num_results=2) | {"include": ["file_search_call.results"]}
     if stream:
         # The second passage first, the marker cut in two, and one that is code.
-        upstream.stream(ROLE, chunk("10일 ["), chunk("2"), chunk("] a[0] [1]"), STOP, DONE)
+        upstream.stream(
+            ROLE, chunk("in 30 days ["), chunk("2"), chunk("]. a[0] 10일 [1]"), STOP, DONE
+        )
         events = await make_stream(http, **body)
         response = check_stream(events)
         kinds = [event["type"].removeprefix("response.") for event in events]
@@ -137,9 +139,9 @@ async def test_a_model_is_given_what_a_search_found(
         ]
         assert kinds.count("output_text.annotation.added") == 2
     else:
-        says(upstream, "10일 [2] a[0] [1]")
+        says(upstream, "in 30 days [2]. a[0] 10일 [1]")
         response = await make(http, **body)
-    assert text_of(response) == "10일 [1] a[0] [2]"
+    assert text_of(response) == "in 30 days [1]. a[0] 10일 [2]"
     check_citations(response, [1, 2])
     call, _ = response["output"]
     assert (call["type"], call["queries"]) == ("file_search_call", [QUESTION])
