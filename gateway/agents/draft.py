@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from gateway.agents.citations import Citations
+from gateway.agents.links import Links
 from gateway.agents.prompt import ChatMessage, not_found
 from gateway.agents.registry import Agent
 from gateway.generation import extractive
@@ -84,7 +85,9 @@ class Draft:
         self.prepared = prepared
         self.served = Served(target=extractive.NAME)
         self._usage = TokenUsage()
-        self._citations = Citations(prepared.retrieval.passages, embedder)
+        passages = prepared.retrieval.passages
+        self._citations = Citations(passages, embedder)
+        self._links = Links(prepared.question.text, passages, self._citations.cited)
         self._text: list[str] = []
         self._finish_reason = "stop"
 
@@ -100,7 +103,8 @@ class Draft:
         completion = view_completion(body)
         for choice in completion.choices[:1]:
             self._finish_reason = choice.finish_reason or "stop"
-            self._text.append(await self._citations.feed(choice.message.content or ""))
+            said = await self._citations.feed(choice.message.content or "")
+            self._text.append(self._links.feed(said))
 
     async def take_chunk(self, payload: bytes) -> str:
         """Take a chunk and return the text that is final with it."""
@@ -109,15 +113,21 @@ class Draft:
         chunk = view_chunk(payload)
         for choice in chunk.choices[:1]:
             self._finish_reason = choice.finish_reason or self._finish_reason
-        text = await self._citations.feed(chunk.content)
+        text = self._links.feed(await self._citations.feed(chunk.content))
         self._text.append(text)
         return text
 
     async def finish(self) -> str:
         """Return what was held back; where there is no text at all, the honest answer."""
-        rest = await self._citations.finish()
-        if not rest and not any(part.strip() for part in self._text):
-            rest = not_found(self.prepared.question.text)
+        rest = await self.break_off()
+        if not any(part.strip() for part in self._text):
+            rest += (honest := not_found(self.prepared.question.text))
+            self._text.append(honest)
+        return rest
+
+    async def break_off(self) -> str:
+        """Return what was held back, where no more will come."""
+        rest = self._links.feed(await self._citations.finish()) + self._links.finish()
         self._text.append(rest)
         return rest
 

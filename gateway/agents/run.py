@@ -13,7 +13,7 @@ from gateway.agents.draft import AgentAnswer, Draft, Prepared, Question
 from gateway.agents.prompt import ChatMessage, build_messages, trim
 from gateway.agents.registry import Agent
 from gateway.agents.rewrite import rewrite
-from gateway.errors import UpstreamError
+from gateway.errors import GatewayError, UpstreamError
 from gateway.generation.models import Models
 from gateway.generation.target import (
     Payloads,
@@ -94,6 +94,10 @@ class Agents:
             if rest := await draft.finish():
                 yield rest
             complete = True
+        except GatewayError:
+            if rest := await draft.break_off():
+                yield rest
+            raise
         finally:
             if payloads:
                 await payloads.aclose()
@@ -146,6 +150,8 @@ class Agents:
         return target
 
     async def _settle(self, scope: TenantScope, draft: Draft, *, complete: bool) -> AgentAnswer:
+        if not complete:
+            await draft.break_off()
         answer = draft.answer()
         question = draft.prepared.question
         if question.session_id is not None:
