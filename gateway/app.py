@@ -6,8 +6,9 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
-from litestar import Litestar
+from litestar import Litestar, Request
 from litestar.config.app import AppConfig
 from litestar.datastructures import State
 from litestar.di import Provide
@@ -16,6 +17,7 @@ from litestar.types import Message, Scope
 from config.settings import Settings
 from gateway.bodies import check_text
 from gateway.errors import HANDLERS
+from gateway.govern.charge import begin_exchange
 from gateway.guards import authenticate, check_every_route_is_declared, provide_caller
 from gateway.lifespan import Services, open_services
 from gateway.openapi import correct_document, openapi_config
@@ -43,6 +45,7 @@ from gateway.routes import (
 from gateway.routes.files import files_router
 
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
+_STAMP = "naru_request_id"
 
 
 def create_app(
@@ -89,7 +92,7 @@ def create_app(
             "caller": Provide(provide_caller),
             "services": Provide(_provide_services, sync_to_thread=False),
         },
-        before_request=check_text,
+        before_request=_begin,
         before_send=[_stamp],
         exception_handlers=HANDLERS,
         request_max_body_size=settings.server.max_body_bytes,
@@ -113,10 +116,22 @@ def _provide_services(state: State) -> Services:
     return services
 
 
+async def _begin(request: Request[Any, Any, Any]) -> None:
+    begin_exchange(_request_id(request.scope))
+    await check_text(request)
+
+
 async def _stamp(message: Message, scope: Scope) -> None:
     """Put `x-request-id` on every answer: the client's own where it is harmless."""
-    if message["type"] != "http.response.start":
-        return
-    given = next((value for name, value in scope["headers"] if name == b"x-request-id"), b"")
-    request_id = given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex.encode()
-    message["headers"] = [*message["headers"], (b"x-request-id", request_id)]
+    if message["type"] == "http.response.start":
+        stamp = (b"x-request-id", _request_id(scope).encode())
+        message["headers"] = [*message["headers"], stamp]
+
+
+def _request_id(scope: Scope) -> str:
+    """Return the request's id, always the same one: the client's, or one of ours."""
+    state = scope["state"]
+    if _STAMP not in state:
+        given = next((value for name, value in scope["headers"] if name == b"x-request-id"), b"")
+        state[_STAMP] = given.decode() if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+    return str(state[_STAMP])

@@ -9,6 +9,7 @@ from litestar.types import Receive
 
 from config.tasks import end_task
 from gateway.errors import ClientGone
+from gateway.govern.charge import SERVER_SHUTDOWN, current_exchange
 
 _Result = TypeVar("_Result")
 
@@ -30,6 +31,10 @@ async def while_connected(
         if not working.done():
             raise ClientGone("the client left", code="client_gone")
         return working.result()
+    except asyncio.CancelledError:
+        # The server ends, and its grace time is over.
+        current_exchange().left = SERVER_SHUTDOWN
+        raise
     finally:
         for task in (leaving, working):
             await end_task(task)

@@ -16,6 +16,7 @@ from litestar.types import ASGIApp, Receive, Scope, Send
 
 from config.tasks import end_task
 from gateway.errors import Unavailable, describe
+from gateway.govern.charge import SERVER_SHUTDOWN, current_exchange
 from gateway.presence import client_left
 
 _LINE_END = re.compile(rb"\r\n|\n|\r")
@@ -23,7 +24,7 @@ _BOM = b"\xef\xbb\xbf"
 _MAX_EVENT_BYTES = 4_000_000
 KEEP_ALIVE_S = 15.0
 _DONE = b"data: [DONE]\n\n"
-_SHUTDOWN = Unavailable("the server is shutting down: send it again", code="server_shutdown")
+_SHUTDOWN = Unavailable("the server is shutting down: send it again", code=SERVER_SHUTDOWN)
 _HEADERS = [
     (b"content-type", b"text/event-stream; charset=utf-8"),
     (b"cache-control", b"no-cache"),
@@ -132,6 +133,7 @@ class EventStream(Response[Any]):
             await asyncio.wait({sending, *others}, return_when=asyncio.FIRST_COMPLETED)
         except asyncio.CancelledError:
             # The server ends, and its grace time is over.
+            current_exchange().left = SERVER_SHUTDOWN
             await end_task(sending)
             await self._close(send, self._failure(_SHUTDOWN))
             raise

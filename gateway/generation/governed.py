@@ -1,7 +1,7 @@
 """A caller's way to a ladder: reserved before, settled once after, whatever the ending."""
 
 from dataclasses import replace
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import msgspec
 
@@ -11,6 +11,7 @@ from gateway.generation.transcript import words_of
 from gateway.govern.charge import Asked, Charge
 from gateway.govern.governor import Governor
 
+_Answered = TypeVar("_Answered", Completion, Stream)
 _LONGEST_ANSWER = ("max_completion_tokens", "max_tokens")
 
 
@@ -30,15 +31,16 @@ class Governed:
     async def complete(self, prompt: Prompt) -> Completion:
         """Return the whole answer."""
         if prompt.charge:
-            return await self._ladder.complete(prompt)
+            return _noted(await self._ladder.complete(prompt), prompt.charge)
         charge = self._charge(prompt, stream=False)
         async with self._governor.governing(charge):
-            return await self._ladder.complete(replace(prompt, charge=charge))
+            return _noted(await self._ladder.complete(replace(prompt, charge=charge)), charge)
 
     async def stream(self, prompt: Prompt) -> Stream:
         """Return the opened stream; it is settled when its payloads are closed."""
         if prompt.charge:
-            return await self._ladder.stream(prompt)
+            stream = _noted(await self._ladder.stream(prompt), prompt.charge)
+            return replace(stream, payloads=_Counted(stream.payloads, prompt.charge))
         charge = self._charge(prompt, stream=True)
         await self._governor.begin(charge)
         try:
@@ -48,7 +50,8 @@ class Governed:
             await self._governor.settle(charge)
             raise
         charge.note_first_token()
-        return replace(stream, payloads=_Settled(stream.payloads, charge, self._governor))
+        payloads = _Settled(_noted(stream, charge).payloads, charge, self._governor)
+        return replace(stream, payloads=payloads)
 
     def _charge(self, prompt: Prompt, *, stream: bool) -> Charge:
         return Charge(self._scope, asked_of(prompt, self.name, stream=stream))
@@ -68,20 +71,43 @@ def asked_of(prompt: Prompt, model: str, *, stream: bool) -> Asked:
     )
 
 
-class _Settled:
-    """A stream's payloads that settle the request when they are closed."""
+def _noted(served: _Answered, charge: Charge) -> _Answered:
+    """Note on the account why others did not answer; return what was given."""
+    charge.fallback = served.reason
+    charge.count()
+    return served
 
-    def __init__(self, payloads: Payloads, charge: Charge, governor: Governor) -> None:
+
+class _Counted:
+    """A stream's payloads, each of which is on the account before anybody sees it."""
+
+    def __init__(self, payloads: Payloads, charge: Charge) -> None:
         self._payloads = payloads
-        self._charge: Charge | None = charge
-        self._governor = governor
+        self._account = charge
 
     def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> bytes:
+        payload = await anext(self._payloads)
+        self._account.count()
+        return payload
+
+    async def aclose(self) -> None:
+        await self._payloads.aclose()
+
+
+class _Settled(_Counted):
+    """A stream's payloads that settle the request when they are closed."""
+
+    def __init__(self, payloads: Payloads, charge: Charge, governor: Governor) -> None:
+        super().__init__(payloads, charge)
+        self._charge: Charge | None = charge
+        self._governor = governor
+
+    async def __anext__(self) -> bytes:
         try:
-            return await anext(self._payloads)
+            return await super().__anext__()
         except BaseException as error:
             if self._charge:
                 self._charge.end(None if isinstance(error, StopAsyncIteration) else error)

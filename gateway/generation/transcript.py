@@ -69,7 +69,6 @@ class Transcript:
         """Estimate what the upstream did not tell."""
         if not self._counted:
             self.usage.prompt_tokens = estimate_prompt(self._prompt)
-            self.usage.completion_tokens = -(-self._said_bytes // 3)
             self.usage.estimated = True
 
     def _count(self, chunk: ChunkView) -> None:
@@ -84,6 +83,9 @@ class Transcript:
             if not self._counted:
                 self._said_bytes += len(choice.said.encode("utf-8", "replace"))
                 self._said_bytes += len(str(choice.delta.tool_calls or ""))
+        if not self._counted:
+            self.usage.completion_tokens = -(-self._said_bytes // 3)
+            self.usage.estimated = True
         self._open -= self._ended
 
 

@@ -2,8 +2,9 @@
 
 import time
 import uuid
+from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, Protocol
 
 from config.scope import TenantScope
 from gateway.errors import ClientGone, GatewayError
@@ -11,6 +12,36 @@ from gateway.openai.usage import TokenUsage
 
 Kind = Literal["chat", "completions", "embeddings", "rerank", "agent"]
 Place = Literal["here", "engine", "hosted"]
+
+SERVER_SHUTDOWN = "server_shutdown"
+
+
+@dataclass(slots=True)
+class Exchange:
+    """The HTTP request that work is done for.
+
+    Attributes:
+        request_id: As `x-request-id` says it; empty where there was none.
+        left: The ending of what is cut off: `client_gone`, unless somebody knows better.
+    """
+
+    request_id: str = ""
+    left: str = "client_gone"
+
+
+_exchange: ContextVar[Exchange] = ContextVar("exchange")
+
+
+def begin_exchange(request_id: str) -> Exchange:
+    """Say what this task, and those that it starts, work for from here on."""
+    exchange = Exchange(request_id)
+    _exchange.set(exchange)
+    return exchange
+
+
+def current_exchange() -> Exchange:
+    """Return what this task works for; one of its own where nobody said so."""
+    return _exchange.get(None) or Exchange()
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,11 +67,28 @@ class Asked:
 
 @dataclass(slots=True)
 class Attempt:
-    """One target that was asked; the usage of a stream is final once that is closed."""
+    """One target that was asked; the usage of a stream is final once that is closed.
+
+    Attributes:
+        cost: In US nano-dollars (10^-9); None where no price is known.
+    """
 
     target: str
     place: Place
     usage: TokenUsage = field(default_factory=TokenUsage)
+    cost: int | None = None
+
+
+class Entry(Protocol):
+    """Where a request's account is kept while it is open, so that a crash does not lose it."""
+
+    def note_attempt(self) -> None:
+        """Take over the attempts as they are."""
+        ...
+
+    def count(self, usage: TokenUsage) -> None:
+        """Take over the last attempt's tokens; cheap enough for every chunk."""
+        ...
 
 
 @dataclass(slots=True)
@@ -48,8 +96,13 @@ class Charge:
     """A request while it is under way.
 
     Attributes:
-        ending: `open`, then `completed`, `client_gone`, or the code of the error that ended it.
+        ending: `open`, then `completed`, `client_gone`, `server_shutdown`, `cancelled` or the
+            code of the error that ended it.
         first_token_at: `time.monotonic()` at the first content of a stream.
+        fallback: Why earlier targets did not answer, as `Served.reason` says.
+        agent_version: Of an agent's turn.
+        verdicts: What guardrails found, by their names.
+        entry: Where it is kept while it is open.
     """
 
     scope: TenantScope
@@ -60,12 +113,24 @@ class Charge:
     attempts: list[Attempt] = field(default_factory=list)
     first_token_at: float | None = None
     ending: str = "open"
+    fallback: str | None = None
+    agent_version: int | None = None
+    verdicts: dict[str, str] = field(default_factory=dict)
+    exchange: Exchange = field(default_factory=current_exchange)
+    entry: Entry | None = field(default=None, repr=False)
 
     def attempt(self, target: str, place: Place) -> Attempt:
         """Note that a target is asked."""
         attempt = Attempt(target, place)
         self.attempts.append(attempt)
+        if self.entry:
+            self.entry.note_attempt()
         return attempt
+
+    def count(self) -> None:
+        """Note the tokens of the attempt under way, as they are now."""
+        if self.entry and self.attempts:
+            self.entry.count(self.attempts[-1].usage)
 
     def note_first_token(self) -> None:
         """Note that the first content is there."""
@@ -80,7 +145,7 @@ class Charge:
         elif isinstance(error, GatewayError) and not isinstance(error, ClientGone):
             self.ending = error.code or error.type
         else:
-            self.ending = "client_gone" if _left(error) else "internal_error"
+            self.ending = self.exchange.left if _left(error) else "internal_error"
 
 
 def _left(error: BaseException) -> bool:

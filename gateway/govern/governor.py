@@ -1,16 +1,34 @@
 """Every request's way in and out: what it may take before, one settlement after."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
+from typing import Protocol
 
 from gateway.govern.charge import Charge
+
+
+class Ledger(Protocol):
+    """Keeps one record per request."""
+
+    def open(self, charge: Charge) -> None:
+        """Make sure that the request's record can be kept, whatever happens from here on.
+
+        Raises:
+            Unavailable: It can't.
+        """
+        ...
+
+    async def close(self, charge: Charge) -> None:
+        """Keep the ended request's record; when this returns, it survives this process."""
+        ...
 
 
 class Governor:
     """Governs the requests of one process."""
 
-    def __init__(self) -> None:
+    def __init__(self, ledger: Ledger | None = None) -> None:
+        self._ledger = ledger
         self._settling: set[asyncio.Task[None]] = set()
 
     @asynccontextmanager
@@ -32,10 +50,25 @@ class Governor:
             await self.settle(charge)
 
     async def begin(self, charge: Charge) -> None:
-        """Reserve what the request may take.
+        """Open the request's account and reserve what it may take.
 
         Raises:
-            GatewayError: It is refused; there is nothing to settle.
+            GatewayError: It is refused; its record is written, there is nothing to settle.
+        """
+        if self._ledger:
+            self._ledger.open(charge)
+        try:
+            await self._reserve(charge)
+        except BaseException as error:
+            charge.end(error)
+            await asyncio.shield(self._start(self._record(charge)))
+            raise
+
+    async def _reserve(self, charge: Charge) -> None:
+        """Reserve what the request may take; all of it or nothing.
+
+        Raises:
+            GatewayError: It is refused.
         """
 
     async def settle(self, charge: Charge) -> None:
@@ -44,7 +77,10 @@ class Governor:
 
     def settle_soon(self, charge: Charge) -> asyncio.Task[None]:
         """Settle where nobody can wait."""
-        task = asyncio.create_task(self._settle(charge))
+        return self._start(self._settle(charge))
+
+    def _start(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
+        task = asyncio.create_task(work)
         self._settling.add(task)
         task.add_done_callback(self._settling.discard)
         return task
@@ -55,3 +91,9 @@ class Governor:
 
     async def _settle(self, charge: Charge) -> None:
         charge.end()
+        await self._record(charge)
+
+    async def _record(self, charge: Charge) -> None:
+        """Write the request's record; last, when all that it tells is known."""
+        if self._ledger:
+            await self._ledger.close(charge)

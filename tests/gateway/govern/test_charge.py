@@ -4,7 +4,7 @@ import pytest
 
 from config.scope import TenantScope
 from gateway.errors import ClientGone, UpstreamError
-from gateway.govern.charge import Asked, Charge
+from gateway.govern.charge import Asked, Charge, begin_exchange
 
 SCOPE = TenantScope("t", "c", frozenset())
 
@@ -32,3 +32,17 @@ def test_the_first_ending_stays() -> None:
     charge.end(UpstreamError("no", code="upstream_interrupted"))
     charge.end()
     assert charge.ending == "upstream_interrupted"
+
+
+async def test_who_knows_better_than_that_the_client_left_says_so() -> None:
+    async def request() -> tuple[str, str]:
+        exchange = begin_exchange("req-1")
+        charge = await asyncio.create_task(asyncio.to_thread(Charge, SCOPE, Asked("chat", "m")))
+        exchange.left = "server_shutdown"
+        charge.end(asyncio.CancelledError())
+        return charge.exchange.request_id, charge.ending
+
+    assert await asyncio.create_task(request()) == ("req-1", "server_shutdown")
+    other = Charge(SCOPE, Asked("chat", "m"))
+    other.end(asyncio.CancelledError())
+    assert (other.exchange.request_id, other.ending) == ("", "client_gone")

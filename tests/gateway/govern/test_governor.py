@@ -1,0 +1,54 @@
+import pytest
+
+from config.scope import TenantScope
+from gateway.errors import Overloaded, Unavailable
+from gateway.govern.charge import Asked, Charge
+from gateway.govern.governor import Governor
+
+
+class Book:
+    """A ledger that remembers; `full` refuses everything new."""
+
+    def __init__(self, *, full: bool = False) -> None:
+        self.opened: list[Charge] = []
+        self.closed: list[tuple[str, str]] = []
+        self._full = full
+
+    def open(self, charge: Charge) -> None:
+        if self._full:
+            raise Unavailable("full", code="ledger_unavailable")
+        self.opened.append(charge)
+
+    async def close(self, charge: Charge) -> None:
+        self.closed.append((charge.id, charge.ending))
+
+
+class Refusing(Governor):
+    async def _reserve(self, charge: Charge) -> None:
+        raise Overloaded("too many", code="rate_limit_exceeded")
+
+
+def charge() -> Charge:
+    return Charge(TenantScope("t", "c", frozenset()), Asked("chat", "m"))
+
+
+async def test_a_request_has_one_record_at_its_end() -> None:
+    book, asked = Book(), charge()
+    async with Governor(book).governing(asked):
+        assert (book.opened, book.closed) == ([asked], [])
+    assert book.closed == [(asked.id, "completed")]
+
+
+async def test_a_refused_request_has_one_too() -> None:
+    book, asked = Book(), charge()
+    with pytest.raises(Overloaded):
+        await Refusing(book).begin(asked)
+    assert book.closed == [(asked.id, "rate_limit_exceeded")]
+
+
+async def test_what_can_t_be_recorded_is_not_begun() -> None:
+    book = Book(full=True)
+    with pytest.raises(Unavailable):
+        async with Governor(book).governing(charge()):
+            pytest.fail("it was begun")
+    assert book.closed == []
