@@ -14,6 +14,7 @@ import asyncpg
 import redis.asyncio
 
 from auth.signing import CLOCKS_S, MAX_TTL_S
+from config import announcements
 from config.postgres import Database, load_queries
 
 if TYPE_CHECKING:
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 CHANNEL = "naru:revoked"
 """Redis channel on which every process hears that there is something to look at."""
 
-_ANNOUNCE_S = 0.2
 _TIMEOUT_S = 5.0
 # As long as a token of the client could live.
 _LIFE_S = float(MAX_TTL_S + CLOCKS_S)
@@ -58,25 +58,15 @@ async def record_key(db: Database, key_id: str) -> None:
         await db.execute(_SQL["record_key"], key_id, _LIFE_S)
 
 
-class Announcer:
-    """Tells every process to look at once instead of at its next poll.
+class Announcer(announcements.Announcer):
+    """Tells every process to look for revocations and keys at once instead of at its next poll.
 
     Args:
         client: None announces nothing; polling finds it all the same.
     """
 
     def __init__(self, client: "redis.asyncio.Redis | None") -> None:
-        self._redis = client
-
-    async def announce(self) -> None:
-        """Publish; call it after the commit. Takes 200 ms at most and never raises."""
-        if self._redis is None:
-            return
-        try:
-            async with asyncio.timeout(_ANNOUNCE_S):
-                await self._redis.publish(CHANNEL, b"")
-        except Exception:  # noqa: BLE001 - redis raises anything where another server answers
-            return
+        super().__init__(client, CHANNEL)
 
 
 Kind = Literal["token", "client", "key"]

@@ -7,7 +7,7 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 
 import asyncpg
 import redis.asyncio
@@ -15,15 +15,12 @@ import redis.asyncio
 from auth.keys import SigningKeys
 from auth.revocations import CHANNEL, Revocations
 from auth.rotation import clear_signing_keys
+from config.announcements import Announcements
 from config.settings import AuthSettings
 from config.tasks import end_task
 
 _POLL_S = 2.0
 _CLEAR_S = 30.0
-# What is announced within this time is found by one look.
-_GATHER_S = 0.02
-# A connection that still says nothing then is given up.
-_PATIENCE_S = 0.5
 _log = logging.getLogger(__name__)
 
 
@@ -42,7 +39,7 @@ async def watching(
             that fail are logged, and what was known stays in force.
     """
     await revocations.refresh()
-    announcements = _Announcements(cache)
+    announcements = Announcements(cache, CHANNEL)
     task = asyncio.create_task(_watch(db, announcements, settings, keys, revocations))
     try:
         yield
@@ -53,7 +50,7 @@ async def watching(
 
 async def _watch(
     db: asyncpg.Pool,
-    announcements: "_Announcements",
+    announcements: Announcements,
     settings: AuthSettings,
     keys: SigningKeys,
     revocations: Revocations,
@@ -77,37 +74,3 @@ async def _watch(
             if not current:
                 _log.info("revocations and keys are read again")
             current = True
-
-
-class _Announcements:
-    """Hears what `auth.revocations.Announcer` says, as long as Redis is there."""
-
-    def __init__(self, cache: "redis.asyncio.Redis") -> None:
-        self._redis = cache
-        self._subscription: redis.asyncio.client.PubSub | None = None
-
-    async def wait(self, seconds: float) -> None:
-        """Return when something was announced, or might have been, or after about `seconds`."""
-        until = time.monotonic() + seconds
-        try:
-            async with asyncio.timeout(seconds + _PATIENCE_S):
-                await self._hear(seconds)
-        except Exception:  # noqa: BLE001 - redis raises anything where another server answers
-            await self.close()
-            await asyncio.sleep(until - time.monotonic())
-
-    async def close(self) -> None:
-        """Stop listening."""
-        subscription, self._subscription = self._subscription, None
-        if subscription is not None:
-            with suppress(Exception):
-                async with asyncio.timeout(_PATIENCE_S):
-                    await subscription.aclose()  # type: ignore[no-untyped-call]
-
-    async def _hear(self, seconds: float) -> None:
-        if self._subscription is None:
-            self._subscription = self._redis.pubsub(ignore_subscribe_messages=True)
-            await self._subscription.subscribe(CHANNEL)
-        # Also returns when a new connection answers: something may have been missed before.
-        if await self._subscription.get_message(timeout=seconds):
-            await asyncio.sleep(_GATHER_S)
