@@ -49,7 +49,7 @@ from rag.stores import (
 )
 from rag.support import Claim, Span, Support
 from rag.tokenizer import Tokenizer, TokenizerSource, open_tokenizer
-from rag.types import Chunk, Page, Passage, Retrieval
+from rag.types import Chunk, LeftOut, Page, Passage, Place, Retrieval
 
 __all__ = [
     "AlreadyAttached",
@@ -69,11 +69,13 @@ __all__ = [
     "Filter",
     "FilterRefused",
     "IngestError",
+    "LeftOut",
     "NewFile",
     "NotAllowed",
     "NotFound",
     "Page",
     "Passage",
+    "Place",
     "Quote",
     "RagError",
     "Reindex",

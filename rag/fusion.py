@@ -37,10 +37,12 @@ def fuse(spaces: Sequence[Voted], fusion: Fusion) -> list[Passage]:
             space.passages, meanings, _ranks(similarities), strict=True
         ):
             place, weight = len(scored), space.dense_weight
+            score = (1 - weight) * words[place] + weight * meaning
             scored.append(
                 replace(
                     passage,
-                    score=(1 - weight) * words[place] + weight * meaning,
+                    score=score,
+                    fused=score,
                     lexical_rank=word_ranks[place],
                     dense_rank=rank,
                 )
@@ -58,13 +60,17 @@ def best_per_chunk(scored: Iterable[Passage]) -> list[Passage]:
     return sorted(best.values(), key=lambda p: (-p.score, p.document_id, p.start, p.store_id))
 
 
-def without_repeats(ranked: Sequence[Passage]) -> list[Passage]:
-    """Leave out what overlaps a better passage of the same page: one file may be in two stores."""
+def without_repeats(ranked: Sequence[Passage]) -> tuple[list[Passage], list[Passage]]:
+    """Return what overlaps no better passage of the same page, and what does.
+
+    One file may be in two stores.
+    """
     kept: list[Passage] = []
+    repeats: list[Passage] = []
     for passage in ranked:
-        if not any(_overlap(passage, better) for better in kept):
-            kept.append(passage)
-    return kept
+        repeated = any(_overlap(passage, better) for better in kept)
+        (repeats if repeated else kept).append(passage)
+    return kept, repeats
 
 
 def _overlap(one: Passage, other: Passage) -> bool:

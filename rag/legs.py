@@ -17,7 +17,7 @@ from rag.embedding_wire import Vector
 from rag.errors import NotFound, StoreExpired
 from rag.files import storable
 from rag.filters import Filter, compile_filter
-from rag.types import Passage
+from rag.types import Passage, Place
 
 _SQL = load_queries("rag", "search.sql")
 
@@ -250,6 +250,16 @@ async def by_meaning(con: Connection, part: Part, embedding: Vector) -> list[int
     query = part.query("dense", _JOINED, 4)
     rows = await con.fetch(query, *part.arguments(embedding))
     return [row["chunk_id"] for row in rows]
+
+
+async def at_places(con: Connection, part: Part, places: Sequence[Place]) -> list[int]:
+    """Return the chunks that hold something of the places, however they are cut today."""
+    if not places:
+        return []
+    columns = zip(*((p.document_id, p.page, p.start, p.end) for p in places), strict=True)
+    wanted = part.eligible.documents if part.eligible else None
+    rows = await con.fetch(_SQL["at_places"], part.indexes, wanted, *map(list, columns))
+    return [row["id"] for row in rows]
 
 
 async def read_passages(

@@ -9,6 +9,7 @@ import time
 from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field, replace
+from operator import add
 from typing import TypeVar
 
 import asyncpg
@@ -26,6 +27,7 @@ from rag.legs import (
     Index,
     Part,
     Words,
+    at_places,
     by_meaning,
     by_words,
     eligible,
@@ -37,7 +39,7 @@ from rag.legs import (
 from rag.lexical import query_vector, query_weights, term_id, term_weights, tokens
 from rag.lexicon import Statistics, read_statistics
 from rag.rerank import Reranker
-from rag.types import Fusion, Passage, Retrieval
+from rag.types import Fusion, LeftOut, Passage, Place, Retrieval
 
 _T = TypeVar("_T")
 _log = logging.getLogger(__name__)
@@ -85,11 +87,13 @@ async def search(  # noqa: PLR0913 - each is a part of the question
     filter: Filter | None = None,  # noqa: A002 - what it is called everywhere
     options: SearchOptions = _DEFAULTS,
     reranker: Reranker | None = None,
+    also: Sequence[Place] = (),
 ) -> Retrieval:
     """Return the `k` best passages of the stores; of several questions, each passage's best.
 
     Each store is asked with the model that it was read with. Its embedding has no vote when the
-    model does not know the question's language, is none of ours, or can't be reached.
+    model does not know the question's language, is none of ours, or can't be reached. What stands
+    at the places `also` is a candidate whatever the legs find, where the stores still hold it.
 
     Raises:
         NotFound: The caller has no such store.
@@ -98,13 +102,16 @@ async def search(  # noqa: PLR0913 - each is a part of the question
     asked = [question] if isinstance(question, str) else list(question)
     limit = max(_MIN_CANDIDATES, _CANDIDATES_PER_RESULT * k)
     models = embedders if isinstance(embedders, Embedders) else Embedders(embedders)
-    run = _Search(db_pool, models, scope, options, limit)
+    run = _Search(db_pool, models, scope, options, limit, also)
     with run.phase("total"):
-        ranked = without_repeats(await run.rank(store_ids, asked, filter))
+        ranked, repeats = without_repeats(await run.rank(store_ids, asked, filter))
+        behind: list[Passage] = []
         if reranker and options.rerank is not False:
             with run.phase("rerank"):
+                behind = ranked[limit:]
                 ranked = await _rerank(reranker, asked, ranked[:limit])
     best = [passage for passage in ranked if passage.score >= options.score_threshold]
+    worse = [passage for passage in ranked if passage.score < options.score_threshold]
     return Retrieval(
         question="\n".join(asked),
         passages=tuple(best[:k]),
@@ -112,6 +119,11 @@ async def search(  # noqa: PLR0913 - each is a part of the question
         dense_weight=run.dense_weight,
         index_ids=tuple(index.id for index in run.indexes),
         timings=run.timings,
+        left_out=(
+            *(LeftOut(passage, "top_k") for passage in [*best[k:], *behind]),
+            *(LeftOut(passage, "score_threshold") for passage in worse),
+            *(LeftOut(passage, "repeat") for passage in repeats),
+        ),
     )
 
 
@@ -139,6 +151,7 @@ class _Search:
     """One search under way.
 
     Attributes:
+        also: What is a candidate in any case.
         indexes: What is searched; known once it began.
         weights: The questions' tokens with their inverse document frequencies.
         dense_weight: The share that the embedding has had.
@@ -150,6 +163,7 @@ class _Search:
     scope: TenantScope
     options: SearchOptions
     limit: int
+    also: Sequence[Place] = ()
     indexes: list[Index] = field(default_factory=list)
     weights: dict[str, float] = field(default_factory=dict)
     dense_weight: float = 0.0
@@ -186,6 +200,7 @@ class _Search:
                     questions = await self._read_words(con, texts)
                     parts = self._parts(left)
                     found = [[await by_words(con, p, words) for p in parts] for words in questions]
+                    known = [await at_places(con, p, self.also) for p in parts]
             embeddings = await meanwhile
         with self.phase("vectors"):
             async with tenant_transaction(self.pool, self.scope.tenant, snapshot=True) as con:
@@ -195,7 +210,8 @@ class _Search:
                 scored: list[Passage] = []
                 for place, words in enumerate(questions):
                     vectors = {space: each[place] for space, each in embeddings.items()}
-                    voted = await self._candidates(con, parts, found[place], words, vectors)
+                    chunks = [*map(add, found[place], known)]
+                    voted = await self._candidates(con, parts, chunks, words, vectors)
                     scored += fuse(voted, self.options.fusion)
         return best_per_chunk(scored)
 

@@ -86,6 +86,17 @@ WHERE t.shard = $1 AND t.index_id = ANY ($2) AND vector_dims(t.embedding) = {num
   {wanted}
 ORDER BY t.embedding::halfvec({numbers}) <=> $4::real[]::halfvec({numbers}) LIMIT $3
 
+-- name: at_places
+-- $2 holds the documents that a filter leaves; NULL stands for all.
+SELECT DISTINCT c.id
+FROM unnest($3::text[], $4::integer[], $5::integer[], $6::integer[])
+    AS place (file_id, page, start_char, end_char)
+JOIN documents d ON d.index_id = ANY ($1) AND d.file_id = place.file_id
+JOIN chunks c ON c.document = d.id AND c.page IS NOT DISTINCT FROM place.page
+    AND c.start_char < place.end_char AND c.end_char > place.start_char
+WHERE $2::bigint[] IS NULL OR d.id = ANY ($2)
+ORDER BY c.id
+
 -- name: passages
 WITH question AS MATERIALIZED (
     SELECT $3::text::sparsevec AS terms, $4::real[]::halfvec AS embedding

@@ -7,6 +7,10 @@ from typing import Literal
 Fusion = Literal["average", "rrf"]
 """How the legs become one score: their normalised average, or reciprocal ranks."""
 
+Left = Literal["repeat", "score_threshold", "top_k"]
+"""Why a candidate is no passage: it overlaps a better one, scores too little, or others are
+better."""
+
 
 @dataclass(frozen=True, slots=True)
 class Page:
@@ -45,6 +49,16 @@ class Chunk:
 
 
 @dataclass(frozen=True, slots=True)
+class Place:
+    """Characters of a file's page; `page` is None where the format has no pages."""
+
+    document_id: str
+    page: int | None
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
 class Passage:
     """A chunk that was found.
 
@@ -65,6 +79,7 @@ class Passage:
         lexical_rank: Place among the candidates by words, from 1; None when none occurs.
         dense_rank: Place by similarity among those of its vector space; None without one.
         reranked: What the reranker said, 0 to 1; None when it was not asked.
+        fused: What both legs said, 0 to 1, before the reranker.
     """
 
     chunk_id: str
@@ -83,6 +98,15 @@ class Passage:
     lexical_rank: int | None = None
     dense_rank: int | None = None
     reranked: float | None = None
+    fused: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """A candidate that is not among the passages, and why."""
+
+    passage: Passage
+    why: Left
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +121,7 @@ class Retrieval:
         dense_weight: Share of the embedding in the scores; 0 when it had no vote.
         index_ids: What was searched: the live index of each store.
         timings: Seconds by phase; the embedding and the lexical leg run side by side.
+        left_out: The other candidates.
     """
 
     question: str
@@ -105,3 +130,4 @@ class Retrieval:
     dense_weight: float
     index_ids: tuple[int, ...] = ()
     timings: Mapping[str, float] = field(default_factory=dict, compare=False)
+    left_out: tuple[LeftOut, ...] = field(default=(), compare=False)
