@@ -24,6 +24,7 @@ from gateway.openapi import correct_document, openapi_config
 from gateway.routes import (
     admin,
     agent_chat,
+    agent_versions,
     agents,
     chat,
     completions,
@@ -80,6 +81,7 @@ def create_app(
             *embeddings.HANDLERS,
             *rerank.HANDLERS,
             *agents.HANDLERS,
+            agent_versions.ROUTER,
             *agent_chat.HANDLERS,
             *sessions.HANDLERS,
             files_router(settings.server.max_file_bytes),

@@ -18,8 +18,9 @@ from config.errors import ConfigError
 from config.postgres import open_pool
 from config.scope import TenantScope
 from config.settings import Settings
+from gateway.agents.changes import save_agent
 from gateway.agents.definition import AgentDefinition
-from gateway.agents.registry import find_agent, save_agent
+from gateway.agents.registry import find_agent
 from gateway.children import say
 from gateway.credentials import Credentials
 from gateway.errors import NotFound as AgentNotFound

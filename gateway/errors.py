@@ -3,6 +3,9 @@
     GatewayError
     ├── InvalidRequest      400  the caller must change the request
     ├── NotFound            404  unknown, or another's
+    ├── NotPermitted        403  the caller is limited to other objects
+    ├── Conflict            409  not as things are now
+    ├── VersionConflict     412  the object was changed since it was read
     ├── TooLarge            413  longer than a limit the message names
     ├── Overloaded          429  an upstream's own limit; Retry-After is passed on
     ├── UpstreamError       502  a target answered nonsense or refused us
@@ -78,6 +81,25 @@ class NotFound(InvalidRequest):
     """404: the same for what does not exist and for what is another's."""
 
     status = 404
+
+
+class NotPermitted(InvalidRequest):
+    """403: the message says what the caller is limited to."""
+
+    status = 403
+    type = "permission_error"
+
+
+class Conflict(InvalidRequest):
+    """409: the message says what stands in the way."""
+
+    status = 409
+
+
+class VersionConflict(InvalidRequest):
+    """412: `If-Match` names another version than the current one (RFC 9110 section 13.1.1)."""
+
+    status = 412
 
 
 class TooLarge(InvalidRequest):

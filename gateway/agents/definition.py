@@ -13,7 +13,6 @@ ModelName = Annotated[str, Meta(min_length=1, max_length=128)]
 StoreId = Annotated[str, Meta(min_length=1, max_length=64)]
 VariableName = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_]{0,31}$(?!\n)")]
 Share = Annotated[float, Meta(ge=0, le=1)]
-Value = str | int | float | bool
 
 MAX_STORES = 16
 MAX_VARIABLES = 32

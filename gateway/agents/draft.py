@@ -1,7 +1,7 @@
 """One turn's question and its answer while that grows."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from gateway.agents.citations import Citations
@@ -83,7 +83,8 @@ class Draft:
 
     def __init__(self, prepared: Prepared, embedder: Embedder | None = None) -> None:
         self.prepared = prepared
-        self.served = Served(target=extractive.NAME)
+        agent = prepared.agent
+        self.served = Served(target=extractive.NAME, agent=agent.name, agent_version=agent.version)
         self._usage = TokenUsage()
         passages = prepared.retrieval.passages
         self._citations = Citations(passages, embedder)
@@ -93,8 +94,11 @@ class Draft:
 
     def take_served(self, answered: Completion | Stream) -> None:
         """Take who answers; the usage is final when a stream is closed."""
-        self.served = Served(
-            target=answered.target, attempts=answered.attempts, reason=answered.reason
+        self.served = replace(
+            self.served,
+            target=answered.target,
+            attempts=answered.attempts,
+            reason=answered.reason,
         )
         self._usage = answered.usage
 

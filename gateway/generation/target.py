@@ -53,11 +53,15 @@ class Served:
         target: Who answered.
         attempts: How many requests it took.
         reason: Why the targets before this one did not answer; None where there were none.
+        agent: As which agent; empty where a model was asked.
+        agent_version: Which version of it.
     """
 
     target: str
     attempts: int = 1
     reason: str | None = None
+    agent: str = ""
+    agent_version: int = 0
 
 
 @dataclass(frozen=True, slots=True)

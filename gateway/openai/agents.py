@@ -1,21 +1,21 @@
 """Agents and sessions on the wire: Naru's own contract."""
 
-from typing import Literal
-
 import msgspec
 
-from gateway.openai.chat import Usage
+from gateway.openai.chat import Usage, Variables
 from gateway.openai.references import Reference
 
 
 class AgentMessage(msgspec.Struct, forbid_unknown_fields=True):
     """Body of `POST /v1/agents/{name}/chat`.
 
-    Without a `session_id` a new session is made; its id stands in the answer.
+    Without a `session_id` a new session is made; its id stands in the answer. `variables` are those
+    of the agent's instructions.
     """
 
     message: str
     session_id: str | None = None
+    variables: Variables | None = None
     stream: bool | None = None
 
 
@@ -37,26 +37,6 @@ class AgentReply(msgspec.Struct):
     index_version: str
     usage: Usage
     created: int
-
-
-class AgentObject(msgspec.Struct):
-    """An agent."""
-
-    name: str
-    instructions: str
-    model: str
-    vector_stores: list[str]
-    top_k: int
-    residency: str
-    created: int
-    object: Literal["agent"] = "agent"
-
-
-class AgentList(msgspec.Struct):
-    """What `GET /v1/agents` answers."""
-
-    data: list[AgentObject]
-    object: Literal["list"] = "list"
 
 
 class SessionEvent(msgspec.Struct, tag="session"):

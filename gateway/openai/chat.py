@@ -28,6 +28,10 @@ class Message(msgspec.Struct):
         return "\n".join(part.text for part in self.content)
 
 
+Variables = Annotated[dict[str, str | int | float | bool], Meta(max_length=32)]
+"""Values for an agent's instructions, by the variable's name."""
+
+
 class AgentChatRequest(msgspec.Struct, forbid_unknown_fields=True):
     """A chat completion asked of an agent: any other field is refused by name."""
 
@@ -36,6 +40,7 @@ class AgentChatRequest(msgspec.Struct, forbid_unknown_fields=True):
     stream: bool | None = None
     stream_options: StreamOptions | None = None
     session_id: str | None = None
+    variables: Variables | None = None
     temperature: Annotated[float, Meta(ge=0, le=2)] | None = None
     top_p: Annotated[float, Meta(ge=0, le=1)] | None = None
     max_tokens: Annotated[int, Meta(ge=1)] | None = None

@@ -97,7 +97,7 @@ def _check(turn: Turn) -> None:
         raise _refused("text.format", "an agent answers in plain text")
     if asked.includes("message.output_text.logprobs"):
         raise _refused("include", "an agent's answer has no logprobs")
-    for name in turn.extras:
+    for name in turn.extras.keys() - {"variables"}:
         raise _refused(name[:128], "an agent does not take this field")
     for place, item in enumerate(turn.items):
         told = isinstance(item, Message) and all(

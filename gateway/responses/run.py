@@ -10,6 +10,7 @@ from msgspec import UNSET
 from config.postgres import Connection, tenant_transaction
 from config.scope import TenantScope
 from gateway.agents.registry import Agent, find_agent
+from gateway.agents.variables import filled
 from gateway.errors import InvalidRequest, NotFound, describe
 from gateway.generation.models import Models, unknown_model
 from gateway.generation.target import Served, Target
@@ -96,7 +97,7 @@ class Responder:
         Raises:
             NotFound: Names what is not there for the caller.
         """
-        who = await self._find(scope, turn.asked.model)
+        who = await self._find(scope, turn)
         context = await self._context(scope, turn, who)
         if isinstance(who, Agent):
             self._by_agent.question(scope, turn, context)
@@ -154,24 +155,28 @@ class Responder:
         await self._settle(scope, turn, draft, opened, [draft.last()])
 
     async def _open(self, scope: TenantScope, turn: Turn, *, stream: bool) -> Opened:
-        who = await self._find(scope, turn.asked.model)
+        who = await self._find(scope, turn)
         context = await self._context(scope, turn, who)
         if isinstance(who, Agent):
             return await self._by_agent.open(scope, who, turn, context, stream=stream)
         return await self._by_model.open(scope, who, turn, context, stream=stream)
 
-    async def _find(self, scope: TenantScope, name: str) -> Target | Agent:
+    async def _find(self, scope: TenantScope, turn: Turn) -> Target | Agent:
         """Return who is asked.
 
         Raises:
             NotFound: There is neither a model nor an agent of that name for the caller.
+            InvalidRequest: The agent's variables are not these.
         """
-        if target := self._models.find(scope, name):
+        asked = turn.asked
+        if target := self._models.find(scope, asked.model):
             return target
+        affinity = asked.conversation_id or asked.safety_identifier or asked.user
         try:
-            return await find_agent(self._store.pool, scope, name)
+            agent = await find_agent(self._store.pool, scope, asked.model, affinity=affinity)
         except NotFound:
-            raise unknown_model(name) from None
+            raise unknown_model(asked.model) from None
+        return filled(agent, turn.variables)
 
     async def _context(self, scope: TenantScope, turn: Turn, who: Target | Agent) -> Sequence[Item]:
         """Return what was said before, oldest first; an agent knows its conversation itself."""

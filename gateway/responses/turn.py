@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from gateway.openai.chat import Variables
 from gateway.openai.chat_request import JsonObject
 from gateway.openai.response_items import (
     InputText,
@@ -44,6 +45,21 @@ class Turn:
     items: Sequence[Item]
     response: Response
     local_only: bool
+
+    @property
+    def variables(self) -> Variables | None:
+        """Return the values for an agent's instructions.
+
+        Raises:
+            msgspec.ValidationError: They are no values, or too many.
+        """
+        return msgspec.convert(self.extras, _Variables).variables
+
+
+class _Variables(msgspec.Struct):
+    """The one field beside OpenAI's that an agent takes."""
+
+    variables: Variables | None = None
 
 
 def read_turn(given: Mapping[str, Any], *, local_only: bool) -> Turn:

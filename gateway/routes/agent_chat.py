@@ -12,6 +12,7 @@ from gateway.agents.draft import AgentAnswer, Question
 from gateway.agents.question import check_message
 from gateway.agents.registry import find_agent
 from gateway.agents.run import LiveAnswer
+from gateway.agents.variables import filled
 from gateway.guards import Caller, needs
 from gateway.lifespan import Provided
 from gateway.openai.agents import (
@@ -27,7 +28,7 @@ from gateway.openai.agents import (
 )
 from gateway.openai.chat import AgentChatRequest, ChatCompletion
 from gateway.presence import while_connected
-from gateway.routes.agent_completions import complete_as_agent, told_of
+from gateway.routes.agent_completions import complete_as_agent
 from gateway.routes.generation import served_by, stays_local
 from gateway.sessions.store import check_session_id, new_session_id
 from gateway.sse import EventStream, event
@@ -48,19 +49,20 @@ async def chat(
     services: Provided,
 ) -> Response[AgentReply]:
     """Ask an agent; with `stream` the answer comes as typed events."""
-    agent = await find_agent(services.pool, caller, name)
-    text = check_message(data.message, services.limits.max_message_chars, "message")
     session_id = _session_id(data.session_id)
+    agent = await find_agent(services.pool, caller, name, affinity=session_id)
+    agent = filled(agent, data.variables)
+    text = check_message(data.message, services.limits.max_message_chars, "message")
     question = Question(text, session_id, local_only=stays_local(request, caller))
     if not data.stream:
         turn = services.agents.answer(caller, agent, question)
         answer = await while_connected(request, turn)
         reply = _reply(answer, agent.name, session_id)
-        return Response(reply, headers=served_by(answer.served) | told_of(agent))
+        return Response(reply, headers=served_by(answer.served))
     opening = services.agents.stream(caller, agent, question)
     live = await while_connected(request, opening)
     frames = _frames(live, agent.name, session_id)
-    return EventStream(frames, served_by(live.served) | told_of(agent), on_error=_error_frame)
+    return EventStream(frames, served_by(live.served), on_error=_error_frame)
 
 
 @post(
@@ -78,8 +80,8 @@ async def chat_completions(
     services: Provided,
 ) -> Response[ChatCompletion]:
     """Ask an agent in OpenAI's shape; the answer carries `session_id` and `references`."""
-    agent = await find_agent(services.pool, caller, name)
     session_id = _session_id(data.session_id)
+    agent = await find_agent(services.pool, caller, name, affinity=session_id)
     return await complete_as_agent(agent, data, request, caller, services, session_id)
 
 

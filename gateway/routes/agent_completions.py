@@ -15,6 +15,7 @@ from gateway.agents.draft import AgentAnswer, Question
 from gateway.agents.question import check_message
 from gateway.agents.registry import Agent
 from gateway.agents.run import LiveAnswer
+from gateway.agents.variables import filled
 from gateway.errors import InvalidRequest
 from gateway.guards import Caller
 from gateway.lifespan import Provided
@@ -46,24 +47,18 @@ async def complete_as_agent(
 ) -> Response[ChatCompletion]:
     """Run the agent's turn and answer as a chat completion, streamed or not."""
     require(caller, "agents")
+    agent = filled(agent, asked.variables)
     question = _question(asked, services.limits.max_message_chars, session_id)
     question = replace(question, local_only=stays_local(request, caller))
     if not asked.stream:
         turn = services.agents.answer(caller, agent, question)
         answer = await while_connected(request, turn)
-        return Response(
-            _completion(answer, session_id), headers=served_by(answer.served) | told_of(agent)
-        )
+        return Response(_completion(answer, session_id), headers=served_by(answer.served))
     opening = services.agents.stream(caller, agent, question)
     live = await while_connected(request, opening)
     with_usage = bool(asked.stream_options and asked.stream_options.include_usage)
     frames = _frames(live, session_id, with_usage=with_usage)
-    return EventStream(frames, served_by(live.served) | told_of(agent))
-
-
-def told_of(agent: Agent) -> dict[str, str]:
-    """Return the headers that say which agent answered, and which version of it."""
-    return {"x-naru-agent": agent.name, "x-naru-agent-version": str(agent.version)}
+    return EventStream(frames, served_by(live.served))
 
 
 def _question(asked: AgentChatRequest, limit: int, session_id: str | None) -> Question:

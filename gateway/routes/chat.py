@@ -32,19 +32,27 @@ async def create_chat_completion(
     """Answer an OpenAI chat completion, streamed or not."""
     target = services.models.find(caller, data.model)
     if target is None:
-        return await _ask_agent(request, data.model, caller, services)
+        return await _ask_agent(request, data, caller, services)
     prompt = await prompt_of(data, request, target, caller, services)
     return await answer(target, prompt, request, stream=bool(data.stream))
 
 
+class _Session(msgspec.Struct):
+    """Which conversation an agent is asked in."""
+
+    session_id: str | None = None
+
+
 async def _ask_agent(
-    request: Request[Any, Any, Any], name: str, caller: Caller, services: Provided
+    request: Request[Any, Any, Any], data: ChatRequest, caller: Caller, services: Provided
 ) -> Response[ChatCompletion]:
+    body = await request.body()
+    affinity = msgspec.json.decode(body, type=_Session).session_id or data.user
     try:
-        agent = await find_agent(services.pool, caller, name)
+        agent = await find_agent(services.pool, caller, data.model, affinity=affinity)
     except NotFound:
-        raise unknown_model(name) from None
-    asked = _decode_agent_request(await request.body())
+        raise unknown_model(data.model) from None
+    asked = _decode_agent_request(body)
     return await complete_as_agent(agent, asked, request, caller, services, asked.session_id)
 
 

@@ -81,8 +81,13 @@ def whole(completion: Completion) -> Response[Any]:
 
 
 def served_by(answered: Completion | Stream | Served) -> dict[str, str]:
-    """Return the headers that say which target answered, and why not the ones before it."""
+    """Return the headers that say who answered, and why not the targets before."""
     headers = {"x-naru-target": _ascii(answered.target), "x-naru-attempts": str(answered.attempts)}
+    if isinstance(answered, Served) and answered.agent:
+        headers |= {
+            "x-naru-agent": answered.agent,
+            "x-naru-agent-version": str(answered.agent_version),
+        }
     if answered.reason:
         headers["x-naru-fallback-reason"] = _ascii(answered.reason)
     return headers

@@ -6,7 +6,11 @@
 from litestar import get
 from litestar.params import FromPath
 
-from gateway.agents.registry import list_agents
+from auth import require
+from auth.errors import InsufficientScope
+from gateway.agents.aliases import list_aliases
+from gateway.agents.registry import find_agent, list_agents
+from gateway.errors import NotFound
 from gateway.generation.models import unknown_model
 from gateway.guards import Caller, needs
 from gateway.lifespan import Provided
@@ -23,14 +27,14 @@ async def list_models(caller: Caller, services: Provided) -> ModelList:
 
 @get("/v1/models/{model:path}", opt=needs("inference"), tags=["models"], operation_id="get_model")
 async def get_model(model: FromPath[str], caller: Caller, services: Provided) -> ModelObject:
-    """Return one model, alias or agent; `provider/model` too, which the list leaves out."""
+    """Return one model, alias or agent; what the list leaves out too, such as `agent@3`."""
     name = model.removeprefix("/")
     for known in await _visible(caller, services):
         if known.id == name:
             return known
     if services.models.find(caller, name):
         return ModelObject(name, 0, name.partition("/")[0])
-    raise unknown_model(name)
+    return await _version(name, caller, services)
 
 
 async def _visible(caller: Caller, services: Provided) -> list[ModelObject]:
@@ -41,7 +45,22 @@ async def _visible(caller: Caller, services: Provided) -> list[ModelObject]:
     if "agents" not in caller.scopes:
         return aliases
     agents = await list_agents(services.pool, caller)
-    return aliases + [ModelObject(a.definition.name, a.created, caller.tenant) for a in agents]
+    named = await list_aliases(services.pool, caller)
+    return [
+        *aliases,
+        *(ModelObject(each.name, each.created, caller.tenant) for each in agents),
+        *(ModelObject(f"{a.agent}@{a.name}", a.updated, caller.tenant) for a in named),
+    ]
+
+
+async def _version(name: str, caller: Caller, services: Provided) -> ModelObject:
+    """Return a version of an agent, which the list leaves out."""
+    try:
+        require(caller, "agents")
+        agent = await find_agent(services.pool, caller, name)
+    except (InsufficientScope, NotFound):
+        raise unknown_model(name) from None
+    return ModelObject(name, agent.version_created, caller.tenant)
 
 
 HANDLERS = [list_models, get_model]

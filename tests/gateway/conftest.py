@@ -20,8 +20,8 @@ from upstream_support import Upstream, play_upstream
 from auth import SecretBox, create_client, create_key, create_tenant
 from config.postgres import migrate, open_pool
 from config.settings import Settings
+from gateway.agents.changes import save_agent
 from gateway.agents.definition import AgentDefinition
-from gateway.agents.registry import save_agent
 from gateway.app import create_app
 from rag import add_file, create_file, create_store, get_store_file, open_embedders
 from rag.embedding_wire import worker_socket

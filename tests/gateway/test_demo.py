@@ -14,8 +14,9 @@ from config.postgres import migrate, open_pool
 from config.scope import TenantScope
 from config.settings import Settings
 from gateway import demo
+from gateway.agents.changes import save_agent
 from gateway.agents.definition import AgentDefinition
-from gateway.agents.registry import find_agent, save_agent
+from gateway.agents.registry import find_agent
 from gateway.credentials import Credentials
 from gateway.supervisor import PACKAGES
 from rag import get_file, list_store_files

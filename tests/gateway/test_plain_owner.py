@@ -11,8 +11,9 @@ from support import scope_of
 import auth
 import rag
 from config.postgres import migrate, open_pool
+from gateway.agents.changes import save_agent
 from gateway.agents.definition import AgentDefinition
-from gateway.agents.registry import find_agent, save_agent
+from gateway.agents.registry import find_agent
 from gateway.openai.chat import Usage
 from gateway.sessions.store import Sessions, Turn
 from rag.testing import InMemoryEmbedder

@@ -7,8 +7,9 @@ import pytest
 from support import scope_of
 
 from config.scope import Allowed
+from gateway.agents.changes import save_agent
 from gateway.agents.definition import AgentDefinition
-from gateway.agents.registry import find_agent, list_agents, save_agent
+from gateway.agents.registry import find_agent, list_agents
 from gateway.errors import NotFound
 
 ACME, RIVAL = scope_of("acme", "app"), scope_of("rival", "stranger")

@@ -7,6 +7,7 @@ The routes come from the OpenAPI document, so that a new one fails here until it
 import asyncio
 import json
 import re
+import uuid
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -42,6 +43,16 @@ class Route:
 ROUTES = {
     "get_model": Route("inference"),
     "get_agent": Route("agents"),
+    "update_agent": Route("agents:write", {"description": "new"}),
+    "roll_back_agent": Route("agents:write", {"version": 1}),
+    "list_agent_versions": Route("agents"),
+    "get_agent_version": Route("agents"),
+    "list_agent_aliases": Route("agents"),
+    "get_agent_alias": Route("agents"),
+    "put_agent_alias": Route("agents:write", {"version": 1}),
+    "roll_back_agent_alias": Route("agents:write"),
+    "delete_agent_alias": Route("agents:write"),
+    "delete_agent": Route("agents:write"),
     "chat_with_agent": Route("agents", QUESTION),
     "create_agent_completion": Route("agents", CHAT),
     "get_session": Route("agents", shared=False),
@@ -144,13 +155,27 @@ async def make_session(client: httpx.AsyncClient) -> str:
     return str((await client.post("/v1/agents/hr/chat", json=QUESTION)).json()["session_id"])
 
 
+async def make_agent(client: httpx.AsyncClient, store: str) -> dict[str, str]:
+    """An agent of two versions, and an alias that pointed at another one before."""
+    # A new name each time: the numbers of versions go on after an agent of that name is deleted.
+    name = f"copy-{uuid.uuid4().hex[:8]}1"
+    body = {"name": name, "instructions": "", "model": "default", "vector_stores": [store]}
+    assert (await client.post("/v1/agents", json=body)).status_code == 201
+    await client.patch(f"/v1/agents/{name}", json={"top_k": 7})
+    for version in (1, 2):
+        await client.put(f"/v1/agents/{name}/aliases/prod", json={"version": version})
+    return {"name": name, "model": name, "version": "1", "alias": "prod"}
+
+
 @pytest.fixture
-async def objects(http: httpx.AsyncClient) -> AsyncIterator[dict[str, str]]:
+async def objects(http: httpx.AsyncClient, service: Service) -> AsyncIterator[dict[str, str]]:
     """Objects of the client `app`. An agent is named as a model too."""
     made = await make_objects(http)
     own = await make_conversation(http) | {"response_id": await make_response(http)}
     own["session_id"] = await make_session(http)
-    yield made | own | {"name": "hr", "model": "hr"}
+    own |= await make_agent(http, service.store)
+    yield made | own
+    await http.delete(f"/v1/agents/{own['name']}")
     await http.delete(f"/v1/vector_stores/{made['store_id']}")
     await http.delete(f"/v1/files/{made['file_id']}")
 
