@@ -57,7 +57,9 @@ def phone(rng: random.Random) -> str:
         return _joined(rng, ["010", middle, line], "-|-|-|| |.")
     area = rng.choice(["02", "031", "042", "051", "064", "070", "0505"])
     if rng.random() < 0.6:
-        return _joined(rng, [area, middle[:3] if area != "070" else middle, line], "-|-|) |.")
+        rest = [middle if area == "070" else middle[:3], line]
+        joint = rng.choice("-|-|) |.".split("|"))
+        return area + joint + (joint if joint in "-." else "-").join(rest)
     return rng.choice(
         [
             f"+82-10-{middle}-{line}",

@@ -1,0 +1,103 @@
+"""Personal data in normalised text, from left to right."""
+
+import re
+from collections.abc import Iterator
+
+from gateway.govern.masking.kinds import Found, Kind
+from gateway.govern.masking.rules import AHEAD, CONTEXT, RULES, bare
+
+REACH = 180
+"""No more characters than these, from its first one on, decide whether something is found."""
+
+_NUMBER = re.compile(
+    r"[0-9](?<![0-9].)(?=(?:[ .()-]{0,3}[0-9]){7}|(?<=[A-Za-z].)[0-9A-Za-z ]{5})", re.DOTALL
+)
+"""The first digit of what may be a number of a kind."""
+
+_PREFIX = re.compile(r"[A-Za-z+(]")
+_AT = re.compile(r"@(?<=[0-9A-Za-z._%+-]@)(?=[0-9A-Za-z])")
+_LOCAL = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ._%+-"
+_DOMAIN = re.compile(
+    r"(?:[0-9A-Za-z](?:[0-9A-Za-z-]{0,61}[0-9A-Za-z])?\.){1,8}[A-Za-z][0-9A-Za-z-]{1,23}"
+    r"(?![0-9A-Za-z])"
+)
+_LONGEST_LOCAL, _LONGEST_DOMAIN = 64, 100
+
+_OPEN_NUMBER = re.compile(
+    r"(?:[A-Z]{2}[0-9]{2} [A-Z]{0,4}|[+(]{0,2}[0-9])(?:[ .()-]{0,3}[0-9]|[A-Za-z])*"
+)
+_OPEN_WORD = _LOCAL + "@"
+
+
+def detect(text: str, start: int, stop: int) -> Iterator[Found]:
+    """Yield what begins in `text[start:stop]`, without overlaps.
+
+    What stands before `start` is context alone.
+    """
+    number, email = _next_number(text, start, start), _next_email(text, start, start)
+    while number or email:
+        if number and (email is None or number.start < email.start):
+            found = number
+        else:
+            assert email is not None, "one of them is there"  # noqa: S101
+            found = email
+        if found.start >= stop:
+            return
+        yield found
+        if number and number.start < found.end:
+            number = _next_number(text, found.end, found.end)
+        if email and email.start < found.end:
+            email = _next_email(text, found.end, found.end)
+
+
+def undecided(text: str, start: int) -> int:
+    """Return from where on more text could change what is found; the length where nowhere."""
+    least = max(start, len(text) - REACH)
+    tail = text[least:]
+    word = least + len(tail.rstrip(_OPEN_WORD))
+    last = None
+    for run in _OPEN_NUMBER.finditer(tail):
+        last = run
+    if last is None or not _may_go_on(tail, last.end()):
+        return word
+    return min(word, least + last.start())
+
+
+def _may_go_on(tail: str, end: int) -> bool:
+    return len(tail) - end < AHEAD and "\n" not in tail[end:]
+
+
+def _next_number(text: str, start: int, floor: int) -> Found | None:
+    for digit in _NUMBER.finditer(text, start):
+        for first in _firsts(text, digit.start(), floor):
+            if found := _number_at(text, first):
+                return found
+    return None
+
+
+def _firsts(text: str, digit: int, floor: int) -> Iterator[int]:
+    """Yield where a number may begin whose first digit is at `digit`."""
+    first = digit
+    while first > floor and digit - first < 2 and _PREFIX.match(text, first - 1):
+        first -= 1
+    yield from range(first, digit + 1)
+
+
+def _number_at(text: str, first: int) -> Found | None:
+    before = text[max(0, first - CONTEXT) : first]
+    for rule in RULES:
+        match = rule.shape.match(text, first)
+        if match and rule.holds(match, bare(match), before):
+            return Found(rule.kind, first, match.end())
+    return None
+
+
+def _next_email(text: str, start: int, floor: int) -> Found | None:
+    for at in _AT.finditer(text, start):
+        index = at.start()
+        before = text[max(floor, index - _LONGEST_LOCAL) : index]
+        local = len(before) - len(before.rstrip(_LOCAL))
+        domain = _DOMAIN.match(text, index + 1, index + 1 + _LONGEST_DOMAIN)
+        if local and domain:
+            return Found(Kind.EMAIL, index - local, domain.end())
+    return None
