@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 
 from gateway.govern.masking.kinds import Found, Kind
-from gateway.govern.masking.rules import AHEAD, CONTEXT, RULES, bare
+from gateway.govern.masking.rules import AHEAD, CONTEXT, LETTERED, NUMBERED, bare
 
 REACH = 180
 """No more characters than these, from its first one on, decide whether something is found."""
@@ -85,7 +85,7 @@ def _firsts(text: str, digit: int, floor: int) -> Iterator[int]:
 
 def _number_at(text: str, first: int) -> Found | None:
     before = text[max(0, first - CONTEXT) : first]
-    for rule in RULES:
+    for rule in LETTERED if text[first].isalpha() else NUMBERED:
         match = rule.shape.match(text, first)
         if match and rule.holds(match, bare(match), before):
             return Found(rule.kind, first, match.end())

@@ -242,10 +242,14 @@ def _is_passport(match: re.Match[str], digits: str, before: str) -> bool:
 
 _residents, _foreigners = _registered("123490"), _registered("5678")
 
-RULES = (
+LETTERED = (
     Rule(Kind.BANK_ACCOUNT, _IBAN, _is_iban_number),
     Rule(Kind.PASSPORT, _KOREAN_PASSPORT, _is_korean_passport),
     Rule(Kind.PASSPORT, _PASSPORT, _is_passport),
+)
+"""Numbers that begin with letters. The first rule that holds says what a number is."""
+
+NUMBERED = (
     Rule(Kind.BANK_ACCOUNT, _ACCOUNT, _is_said_account),
     Rule(Kind.RESIDENT_NUMBER, _REGISTRATION, _residents),
     Rule(Kind.FOREIGNER_NUMBER, _REGISTRATION, _foreigners),
@@ -256,5 +260,6 @@ RULES = (
     Rule(Kind.DRIVER_LICENCE, _OLD_LICENCE, _is_old_licence),
     Rule(Kind.BANK_ACCOUNT, _ACCOUNT, _is_account),
     Rule(Kind.PHONE, _LOCAL_PHONE, _is_local_phone),
+    Rule(Kind.PASSPORT, _PASSPORT, _is_passport),
 )
-"""The first that holds says what a number is."""
+"""Numbers that begin with a digit, a plus or a bracket; the first that holds again."""
