@@ -27,6 +27,7 @@ class SecretBox:
 
     Attributes:
         salt_key: Makes the salts that part one tenant's cached prompts from another's in an engine.
+        masking_key: Makes the stand-ins for personal data that hosted models read.
     """
 
     def __init__(self, secret: str) -> None:
@@ -35,6 +36,7 @@ class SecretBox:
         self._nonce_key = _derive(secret, b"naru nonce")
         self._pseudonym_key = _derive(secret, b"naru pseudonym")
         self.salt_key = _derive(secret, b"naru engine cache")
+        self.masking_key = _derive(secret, b"naru masking")
 
     @classmethod
     def load(cls, settings: AuthSettings, data_dir: Path) -> Self:

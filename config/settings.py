@@ -18,6 +18,7 @@ from pydantic import (
 
 from config.context import ContextSettings
 from config.files import FileSettings
+from config.masking import MaskingSettings
 from config.media import MediaSettings
 from config.section import Section
 from config.sync import SyncSettings
@@ -361,6 +362,7 @@ class Settings(Section):
     files: FileSettings = FileSettings()
     responses: ResponseSettings = ResponseSettings()
     media: MediaSettings = MediaSettings()
+    masking: MaskingSettings = MaskingSettings()
     sync: SyncSettings = SyncSettings()
     engines: dict[EngineName, EngineSettings] = Field(default={})
     providers: dict[ProviderName, ProviderSettings] = Field(default={})

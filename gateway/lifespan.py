@@ -21,6 +21,7 @@ from gateway.generation.embeddings import Embeddings
 from gateway.generation.models import Models
 from gateway.generation.replicas import Replicas, open_engines
 from gateway.govern.governor import Governor
+from gateway.govern.masking.masking import Masking
 from gateway.identity import open_identity
 from gateway.media import Media
 from gateway.responses.opening import Means, Responses, open_responses
@@ -97,7 +98,9 @@ async def open_services(
         )
         governor = Governor()
         stack.push_async_callback(governor.close)
-        models = await _open_models(stack, settings, replicas, embedders, governor)
+        masking = Masking(settings.masking, box.masking_key)
+        stack.callback(masking.close)
+        models = await _open_models(stack, settings, replicas, embedders, governor, masking)
         media = Media(settings.media)
         stack.push_async_callback(media.close)
         days = settings.sessions.retention_days
@@ -168,8 +171,17 @@ async def _open_models(
     replicas: Mapping[str, Replicas],
     embedders: Embedders,
     governor: Governor,
+    masking: Masking,
 ) -> Models:
     http = await stack.enter_async_context(
         aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0))
     )
-    return Models(settings.models, settings.providers, replicas, http, embedders.default, governor)
+    return Models(
+        settings.models,
+        settings.providers,
+        replicas,
+        http,
+        embedders.default,
+        governor,
+        masking,
+    )

@@ -21,6 +21,7 @@ from gateway.generation.budget import RetryBudget
 from gateway.generation.continuation import Continuation, may_continue
 from gateway.generation.target import Completion, Prompt, Stream, Target
 from gateway.generation.upstream import UNREACHABLE
+from gateway.govern.masking.masking import PiiBlocked
 from gateway.openai.engine_fields import ENGINE_ONLY
 
 _log = logging.getLogger(__name__)
@@ -213,7 +214,8 @@ class Ladder:
             self._note(climb, rung, error)
         except UpstreamRefused:
             raise
-        except Unavailable as error:
+        except (Unavailable, PiiBlocked) as error:
+            # It was not asked.
             self._note(climb, rung, error)
         except GatewayError as error:
             climb.asked += 1

@@ -9,15 +9,18 @@ from config.scope import TenantScope
 from config.targets import LadderSettings, ProviderSettings
 from gateway.errors import NotFound
 from gateway.generation import extractive
+from gateway.generation.discreet import Discreet
 from gateway.generation.engine import Engine
 from gateway.generation.extractive import Extractive
 from gateway.generation.governed import Governed
 from gateway.generation.hosted import Hosted
 from gateway.generation.ladder import Ladder, Policy, Rung
+from gateway.generation.masked import Masked
 from gateway.generation.metered import Metered
 from gateway.generation.replicas import Replicas
 from gateway.generation.target import Target
 from gateway.govern.governor import Governor
+from gateway.govern.masking.masking import Masking
 from rag import Embedder
 
 DEFAULT_ALIAS = "default"
@@ -42,11 +45,13 @@ class Models:
         http: aiohttp.ClientSession,
         embedder: Embedder,
         governor: Governor,
+        masking: Masking,
     ) -> None:
         self._providers = providers
         self._engines = engines
         self._http = http
         self._governor = governor
+        self._masking = masking
         self._extractive = Extractive(embedder)
         self._rungs: dict[str, Rung] = {}
         self._unnamed: OrderedDict[str, Ladder] = OrderedDict()
@@ -62,7 +67,9 @@ class Models:
         if not scope.may_use_model(name):
             return None
         ladder = self._aliases.get(name) or self._provider_model(name)
-        return ladder and Governed(ladder, scope, self._governor)
+        if ladder is None:
+            return None
+        return Governed(Discreet(ladder, scope, self._masking), scope, self._governor)
 
     def _ladder(self, alias: str, settings: LadderSettings) -> Ladder:
         rungs = [self._rung(rung.target) for rung in settings.targets]
@@ -79,7 +86,8 @@ class Models:
         return self._rungs.get(name) or self._rungs.setdefault(name, self._made(name))
 
     def _made(self, name: str) -> Rung:
-        return Metered(self._target(name))
+        rung = Metered(self._target(name))
+        return Masked(rung, self._masking) if rung.place == "hosted" else rung
 
     def _target(self, name: str) -> Rung:
         if name == extractive.NAME:

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 import msgspec
 
 from gateway.govern.charge import Charge
+from gateway.govern.masking.policy import Policy
 from gateway.openai.normalise import Kind
 from gateway.openai.tokens import estimate_tokens
 from gateway.openai.usage import TokenUsage, UsageView
@@ -32,6 +33,7 @@ class Prompt:
         local_only: Never leave our own engines.
         continues: The last message is the answer's beginning; go on from there.
         charge: The account of the request that it is a part of.
+        egress: What of personal data hosted targets may read; None is what its tenant's may.
     """
 
     fields: Fields
@@ -43,6 +45,7 @@ class Prompt:
     local_only: bool = False
     continues: bool = False
     charge: Charge | None = None
+    egress: Policy | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

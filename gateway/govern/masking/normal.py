@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 
-_SPACES = "\t\u00a0\u1680\u2000-\u200a\u202f\u205f\u3000"
+_SPACES = "\u00a0\u1680\u2000-\u200a\u202f\u205f\u3000"
 _HYPHENS = "\u2010-\u2015\u2043\u2212\u2500\u30fc\u3161\ufe58\ufe63"
 _DOTS = "\u00b7\u2022\u2024\u2027\u2219\u22c5\u3002\u30fb\u318d\uff65"
 _DIGITS = (
@@ -24,7 +24,7 @@ _INVISIBLE = re.compile(
     "\u20e3\u3164\ufe00-\ufe0f\ufeff\uffa0\U000e0000-\U000e01ef]+"
 )
 _MOST_INVISIBLE = 32
-"""Longest run of invisible characters that is looked through; what is held back is bounded by it."""
+"""Longest run of invisible characters that is looked through: it bounds what is held back."""
 
 _BROKEN = "\ufffd"
 """Stands for each invisible character of a longer run."""
@@ -49,7 +49,7 @@ class View:
 def view(text: str) -> View:
     """Return a text as detectors read it. What is such a text already stays as it is."""
     if text.isascii():
-        return View(text.replace("\t", " "))
+        return View(text)
     plain = _LOOKALIKES.sub(_in_ascii, text)
     if not _INVISIBLE.search(plain):
         return View(plain)

@@ -5,7 +5,7 @@ The rules read normalised text (`normal`). They are tried in this order; each is
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from gateway.govern.masking.checks import is_birth, is_business, is_day, is_iban, is_luhn
@@ -18,8 +18,8 @@ AHEAD = 12
 """How many characters behind a number may."""
 
 _JOINT = "[ ]?[-.]?[ ]?"
-_LETTERS = re.compile(r"[^0-9A-Za-z]")
-_DIGITS = re.compile(r"[^0-9]")
+_LETTER = re.compile("[A-Za-z]")
+_JOINTS = re.compile(r"[^0-9A-Za-z]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,26 +37,25 @@ class Rule:
 
 def bare(match: re.Match[str]) -> str:
     """Return what was matched without its joints."""
-    return _LETTERS.sub("", match[0])
+    return _JOINTS.sub("", match[0])
 
 
 def _shape(pattern: str) -> re.Pattern[str]:
-    """Compile a shape that stands for itself: no digit goes on before or behind it."""
-    return re.compile(rf"(?<![0-9])(?:{pattern})(?![0-9])", re.ASCII)
+    """Compile a shape that no digit goes on before or behind."""
+    return re.compile(rf"(?<![0-9])(?:{pattern})(?![0-9])")
 
 
-def _whole(match: re.Match[str]) -> bool:
-    """Tell whether a number without joints is no part of a longer identifier or a decimal."""
-    before = match.string[max(0, match.start() - 2) : match.start()]
-    behind = match.string[match.end() : match.end() + 2]
-    if re.search(r"[0-9A-Za-z][-.]$", before) or re.match(r"[-.][0-9]", behind):
-        return False
-    joined = match[0].isalnum()
-    return not (joined and (before[-1:].isascii() and before[-1:].isalpha() or _letter(behind)))
+def _number(pattern: str) -> re.Pattern[str]:
+    """Compile a shape that is no part of a longer identifier, nor of a decimal, either."""
+    return _shape(rf"(?<![0-9A-Za-z][-.])(?:{pattern})(?![-.]?[0-9])")
 
 
-def _letter(text: str) -> bool:
-    return text[:1].isascii() and (text[:1].isalpha() or text[:1] == "_")
+def _apart(match: re.Match[str]) -> bool:
+    """Tell whether digits without joints stand apart from letters, unlike in a hash."""
+    if not match[0].isdigit():
+        return True
+    text, start, end = match.string, match.start(), match.end()
+    return not (_LETTER.match(text[start - 1 : start]) or _LETTER.match(text[end : end + 1]))
 
 
 # --- Registration numbers of residents and foreigners
@@ -67,7 +66,8 @@ _NOT_A_PERSON = re.compile(
     re.IGNORECASE,
 )
 _REGISTRATION = _shape(
-    rf"(?:[0-9]{{6}}|[0-9](?: [0-9]){{5}}){_JOINT}(?:[0-9]{{7}}|[0-9](?: [0-9]){{6}})"
+    r"(?:[0-9]{6}|[0-9](?: [0-9]){5})(?: |[ ]?[-.][ ]?)(?:[0-9]{7}|[0-9](?: [0-9]){6})"
+    r"|(?<![0-9A-Za-z][-.])[0-9]{13}(?![-.][0-9])"
 )
 
 
@@ -76,7 +76,7 @@ def _registered(codes: str) -> Callable[[re.Match[str], str, str], bool]:
         if digits[6] not in codes or not is_birth(digits):
             return False
         if match[0].isdigit():
-            return _whole(match) and not _NOT_A_PERSON.search(before)
+            return _apart(match) and not _NOT_A_PERSON.search(before)
         return True
 
     return holds
@@ -84,7 +84,7 @@ def _registered(codes: str) -> Callable[[re.Match[str], str, str], bool]:
 
 # --- Cards
 
-_CARD = _shape(
+_CARD = _number(
     rf"[2-69][0-9]{{3}}{_JOINT}[0-9]{{4}}{_JOINT}[0-9]{{4}}{_JOINT}[0-9]{{4}}(?:{_JOINT}[0-9]{{3}})?"
     rf"|3[47][0-9]{{2}}{_JOINT}[0-9]{{6}}{_JOINT}[0-9]{{5}}"
     rf"|3[068][0-9]{{2}}{_JOINT}[0-9]{{6}}{_JOINT}[0-9]{{4}}"
@@ -97,7 +97,7 @@ def _is_card(match: re.Match[str], digits: str, before: str) -> bool:
     if len(set(digits)) == 1 or not is_luhn(digits):
         return False
     # MasterCard's newer numbers begin at 2221; most that begin with 20 are dates.
-    return _whole(match) and (digits[0] != "2" or "2221" <= digits[:4] <= "2720")
+    return _apart(match) and (digits[0] != "2" or "2221" <= digits[:4] <= "2720")
 
 
 # --- Telephones
@@ -116,8 +116,8 @@ _LANDLINE = (
 )
 _AMERICA = r"\+1[ .-]?\(?[0-9]{3}\)?[ .-]?[0-9]{3}[ .-]?[0-9]{4}|\([0-9]{3}\) ?[0-9]{3}-[0-9]{4}"
 _WORLD = r"\+[2-9](?:[ .()-]{0,2}[0-9]){7,14}"
-_PHONE = _shape(f"{_MOBILE}|{_LANDLINE}|{_AMERICA}|{_WORLD}|{_SPACED}")
-_LOCAL_PHONE = _shape(r"[2-9][0-9]{2}[ .-][0-9]{3}[ .-][0-9]{4}")
+_PHONE = _number(f"{_MOBILE}|{_LANDLINE}|{_AMERICA}|{_WORLD}|{_SPACED}")
+_LOCAL_PHONE = _number(r"[2-9][0-9]{2}[ .-][0-9]{3}[ .-][0-9]{4}")
 _SAYS_PHONE = re.compile(
     r"(phone|tel|call|mobile|cell|fax|전화|연락처|팩스|휴대폰)[^0-9\n]{0,20}$", re.IGNORECASE
 )
@@ -125,17 +125,17 @@ _SAYS_PHONE = re.compile(
 
 def _is_phone(match: re.Match[str], digits: str, before: str) -> bool:
     del digits, before
-    return _whole(match)
+    return _apart(match)
 
 
 def _is_local_phone(match: re.Match[str], digits: str, before: str) -> bool:
     del digits
-    return _whole(match) and bool(_SAYS_PHONE.search(before))
+    return _apart(match) and bool(_SAYS_PHONE.search(before))
 
 
 # --- Business registration numbers
 
-_BUSINESS = _shape(rf"[1-9][0-9]{{2}}{_JOINT}[0-9]{{2}}{_JOINT}[0-9]{{5}}")
+_BUSINESS = _number(rf"[1-9][0-9]{{2}}{_JOINT}[0-9]{{2}}{_JOINT}[0-9]{{5}}")
 _SAYS_BUSINESS = re.compile(
     r"(사업자|등록번호|거래처|공급|세금계산서|현금영수증|상호|\(주\)|business|brn|vendor|supplier)"
     r"[^\n]{0,24}$",
@@ -144,15 +144,15 @@ _SAYS_BUSINESS = re.compile(
 
 
 def _is_business_number(match: re.Match[str], digits: str, before: str) -> bool:
-    if not _whole(match) or not is_business(digits):
+    if not _apart(match) or not is_business(digits):
         return False
     return not match[0].isdigit() or bool(_SAYS_BUSINESS.search(before))
 
 
 # --- Driver's licences: the region's code or, until 2014, its name; year, number, check
 
-_LICENCE = _shape(rf"(?:1[1-9]|2[0-8]){_JOINT}[0-9]{{2}}{_JOINT}[0-9]{{6}}{_JOINT}[0-9]{{2}}")
-_OLD_LICENCE = _shape(r"[0-9]{2}[ -][0-9]{6}[ -][0-9]{2}")
+_LICENCE = _number(rf"(?:1[1-9]|2[0-8]){_JOINT}[0-9]{{2}}{_JOINT}[0-9]{{6}}{_JOINT}[0-9]{{2}}")
+_OLD_LICENCE = _number(r"[0-9]{2}[ -][0-9]{6}[ -][0-9]{2}")
 _REGION = re.compile(
     r"(서울|부산|경기|강원|충북|충남|전북|전남|경북|경남|제주|대구|인천|광주|대전|울산)[ -]?$"
 )
@@ -161,19 +161,19 @@ _SAYS_LICENCE = re.compile(r"(면허|licen[sc]e|\bDL\b)[^\n]{0,24}$", re.IGNOREC
 
 def _is_licence(match: re.Match[str], digits: str, before: str) -> bool:
     del digits
-    if not _whole(match):
+    if not _apart(match):
         return False
     return not match[0].isdigit() or bool(_SAYS_LICENCE.search(before))
 
 
 def _is_old_licence(match: re.Match[str], digits: str, before: str) -> bool:
     del digits
-    return _whole(match) and bool(_REGION.search(before))
+    return _apart(match) and bool(_REGION.search(before))
 
 
 # --- Bank accounts: any number of the right length beside a bank or the word itself
 
-_ACCOUNT = _shape(r"[0-9]{2,6}([- ])[0-9]{2,7}(?:\1[0-9]{1,7}){0,3}|[0-9]{10,16}")
+_ACCOUNT = _number(r"[0-9]{2,6}([- ])[0-9]{2,7}(?:\1[0-9]{1,7}){0,3}|[0-9]{10,16}")
 _IBAN = re.compile(
     r"(?<![0-9A-Za-z])[A-Z]{2}[0-9]{2}(?:[A-Z0-9]{11,30}|(?: [A-Z]{4})?(?: ?[0-9]{4}){2,7}"
     r"(?: ?[0-9]{1,3})?)(?![0-9A-Za-z])"
@@ -189,13 +189,11 @@ _AT_A_BANK = re.compile(
     rf"((?:{_BANKS})(?:은행|뱅크)?[ :(]{{0,3}}|(입금|송금|이체|환불|예금)[^0-9\n]{{0,6}})[\"']?$",
     re.IGNORECASE,
 )
-_THEN_A_BANK = re.compile(
-    rf"[ ]?[(\[/,:]?[ ]?(?:[가-힣A-Z]{{0,4}}(?:{_BANKS}))", re.IGNORECASE
-)
+_THEN_A_BANK = re.compile(rf"[ ]?[(\[/,:]?[ ]?(?:[가-힣A-Z]{{0,4}}(?:{_BANKS}))", re.IGNORECASE)
 
 
 def _long_enough(match: re.Match[str], digits: str) -> bool:
-    return 10 <= len(digits) <= 16 and _whole(match)
+    return 10 <= len(digits) <= 16 and _apart(match)
 
 
 def _is_said_account(match: re.Match[str], digits: str, before: str) -> bool:
@@ -206,9 +204,7 @@ def _is_account(match: re.Match[str], digits: str, before: str) -> bool:
     if not _long_enough(match, digits):
         return False
     end = match.end()
-    return bool(
-        _AT_A_BANK.search(before) or _THEN_A_BANK.match(match.string, end, end + AHEAD)
-    )
+    return bool(_AT_A_BANK.search(before) or _THEN_A_BANK.match(match.string, end, end + AHEAD))
 
 
 def _is_iban_number(match: re.Match[str], digits: str, before: str) -> bool:
@@ -229,6 +225,7 @@ _SAYS_PASSPORT_NUMBER = re.compile(
 
 
 def _is_korean_passport(match: re.Match[str], digits: str, before: str) -> bool:
+    del match
     if _SAYS_PASSPORT.search(before) or digits[4].isalpha():
         return True
     return digits[0] in "Mm" and not is_day(digits[1:])

@@ -13,9 +13,6 @@ from gateway.govern.masking.rules import CONTEXT
 Piece = tuple[str, Kind | None]
 """Text as it came, and which kind of personal data it is."""
 
-PART = 8_192
-"""How many characters are looked at in one go; others have their turn in between."""
-
 
 class Scanner:
     """One text; `before` is what stands before it, such as a field's name."""
@@ -26,11 +23,8 @@ class Scanner:
 
     def push(self, text: str) -> list[Piece]:
         """Take a part; return what is decided by now."""
-        pieces = list[Piece]()
-        for start in range(0, len(text), PART):
-            self._held += text[start : start + PART]
-            pieces += self._decided(last=False)
-        return pieces
+        self._held += text
+        return self._decided(last=False)
 
     def finish(self) -> list[Piece]:
         """Return the rest."""

@@ -6,17 +6,22 @@ import aiohttp
 import pytest
 from support import scope_of
 
+from config.masking import MaskingSettings
 from config.scope import Allowed, TenantScope
 from config.settings import EngineSettings
 from config.targets import LadderSettings, ProviderSettings
+from gateway.generation.discreet import Discreet
 from gateway.generation.governed import Governed
 from gateway.generation.ladder import Ladder
+from gateway.generation.masked import Masked
 from gateway.generation.models import Models
 from gateway.generation.replicas import Replicas
 from gateway.govern.governor import Governor
+from gateway.govern.masking.masking import Masking
 from rag.testing import InMemoryEmbedder
 
 EVERYBODY = scope_of()
+MASKING = Masking(MaskingSettings())
 
 
 def limited_to(*models: str) -> TenantScope:
@@ -26,8 +31,9 @@ def limited_to(*models: str) -> TenantScope:
 def ladder_of(models: Models, name: str) -> Ladder:
     target = models.find(EVERYBODY, name)
     assert isinstance(target, Governed)
-    assert isinstance(target._ladder, Ladder)
-    return target._ladder
+    assert isinstance(target._ladder, Discreet)
+    assert isinstance(target._ladder._ladder, Ladder)
+    return target._ladder._ladder
 
 
 @pytest.fixture
@@ -37,7 +43,7 @@ async def models() -> Models:
         provider = ProviderSettings.model_validate({"base_url": "http://127.0.0.1:9/v1"})
         smart = LadderSettings.model_validate({"targets": ["fake/big"]})
         return Models(
-            {"smart": smart}, {"fake": provider}, {}, http, InMemoryEmbedder(), Governor()
+            {"smart": smart}, {"fake": provider}, {}, http, InMemoryEmbedder(), Governor(), MASKING
         )
 
 
@@ -73,7 +79,13 @@ async def test_every_engine_is_an_alias_and_the_first_one_the_default() -> None:
     mine = LadderSettings.model_validate({"targets": ["openai/gpt", "engine/qwen/adapter"]})
     async with aiohttp.ClientSession() as http:
         models = Models(
-            {"llama": mine}, {"openai": openai}, engines, http, InMemoryEmbedder(), Governor()
+            {"llama": mine},
+            {"openai": openai},
+            engines,
+            http,
+            InMemoryEmbedder(),
+            Governor(),
+            MASKING,
         )
     assert models.names(EVERYBODY) == ["default", "llama", "qwen"]
 
@@ -93,10 +105,29 @@ async def test_what_is_known_of_a_target_is_shared_and_bounded() -> None:
     two = LadderSettings.model_validate({"targets": ["fake/a"]})
     async with aiohttp.ClientSession() as http:
         models = Models(
-            {"x": two, "y": two}, {"fake": provider}, {}, http, InMemoryEmbedder(), Governor()
+            {"x": two, "y": two},
+            {"fake": provider},
+            {},
+            http,
+            InMemoryEmbedder(),
+            Governor(),
+            MASKING,
         )
     x, y, plain = (ladder_of(models, name) for name in ("x", "y", "fake/a"))
     assert x._rungs[0] is y._rungs[0] is plain._rungs[0]
     for i in range(1100):
         models.find(EVERYBODY, f"fake/made-up-{i}")
     assert len(models._unnamed) == 1000
+
+
+async def test_every_hosted_rung_is_asked_behind_the_masks_and_no_other() -> None:
+    openai = ProviderSettings.model_validate({"kind": "openai", "api_key": "sk"})
+    mine = LadderSettings.model_validate({"targets": ["openai/gpt", "engine/qwen", "extractive"]})
+    engines = {"qwen": Replicas("qwen", EngineSettings(model="qwen"), [], b"k")}
+    async with aiohttp.ClientSession() as http:
+        models = Models(
+            {"x": mine}, {"openai": openai}, engines, http, InMemoryEmbedder(), Governor(), MASKING
+        )
+    masked = [isinstance(rung, Masked) for rung in ladder_of(models, "x")._rungs]
+    assert masked == [True, False, False]
+    assert isinstance(ladder_of(models, "openai/any")._rungs[0], Masked)

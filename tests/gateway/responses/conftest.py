@@ -7,6 +7,7 @@ import asyncpg
 import pytest
 from upstream_support import Upstream, play_upstream
 
+from config.masking import MaskingSettings
 from config.media import MediaSettings
 from config.postgres import open_pool
 from config.settings import ResponseSettings, SessionSettings
@@ -14,6 +15,7 @@ from config.targets import ProviderSettings
 from gateway.agents.run import Agents
 from gateway.generation.models import Models
 from gateway.govern.governor import Governor
+from gateway.govern.masking.masking import Masking
 from gateway.media import Media
 from gateway.responses.agent import AgentAnswers
 from gateway.responses.background import Background
@@ -49,7 +51,8 @@ async def new_responder(pool: asyncpg.Pool) -> AsyncIterator[NewResponder]:
         ) -> tuple[Responder, ResponseStore]:
             provider = ProviderSettings.model_validate({"base_url": url, **timeouts})
             embedder = InMemoryEmbedder()
-            models = Models({}, {"fake": provider}, {}, http, embedder, Governor())
+            masking = Masking(MaskingSettings())
+            models = Models({}, {"fake": provider}, {}, http, embedder, Governor(), masking)
             store, media = ResponseStore(pool, settings or ResponseSettings()), MediaSettings()
             agents = Agents(pool, Embedders(embedder), models, Sessions(pool), SessionSettings())
             by_model = ModelAnswers(

@@ -58,7 +58,7 @@ def phone(rng: random.Random) -> str:
     area = rng.choice(["02", "031", "042", "051", "064", "070", "0505"])
     if rng.random() < 0.6:
         rest = [middle if area == "070" else middle[:3], line]
-        joint = rng.choice("-|-|) |.".split("|"))
+        joint = rng.choice(["-", "-", ") ", "."])
         return area + joint + (joint if joint in "-." else "-").join(rest)
     return rng.choice(
         [

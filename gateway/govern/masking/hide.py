@@ -1,0 +1,92 @@
+"""Text with its personal data hidden, as a policy says."""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from gateway.govern.masking.kinds import Kind
+from gateway.govern.masking.policy import Action, Policy
+from gateway.govern.masking.pseudonyms import Pseudonyms
+from gateway.govern.masking.scan import Piece, Scanner
+
+PART = 2_048
+"""How many characters of a text are looked at in one go."""
+
+_ANYTHING = re.compile("[0-9@]")
+
+
+@dataclass(slots=True)
+class Blocked(Exception):
+    """Personal data that must not go there.
+
+    Attributes:
+        path: Where it stands, such as `messages[0].content`, from the inmost part outwards.
+    """
+
+    kind: Kind
+    path: list[str] = field(default_factory=list)
+
+
+class Hider:
+    """Hides by one policy; `pseudonyms` is needed where that has some.
+
+    `between` parts of long texts is told how many characters were looked at.
+    """
+
+    def __init__(
+        self,
+        policy: Policy,
+        pseudonyms: Pseudonyms | None = None,
+        between: Callable[[int], None] | None = None,
+    ) -> None:
+        self._policy = policy
+        self._pseudonyms = pseudonyms
+        self._between = between
+
+    def whole(self, text: str, before: str = "") -> str:
+        """Return a text; `before` is what stands before it.
+
+        Raises:
+            Blocked: It holds what must not go there.
+        """
+        if text.isascii() and not _ANYTHING.search(text):
+            return text
+        scanner, parts = Scanner(before), list[str]()
+        for start in range(0, len(text), PART):
+            part = text[start : start + PART]
+            parts.append(self.hidden(scanner.push(part)))
+            if self._between:
+                self._between(len(part))
+        return "".join([*parts, self.hidden(scanner.finish())])
+
+    def hidden(self, pieces: list[Piece]) -> str:
+        """Return the text that pieces make."""
+        if all(kind is None for _, kind in pieces):
+            return "".join(text for text, _ in pieces)
+        return "".join(self._instead(kind, text) if kind else text for text, kind in pieces)
+
+    def _instead(self, kind: Kind, text: str) -> str:
+        action = self._policy.action(kind)
+        if action is Action.BLOCK:
+            raise Blocked(kind)
+        if action is Action.ALLOW:
+            return text
+        if action is Action.PSEUDONYM and self._pseudonyms:
+            return self._pseudonyms.of(kind, text)
+        return f"[{kind.label}]"
+
+
+class HidingText:
+    """One text in parts, its personal data hidden."""
+
+    def __init__(self, hider: Hider) -> None:
+        self._hider = hider
+        self._scanner = Scanner()
+
+    def push(self, text: str) -> str:
+        """Return what is decided with this part."""
+        return self._hider.hidden(self._scanner.push(text))
+
+    def finish(self) -> str:
+        """Return what was held back."""
+        return self._hider.hidden(self._scanner.finish())

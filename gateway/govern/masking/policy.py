@@ -1,0 +1,92 @@
+"""What becomes of each kind of personal data at a boundary."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Literal
+
+from config.masking import (
+    BoundarySettings,
+    EgressAction,
+    HidingAction,
+    MaskingSettings,
+    RuleKind,
+)
+from gateway.govern.masking.kinds import Kind
+
+Boundary = Literal["egress", "storage", "answer"]
+
+
+class Action(IntEnum):
+    """What becomes of it, the strictest last."""
+
+    ALLOW = 0
+    PSEUDONYM = 1
+    MASK = 2
+    BLOCK = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """An action for each kind."""
+
+    actions: tuple[Action, ...] = (Action.ALLOW,) * len(Kind)
+
+    @classmethod
+    def of(cls, rules: Mapping[RuleKind, HidingAction | EgressAction]) -> "Policy":
+        """Return the policy that the settings' rules are."""
+        said = {str(kind): Action[action.upper()] for kind, action in rules.items()}
+        default = said.get("default", Action.ALLOW)
+        return cls(tuple(said.get(kind, default) for kind in Kind))
+
+    @classmethod
+    def strictest(cls, policies: Iterable["Policy"]) -> "Policy":
+        """Return the policy that is as strict as each of them."""
+        return cls(tuple(max(each) for each in zip(*(p.actions for p in policies), strict=True)))
+
+    @property
+    def allows_all(self) -> bool:
+        """Tell whether nothing is to be done at all."""
+        return not any(self.actions)
+
+    def action(self, kind: Kind) -> Action:
+        """Return what becomes of that kind."""
+        return self.actions[_PLACES[kind]]
+
+    def without_pseudonyms(self) -> "Policy":
+        """Return the policy for where nothing comes back in which they could be replaced."""
+        masked = {Action.PSEUDONYM: Action.MASK}
+        return Policy(tuple(masked.get(action, action) for action in self.actions))
+
+
+_PLACES = {kind: place for place, kind in enumerate(Kind)}
+
+
+class Policies:
+    """The settings' policies of each boundary."""
+
+    def __init__(self, settings: MaskingSettings) -> None:
+        self._settings = settings
+        self._known: dict[tuple[Boundary, str, str, str], Policy] = {}
+        self.logs = Policy.of(settings.logs)
+
+    def at(self, boundary: Boundary, *, tenant: str, model: str = "", agent: str = "") -> Policy:
+        """Return the strictest of the policies that apply."""
+        named = (
+            tenant if tenant in self._settings.tenants else "",
+            model if model in self._settings.models else "",
+            agent if agent in self._settings.agents else "",
+        )
+        key = (boundary, *named)
+        return self._known.get(key) or self._known.setdefault(key, self._made(boundary, *named))
+
+    def _made(self, boundary: Boundary, tenant: str, model: str, agent: str) -> Policy:
+        settings = self._settings
+        sections: list[BoundarySettings | None] = [
+            settings,
+            settings.tenants.get(tenant),
+            settings.models.get(model),
+            settings.agents.get(agent),
+        ]
+        given = (getattr(section, boundary) for section in sections if section)
+        return Policy.strictest(Policy.of(rules) for rules in given)
