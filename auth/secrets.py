@@ -26,6 +26,7 @@ class SecretBox:
     Every use has a key of its own, derived with HKDF (RFC 5869): none reveals another.
 
     Attributes:
+        audit_key: Makes the hashes of the audit log.
         salt_key: Makes the salts that part one tenant's cached prompts from another's in an engine.
         masking_key: Makes the stand-ins for personal data that hosted models read.
     """
@@ -35,6 +36,7 @@ class SecretBox:
         self._hash_key = _derive(secret, b"naru digest")
         self._nonce_key = _derive(secret, b"naru nonce")
         self._pseudonym_key = _derive(secret, b"naru pseudonym")
+        self.audit_key = _derive(secret, b"naru audit")
         self.salt_key = _derive(secret, b"naru engine cache")
         self.masking_key = _derive(secret, b"naru masking")
 

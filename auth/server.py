@@ -5,7 +5,7 @@ the client, the request and the token generator, and then only choose between on
 """
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import asyncpg
@@ -34,11 +34,16 @@ Act = Callable[[Client, Form, OAuthRequest], Awaitable["OAuthAnswer"]]
 
 @dataclass(frozen=True, slots=True)
 class OAuthAnswer:
-    """What to send: `body` as JSON, nothing where it is None, `headers` as they are."""
+    """What to send: `body` as JSON, nothing where it is None, `headers` as they are.
+
+    Attributes:
+        client: Who asked, once that is known; not for sending.
+    """
 
     status: int
     body: dict[str, Any] | None
     headers: dict[str, str]
+    client: Client | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,19 +156,22 @@ async def _answer(
 ) -> OAuthAnswer:
     if request.method != "POST":
         return OAuthAnswer(405, _error("invalid_request", "use POST"), {"Allow": "POST"})
+    client = None
     try:
         form = parse_form(request)
         check(form)
-        return await act(await clients.authenticate(request, form), form, request)
+        client = await clients.authenticate(request, form)
+        return replace(await act(client, form, request), client=client)
     except OAuth2Error as error:
         challenge = _BASIC_CHALLENGE if error.status_code == 401 else {}
-        return OAuthAnswer(error.status_code, dict(error.get_body()), _NO_STORE | challenge)
+        body = dict(error.get_body())
+        return OAuthAnswer(error.status_code, body, _NO_STORE | challenge, client)
     except TooManyFailures as error:
         wait = {"Retry-After": str(error.wait_s)}
         return OAuthAnswer(429, _error("invalid_client", str(error)), _NO_STORE | wait)
     except InvalidProof as error:
         nonce = {"DPoP-Nonce": error.nonce} if isinstance(error, NonceNeeded) else {}
-        return OAuthAnswer(400, _error(error.code, str(error)), _NO_STORE | nonce)
+        return OAuthAnswer(400, _error(error.code, str(error)), _NO_STORE | nonce, client)
 
 
 def _check_grant_type(form: Form) -> None:

@@ -16,6 +16,7 @@ from pydantic import (
     model_validator,
 )
 
+from config.audit import AuditSettings
 from config.context import ContextSettings
 from config.files import FileSettings
 from config.masking import MaskingSettings
@@ -361,6 +362,7 @@ class Settings(Section):
     sessions: SessionSettings = SessionSettings()
     files: FileSettings = FileSettings()
     responses: ResponseSettings = ResponseSettings()
+    audit: AuditSettings = AuditSettings()
     media: MediaSettings = MediaSettings()
     masking: MaskingSettings = MaskingSettings()
     sync: SyncSettings = SyncSettings()

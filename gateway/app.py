@@ -15,6 +15,7 @@ from litestar.di import Provide
 from litestar.types import Message, Scope
 
 from config.settings import Settings
+from gateway.auditing import begin_audit, end_audit
 from gateway.bodies import check_text
 from gateway.errors import HANDLERS
 from gateway.govern.charge import begin_exchange
@@ -95,7 +96,7 @@ def create_app(
             "services": Provide(_provide_services, sync_to_thread=False),
         },
         before_request=_begin,
-        before_send=[_stamp],
+        before_send=[_stamp, end_audit],
         exception_handlers=HANDLERS,
         request_max_body_size=settings.server.max_body_bytes,
         lifespan=[lifespan],
@@ -121,6 +122,7 @@ def _provide_services(state: State) -> Services:
 async def _begin(request: Request[Any, Any, Any]) -> None:
     begin_exchange(_request_id(request.scope))
     await check_text(request)
+    await begin_audit(request)
 
 
 async def _stamp(message: Message, scope: Scope) -> None:

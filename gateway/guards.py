@@ -11,6 +11,7 @@ from litestar.connection import ASGIConnection, Request
 from litestar.di import NamedDependency
 from litestar.exceptions import MethodNotAllowedException
 from litestar.handlers import BaseRouteHandler, HTTPRouteHandler
+from litestar.types import Scope
 
 from auth import Credentials, require
 from auth.errors import END_USER_HEADER
@@ -48,8 +49,8 @@ async def authenticate(
         return
     services = connection.app.state.services
     scope = await services.verifier.verify(_credentials(connection, services.issuer))
-    require(scope, handler.opt.get(_SCOPE, _UNDECLARED))
     connection.scope[_VERIFIED] = scope  # type: ignore[literal-required]
+    require(scope, needed_scope(handler) or _UNDECLARED)
 
 
 def _credentials(connection: ASGIConnection[Any, Any, Any, Any], issuer: str) -> Credentials:
@@ -70,9 +71,20 @@ def _methods_at(connection: ASGIConnection[Any, Any, Any, Any]) -> list[str]:
     return sorted(method for route in routes for method in route.methods)
 
 
+def needed_scope(handler: BaseRouteHandler) -> str | None:
+    """Return the scope that the handler demands; None where anybody may call it."""
+    scope: str | None = handler.opt.get(_SCOPE, _UNDECLARED)
+    return scope
+
+
+def caller_of(scope: Scope) -> TenantScope | None:
+    """Return the verified caller of a request; None where nobody was verified."""
+    return scope.get(_VERIFIED)  # type: ignore[return-value]
+
+
 def is_public(handler: BaseRouteHandler) -> bool:
     """Tell whether anybody may call the handler."""
-    return handler.opt.get(_SCOPE, _UNDECLARED) is None
+    return needed_scope(handler) is None
 
 
 async def provide_caller(request: Request[Any, Any, Any]) -> TenantScope:

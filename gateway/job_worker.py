@@ -6,9 +6,11 @@ import sys
 
 import uvloop
 
+from auth import SecretBox
 from config.errors import ConfigError
 from config.load import load_settings, model_sockets
 from config.postgres import open_pool
+from gateway.govern.audit_retention import AuditRetention
 from gateway.observe.logs import configure_logging
 from rag.context import open_context_writer
 from rag.embed import open_embedders
@@ -42,6 +44,8 @@ async def work() -> None:
             storage = open_storage(settings.files)
             limits = Limits(settings.sync, settings.server.max_file_bytes)
             Syncer(pool, limits, storage).register(jobs)
+            key = SecretBox.load(settings.auth, settings.data_dir).audit_key
+            AuditRetention(pool, key, settings.audit).register(jobs)
             await run_jobs(pool, embedders, settings.retrieval, stop, jobs, storage, writer)
     finally:
         await embedders.close()

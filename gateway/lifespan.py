@@ -20,6 +20,7 @@ from gateway.agents.run import Agents
 from gateway.generation.embeddings import Embeddings
 from gateway.generation.models import Models
 from gateway.generation.replicas import Replicas, open_engines
+from gateway.govern.audit import AuditLog
 from gateway.govern.governor import Governor
 from gateway.govern.masking.masking import Masking
 from gateway.identity import open_identity
@@ -60,6 +61,7 @@ class Services:
     agents: Agents
     conversations: Conversations
     responses: Responses
+    audit: AuditLog
     engines: Mapping[str, Sequence[str]]
     starting: Path | None
 
@@ -92,11 +94,13 @@ async def open_services(
         identity = await stack.enter_async_context(
             open_identity(settings.auth, settings.issuer, box, url, cache)
         )
+        audit = AuditLog(pool, box.audit_key)
+        await stack.enter_async_context(audit.writing())
         embedders, reranker = _open_readers(stack, settings, sockets)
         replicas = await stack.enter_async_context(
             open_engines(settings.engines, engines, box.salt_key)
         )
-        governor = Governor()
+        governor = Governor(, calls=audit if settings.audit.calls else None)
         stack.push_async_callback(governor.close)
         masking = Masking(settings.masking, box.masking_key)
         stack.callback(masking.close)
@@ -143,6 +147,7 @@ async def open_services(
             agents=agents,
             conversations=conversations,
             responses=responses,
+            audit=audit,
             engines=engines,
             starting=starting,
         )

@@ -21,6 +21,7 @@ from config.load import load_settings
 from config.postgres import open_pool
 from config.scope import TenantScope
 from config.settings import Settings
+from gateway.commands.audit import audited
 from gateway.credentials import find_credentials
 
 __all__ = [
@@ -51,7 +52,10 @@ def administer(
     """
 
     async def do() -> _Result:
-        async with _open_desk(load_settings()) as desk:
+        async with (
+            _open_desk(load_settings()) as desk,
+            audited(desk, work.__name__, *arguments, **options),
+        ):
             return await work(desk, SHELL, *arguments, **options)
 
     return asyncio.run(do())

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from typing import Protocol
 
+from gateway.govern.audit import AuditLog, call_event
 from gateway.govern.charge import Charge
 
 
@@ -25,10 +26,11 @@ class Ledger(Protocol):
 
 
 class Governor:
-    """Governs the requests of one process."""
+    """Governs the requests of one process; `calls` is where each is audited, if that is wanted."""
 
-    def __init__(self, ledger: Ledger | None = None) -> None:
+    def __init__(self, ledger: Ledger | None = None, calls: AuditLog | None = None) -> None:
         self._ledger = ledger
+        self._calls = calls
         self._settling: set[asyncio.Task[None]] = set()
 
     @asynccontextmanager
@@ -97,3 +99,5 @@ class Governor:
         """Write the request's record; last, when all that it tells is known."""
         if self._ledger:
             await self._ledger.close(charge)
+        if self._calls:
+            await self._calls.try_to_record(call_event(charge))

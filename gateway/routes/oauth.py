@@ -9,6 +9,7 @@ from litestar.openapi.spec.enums import OpenAPIType
 
 import auth
 from auth.form import MAX_BODY_BYTES
+from gateway.auditing import audit_token
 from gateway.guards import PUBLIC, RAW_BODY
 from gateway.lifespan import Provided
 
@@ -53,13 +54,17 @@ _FORM_BODY: dict[str, Any] = {
 @post("/oauth/token", operation_id="token", operation_class=_Grant, **_FORM_BODY)
 async def token(request: Request[Any, Any, Any], services: Provided) -> Response[dict[str, Any]]:
     """Issue an access token for client credentials."""
-    return _response(await services.authorization.token(await _oauth_request(request)))
+    answer = await services.authorization.token(await _oauth_request(request))
+    await audit_token(services.audit, "token.issue", answer)
+    return _response(answer)
 
 
 @post("/oauth/revoke", operation_id="revoke", operation_class=_AboutToken, **_FORM_BODY)
 async def revoke(request: Request[Any, Any, Any], services: Provided) -> Response[dict[str, Any]]:
     """Revoke a token or an API key of the client's own; 200 also for what is none."""
-    return _response(await services.authorization.revoke(await _oauth_request(request)))
+    answer = await services.authorization.revoke(await _oauth_request(request))
+    await audit_token(services.audit, "token.revoke", answer)
+    return _response(answer)
 
 
 @post("/oauth/introspect", operation_id="introspect", operation_class=_AboutToken, **_FORM_BODY)

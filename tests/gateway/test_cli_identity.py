@@ -1,60 +1,13 @@
 """`naru tenant`, `client`, `key` and `keys` on a real database, without a running service."""
 
 import json
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import asyncpg
 import pytest
 from joserfc.jwk import ECKey
+from naru_command import Naru, database, naru
 
-from config.postgres import migrate
-
-
-@pytest.fixture
-async def database(empty_database: str) -> str:
-    await migrate(empty_database, ["auth"])
-    return empty_database
-
-
-class Naru:
-    """The command line in a folder of its own."""
-
-    def __init__(self, folder: Path, database: str) -> None:
-        self.folder = folder
-        clean = {name: value for name, value in os.environ.items() if not name.startswith("NARU")}
-        self._environ = clean | {"DATABASE_URL": database, "COLUMNS": "200"}
-
-    def run(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
-        return subprocess.run(
-            [sys.executable, "-P", "-m", "gateway", *arguments],
-            cwd=self.folder,
-            env=self._environ,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=60,
-        )
-
-    def say(self, *arguments: str) -> str:
-        result = self.run(*arguments)
-        assert result.returncode == 0, result.stderr
-        return result.stdout.strip()
-
-    def refuse(self, *arguments: str) -> str:
-        result = self.run(*arguments)
-        assert (result.returncode, result.stdout) == (2, "")
-        assert result.stderr.startswith("naru: ")
-        assert result.stderr.count("\n") == 1, result.stderr
-        return result.stderr
-
-
-@pytest.fixture
-def naru(tmp_path: Path, database: str) -> Naru:
-    return Naru(tmp_path, database)
+__all__ = ["database", "naru"]
 
 
 def test_the_first_operator_is_made_and_stays(naru: Naru) -> None:

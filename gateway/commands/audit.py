@@ -1,0 +1,169 @@
+"""The audit log, read and checked directly in the service's database."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, Concatenate, ParamSpec, TypeVar
+
+import asyncpg
+import msgspec
+
+import auth
+from auth.admin.desk import Desk
+from config import embedded
+from config.errors import ConfigError
+from config.load import load_settings
+from config.postgres import open_pool, tenant_transaction
+from config.settings import Settings
+from gateway.govern.audit import SYSTEM, AuditEvent, AuditLog, append, chains, inspect, prune
+
+_Given = ParamSpec("_Given")
+_Result = TypeVar("_Result")
+_PAGE = 500
+_LONGEST = 128
+_READING = ("list_", "get_")
+
+Print = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class AuditDesk:
+    """The log's tables, and the key of its hashes."""
+
+    pool: asyncpg.Pool
+    key: bytes
+
+    async def named(self, tenant: str | None) -> list[str]:
+        """Return the one chain that is named, or all there are."""
+        return await chains(self.pool) if tenant is None else [tenant]
+
+
+def with_audit(
+    work: Callable[Concatenate[AuditDesk, _Given], Awaitable[_Result]],
+    *arguments: _Given.args,
+    **options: _Given.kwargs,
+) -> _Result:
+    """Do something with the audit log of the service's database.
+
+    Raises:
+        ConfigError: The database does not answer.
+    """
+
+    async def do() -> _Result:
+        async with _open(load_settings()) as desk:
+            return await work(desk, *arguments, **options)
+
+    return asyncio.run(do())
+
+
+async def exported(
+    desk: AuditDesk, tenant: str | None, since: int | None, until: int | None, show: Print
+) -> None:
+    """Print the records of a time, as JSON, one a line."""
+    log = AuditLog(desk.pool, desk.key)
+    for chain in await desk.named(tenant):
+        before: int | None = None
+        while records := await log.page(
+            chain,
+            before=before,
+            since_ms=None if since is None else since * 1000,
+            until_ms=None if until is None else until * 1000,
+            limit=_PAGE,
+        ):
+            for record in records:
+                show(bytes(record).decode())
+            before = _number(records[-1])
+
+
+async def verified(
+    desk: AuditDesk, tenant: str | None, anchors: Sequence[str], show: Print
+) -> bool:
+    """Check chains and print what was found; tell whether all hold."""
+    kept = [_anchor(anchor) for anchor in anchors]
+    holds = True
+    for chain in await desk.named(tenant):
+        found = await inspect(desk.pool, desk.key, chain)
+        if found.fault:
+            holds = False
+            show(f"BROKEN {chain}: record {found.fault.seq}: {found.fault.reason}")
+        else:
+            seq, digest = found.head
+            show(f"ok     {chain}: {found.checked} records, anchor {chain}:{seq}:{digest.hex()}")
+    for chain, seq, digest in kept:
+        if not await _is_there(desk.pool, chain, seq, digest):
+            holds = False
+            show(f"BROKEN {chain}: record {seq} of the anchor is not there any more")
+    return holds
+
+
+async def pruned(desk: AuditDesk, tenant: str | None, days: float, show: Print) -> None:
+    """Delete what is older than that many days, and print how much it was."""
+    before_ms = int((time.time() - days * 86400) * 1000)
+    for chain in await desk.named(tenant):
+        count = await prune(desk.pool, desk.key, chain, before_ms)
+        show(f"{chain}: {count} records deleted")
+
+
+@asynccontextmanager
+async def audited(
+    desk: Desk, action: str, *given: object, **options: object
+) -> AsyncIterator[None]:
+    """Record what a command changes: before it does, and how it ended."""
+    if action.startswith(_READING):
+        yield
+        return
+    shown = {str(place): value for place, value in enumerate(given)} | options
+    detail = {name: str(value)[:_LONGEST] for name, value in shown.items() if value is not None}
+    await _append(desk, AuditEvent(SYSTEM, action, "begun", {}, _SHELL, detail))
+    try:
+        yield
+    except BaseException:
+        await _append(desk, AuditEvent(SYSTEM, action, "failed", {}, _SHELL))
+        raise
+    await _append(desk, AuditEvent(SYSTEM, action, "done", {}, _SHELL))
+
+
+_SHELL = {"client": "naru (command line)"}
+
+
+async def _append(desk: Desk, event: AuditEvent) -> None:
+    async with desk.db.acquire() as con, con.transaction():
+        # The desk's role sees identity alone; it is lent by the same owner as the one for this.
+        await con.execute("SET LOCAL ROLE naru_app")
+        await con.execute("SELECT set_config('naru.tenant', $1, true)", event.tenant)
+        await append(con, desk.box.audit_key, event.tenant, [event])
+
+
+def _anchor(text: str) -> tuple[str, int, str]:
+    tenant, _, rest = text.partition(":")
+    seq, _, digest = rest.partition(":")
+    if not (seq.isdecimal() and digest):
+        raise ConfigError(f"{text}: write an anchor as TENANT:SEQ:HASH")
+    return tenant, int(seq), digest
+
+
+async def _is_there(pool: asyncpg.Pool, tenant: str, seq: int, digest: str) -> bool:
+    async with tenant_transaction(pool, tenant) as con:
+        found = await con.fetchval(
+            "SELECT hash FROM audit_log WHERE tenant = $1 AND seq = $2", tenant, seq
+        )
+    return found is not None and bytes(found).hex() == digest
+
+
+def _number(record: Any) -> int:  # noqa: ANN401 - JSON
+    seq: int = msgspec.json.decode(record)["seq"]
+    return seq
+
+
+@asynccontextmanager
+async def _open(settings: Settings) -> AsyncIterator[AuditDesk]:
+    url = settings.database.url
+    runtime = embedded.runtime_path(settings.data_dir)
+    place = url.get_secret_value() if url else embedded.postgres_url(runtime)
+    try:
+        async with await open_pool(place, size=1, role="naru_jobs") as pool:
+            yield AuditDesk(pool, auth.SecretBox.load(settings.auth, settings.data_dir).audit_key)
+    except (OSError, asyncpg.PostgresError) as error:
+        raise ConfigError(f"the database does not answer: {error}") from None

@@ -1,0 +1,257 @@
+"""The audit log: who did what, kept in a chain that shows whether it was changed.
+
+What happens at about the same time is appended in one transaction: a chain has one end, and who
+waits for its record waits for everybody's.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import asyncpg
+import msgspec
+
+from config.postgres import Connection, load_queries, tenant_transaction
+from config.scope import TenantScope
+from config.tasks import end_task
+from gateway.errors import Unavailable
+from gateway.govern.audit_chain import PRUNED, Inspection, Link, link
+from gateway.govern.charge import Charge
+from gateway.openai.chat_request import JsonObject
+
+SYSTEM = "@system"
+"""The chain of what is no tenant's: credentials that nobody has, the service's own doings."""
+
+_log = logging.getLogger(__name__)
+_SQL = load_queries("gateway.govern", "audit.sql")
+_MOST_WAITING = 10_000
+_MOST_AT_ONCE = 500
+_PATIENCE_S = 15.0
+_PAGE = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class AuditEvent:
+    """Something that was done, or refused.
+
+    Attributes:
+        tenant: Whose chain it stands in.
+        action: Such as `update_client` or `token.issue`.
+        outcome: `begun`, `done`, `failed` or `refused`.
+        target: What it was done to, by its ids.
+        actor: Who did it: client, key, end user.
+        detail: What else tells it; no secrets, no text of users or documents.
+    """
+
+    tenant: str
+    action: str
+    outcome: str
+    target: Mapping[str, str] = field(default_factory=dict)
+    actor: Mapping[str, str] = field(default_factory=dict)
+    detail: Mapping[str, Any] = field(default_factory=dict)
+
+
+def actor_of(scope: TenantScope) -> dict[str, str]:
+    """Return who a caller is, without what is empty."""
+    named = {"client": scope.client, "key": scope.key, "end_user": scope.end_user}
+    return {name: value for name, value in named.items() if value}
+
+
+def call_event(charge: Charge) -> AuditEvent:
+    """Return the event of a call of a model or an agent, once that has ended."""
+    usages = [attempt.usage for attempt in charge.attempts]
+    return AuditEvent(
+        tenant=charge.scope.tenant,
+        action=f"call.{charge.asked.kind}",
+        outcome="done" if charge.ending == "completed" else "failed",
+        target={"model": charge.asked.model},
+        actor=actor_of(charge.scope),
+        detail={
+            "request": charge.exchange.request_id,
+            "targets": [attempt.target for attempt in charge.attempts],
+            "prompt_tokens": sum(usage.prompt_tokens for usage in usages),
+            "completion_tokens": sum(usage.completion_tokens for usage in usages),
+            "ending": charge.ending,
+        },
+    )
+
+
+class AuditLog:
+    """Writes records; one per process."""
+
+    def __init__(self, pool: asyncpg.Pool, key: bytes) -> None:
+        self._pool = pool
+        self._key = key
+        self._waiting: list[tuple[AuditEvent, asyncio.Future[int]]] = []
+        self._wake = asyncio.Event()
+
+    async def record(self, event: AuditEvent) -> int:
+        """Return the number of the event's record, once that is stored.
+
+        Raises:
+            Unavailable: Too many wait, or the store takes too long.
+            asyncpg.PostgresError, OSError: The store failed.
+        """
+        if len(self._waiting) >= _MOST_WAITING:
+            raise _not_kept()
+        stored: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        self._waiting.append((event, stored))
+        self._wake.set()
+        try:
+            async with asyncio.timeout(_PATIENCE_S):
+                return await stored
+        except TimeoutError:
+            raise _not_kept() from None
+
+    async def try_to_record(self, event: AuditEvent) -> None:
+        """Record what has happened already; where that fails, the log says so."""
+        try:
+            await self.record(event)
+        except Exception as error:  # noqa: BLE001 - the answer goes out all the same
+            _log.warning("audit: %s was not recorded: %s", event.action, type(error).__name__)
+
+    @asynccontextmanager
+    async def writing(self) -> AsyncIterator[None]:
+        """Store what is recorded while the context is open, and all of it on leaving."""
+        task = asyncio.create_task(self._write())
+        try:
+            yield
+        finally:
+            await end_task(task)
+            await self._store_waiting()
+
+    async def _write(self) -> None:
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            await self._store_waiting()
+
+    async def _store_waiting(self) -> None:
+        while self._waiting:
+            some = self._waiting[:_MOST_AT_ONCE]
+            del self._waiting[: len(some)]
+            chains: dict[str, list[tuple[AuditEvent, asyncio.Future[int]]]] = {}
+            for event, stored in some:
+                chains.setdefault(event.tenant, []).append((event, stored))
+            for tenant, entries in chains.items():
+                await self._store(tenant, entries)
+
+    async def _store(
+        self, tenant: str, entries: Sequence[tuple[AuditEvent, asyncio.Future[int]]]
+    ) -> None:
+        try:
+            async with (
+                asyncio.timeout(_PATIENCE_S),
+                tenant_transaction(self._pool, tenant) as con,
+            ):
+                events = [event for event, _ in entries]
+                links = await append(con, self._key, tenant, events)
+        except Exception as error:  # noqa: BLE001 - who waits gets it
+            for _, stored in entries:
+                if not stored.done():
+                    stored.set_exception(error)
+            return
+        for (_, stored), each in zip(entries, links, strict=True):
+            if not stored.done():
+                stored.set_result(each.seq)
+
+    async def page(
+        self,
+        tenant: str,
+        *,
+        before: int | None = None,
+        action: str | None = None,
+        since_ms: int | None = None,
+        until_ms: int | None = None,
+        limit: int,
+    ) -> list[msgspec.Raw]:
+        """Return a chain's records as JSON, the newest first, older than number `before`."""
+        async with tenant_transaction(self._pool, tenant) as con:
+            rows = await con.fetch(_SQL["page"], tenant, before, action, since_ms, until_ms, limit)
+        return [msgspec.Raw(row["record"].encode()) for row in rows]
+
+
+async def append(
+    con: Connection, key: bytes, tenant: str, events: Sequence[AuditEvent]
+) -> list[Link]:
+    """Append events to the tenant's chain, inside its transaction; one appends at a time."""
+    row = await con.fetchrow(_SQL["lock_head"], tenant)
+    if row is None:
+        await con.execute(_SQL["begin_chain"], tenant)
+        row = await con.fetchrow(_SQL["lock_head"], tenant)
+    assert row  # noqa: S101 - just made
+    seq, previous = row["seq"], row["hash"]
+    links: list[Link] = []
+    for event in events:
+        links.append(link(key, seq := seq + 1, previous, _fields(event)))
+        previous = links[-1].hash
+    columns = zip(*((each.seq, each.record, each.hash) for each in links), strict=True)
+    await con.execute(_SQL["append"], tenant, *map(list, columns))
+    await con.execute(_SQL["move_head"], tenant, seq, previous)
+    return links
+
+
+def _fields(event: AuditEvent) -> JsonObject:
+    fields = {
+        "at": time.time_ns() // 1_000_000,
+        "tenant": event.tenant,
+        "action": event.action,
+        "outcome": event.outcome,
+        "target": dict(event.target),
+        "actor": dict(event.actor),
+        "detail": dict(event.detail),
+    }
+    return {name: value for name, value in fields.items() if value not in ({}, "")}
+
+
+async def inspect(pool: asyncpg.Pool, key: bytes, tenant: str) -> Inspection:
+    """Check a tenant's whole chain, as of one moment."""
+    inspection = Inspection(key, tenant)
+    async with tenant_transaction(pool, tenant, snapshot=True) as con:
+        gone = [
+            msgspec.json.decode(row["record"])["detail"]
+            for row in await con.fetch(_SQL["prunings"], tenant, PRUNED)
+        ]
+        first: bytes | None = None
+        while rows := await con.fetch(_SQL["links"], tenant, inspection.head[0], _PAGE):
+            if first is None:
+                first = _before(gone, rows[0]["seq"])
+            inspection.take((Link(**row) for row in rows), first)
+            if inspection.fault:
+                return inspection
+        head = await con.fetchrow(_SQL["head"], tenant)
+    inspection.finish((head["seq"], head["hash"]) if head else None, gone)
+    return inspection
+
+
+def _before(gone: Sequence[JsonObject], seq: int) -> bytes:
+    """Return the hash that the oldest record builds on, as a pruning says it."""
+    hashes = [pruning["hash"] for pruning in gone if pruning.get("through") == seq - 1]
+    return bytes.fromhex(hashes[-1]) if hashes else b""
+
+
+async def prune(pool: asyncpg.Pool, key: bytes, tenant: str, before_ms: int) -> int:
+    """Delete a chain's records from before that moment; return how many. The chain says so."""
+    async with tenant_transaction(pool, tenant) as con:
+        head = await con.fetchrow(_SQL["lock_head"], tenant)
+        last = await con.fetchrow(_SQL["last_before"], tenant, before_ms)
+        if head is None or last is None or last["seq"] == head["seq"]:
+            return 0
+        detail = {"through": last["seq"], "hash": last["hash"].hex()}
+        await append(con, key, tenant, [AuditEvent(tenant, PRUNED, "done", detail=detail)])
+        pruned: int = await con.fetchval(_SQL["prune"], last["seq"])
+    return pruned
+
+
+async def chains(jobs: asyncpg.Pool) -> list[str]:
+    """Return the tenants that have a chain; the pool works as `naru_jobs`."""
+    return [row["tenant"] for row in await jobs.fetch(_SQL["chains"])]
+
+
+def _not_kept() -> Unavailable:
+    message = "the audit log can't be written at the moment; try again"
+    return Unavailable(message, code="audit_unavailable", headers={"retry-after": "1"})
