@@ -100,7 +100,7 @@ async def open_services(
         replicas = await stack.enter_async_context(
             open_engines(settings.engines, engines, box.salt_key)
         )
-        governor = Governor(, calls=audit if settings.audit.calls else None)
+        governor = Governor(calls=audit if settings.audit.calls else None)
         stack.push_async_callback(governor.close)
         masking = Masking(settings.masking, box.masking_key)
         stack.callback(masking.close)

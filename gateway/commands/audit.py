@@ -91,10 +91,10 @@ async def verified(
         else:
             seq, digest = found.head
             show(f"ok     {chain}: {found.checked} records, anchor {chain}:{seq}:{digest.hex()}")
-    for chain, seq, digest in kept:
-        if not await _is_there(desk.pool, chain, seq, digest):
+    for chain, number, kept_hash in kept:
+        if not await _is_there(desk.pool, chain, number, kept_hash):
             holds = False
-            show(f"BROKEN {chain}: record {seq} of the anchor is not there any more")
+            show(f"BROKEN {chain}: record {number} of the anchor is not there any more")
     return holds
 
 
