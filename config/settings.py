@@ -19,6 +19,7 @@ from pydantic import (
 from config.audit import AuditSettings
 from config.context import ContextSettings
 from config.files import FileSettings
+from config.ledger import LedgerSettings
 from config.masking import MaskingSettings
 from config.media import MediaSettings
 from config.section import Section
@@ -366,6 +367,7 @@ class Settings(Section):
     media: MediaSettings = MediaSettings()
     masking: MaskingSettings = MaskingSettings()
     sync: SyncSettings = SyncSettings()
+    ledger: LedgerSettings = LedgerSettings()
     engines: dict[EngineName, EngineSettings] = Field(default={})
     providers: dict[ProviderName, ProviderSettings] = Field(default={})
     models: dict[AliasName, Ladder] = Field(default={})

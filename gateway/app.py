@@ -1,7 +1,5 @@
 """The composition root: settings in, application out."""
 
-import re
-import uuid
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -18,10 +16,10 @@ from config.settings import Settings
 from gateway.auditing import begin_audit, end_audit
 from gateway.bodies import check_text
 from gateway.errors import HANDLERS
-from gateway.govern.charge import begin_exchange
 from gateway.guards import authenticate, check_every_route_is_declared, provide_caller
 from gateway.lifespan import Services, open_services
 from gateway.openapi import correct_document, openapi_config
+from gateway.request_ids import request_id
 from gateway.routes import (
     admin,
     agent_chat,
@@ -45,9 +43,6 @@ from gateway.routes import (
     vector_stores,
 )
 from gateway.routes.files import files_router
-
-_REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
-_STAMP = "naru_request_id"
 
 
 def create_app(
@@ -120,7 +115,6 @@ def _provide_services(state: State) -> Services:
 
 
 async def _begin(request: Request[Any, Any, Any]) -> None:
-    begin_exchange(_request_id(request.scope))
     await check_text(request)
     await begin_audit(request)
 
@@ -128,14 +122,5 @@ async def _begin(request: Request[Any, Any, Any]) -> None:
 async def _stamp(message: Message, scope: Scope) -> None:
     """Put `x-request-id` on every answer: the client's own where it is harmless."""
     if message["type"] == "http.response.start":
-        stamp = (b"x-request-id", _request_id(scope).encode())
+        stamp = (b"x-request-id", request_id(scope).encode())
         message["headers"] = [*message["headers"], stamp]
-
-
-def _request_id(scope: Scope) -> str:
-    """Return the request's id, always the same one: the client's, or one of ours."""
-    state = scope["state"]
-    if _STAMP not in state:
-        given = next((value for name, value in scope["headers"] if name == b"x-request-id"), b"")
-        state[_STAMP] = given.decode() if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
-    return str(state[_STAMP])

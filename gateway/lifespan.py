@@ -22,6 +22,7 @@ from gateway.generation.models import Models
 from gateway.generation.replicas import Replicas, open_engines
 from gateway.govern.audit import AuditLog
 from gateway.govern.governor import Governor
+from gateway.govern.ledger import open_ledger
 from gateway.govern.masking.masking import Masking
 from gateway.identity import open_identity
 from gateway.media import Media
@@ -54,6 +55,7 @@ class Services:
     verifier: Verifier
     embedders: Embedders
     reranker: Reranker | None
+    governor: Governor
     models: Models
     embeddings: Embeddings
     media: Media
@@ -100,7 +102,10 @@ async def open_services(
         replicas = await stack.enter_async_context(
             open_engines(settings.engines, engines, box.salt_key)
         )
-        governor = Governor(calls=audit if settings.audit.calls else None)
+        ledger = await stack.enter_async_context(
+            open_ledger(settings.ledger, settings.data_dir, url)
+        )
+        governor = Governor(ledger, calls=audit if settings.audit.calls else None)
         stack.push_async_callback(governor.close)
         masking = Masking(settings.masking, box.masking_key)
         stack.callback(masking.close)
@@ -140,6 +145,7 @@ async def open_services(
             verifier=identity.verifier,
             embedders=embedders,
             reranker=reranker,
+            governor=governor,
             models=models,
             embeddings=Embeddings(settings.embedding, embedders.default, settings.models),
             media=media,

@@ -32,11 +32,9 @@ class Exchange:
 _exchange: ContextVar[Exchange] = ContextVar("exchange")
 
 
-def begin_exchange(request_id: str) -> Exchange:
+def begin_exchange(exchange: Exchange) -> None:
     """Say what this task, and those that it starts, work for from here on."""
-    exchange = Exchange(request_id)
     _exchange.set(exchange)
-    return exchange
 
 
 def current_exchange() -> Exchange:

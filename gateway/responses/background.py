@@ -22,6 +22,7 @@ from config.scope import TenantScope
 from config.settings import ResponseSettings
 from config.tasks import end_task
 from gateway.errors import InvalidRequest, Overloaded, Unavailable
+from gateway.govern.charge import SERVER_SHUTDOWN, Exchange, begin_exchange
 from gateway.openai.response_items import Item
 from gateway.openai.responses import Event, Response
 from gateway.responses.run import LiveResponse, Responder
@@ -66,6 +67,7 @@ class Background:
         self._jobs = jobs
         self._settings = settings
         self._wake = asyncio.Event()
+        self._ending = False
         self._working: dict[str, asyncio.Task[None]] = {}
 
     async def enqueue(self, scope: TenantScope, turn: Turn, body: Mapping[str, Any]) -> Response:
@@ -121,6 +123,7 @@ class Background:
         try:
             await self._repeat(self._take_jobs, _POLL_S)
         finally:
+            self._ending = True
             for task in [purging, *self._working.values()]:
                 await end_task(task)
 
@@ -167,11 +170,15 @@ class Background:
 
     async def _work(self, job: _Job) -> None:
         """Answer, and say meanwhile that somebody does."""
+        exchange = Exchange(job.turn.response.id, left="cancelled")
+        begin_exchange(exchange)
         answering = asyncio.create_task(self._answer(job))
         living = asyncio.create_task(self._stay_alive(job))
         try:
             await asyncio.wait({answering, living}, return_when=asyncio.FIRST_COMPLETED)
         finally:
+            if self._ending:
+                exchange.left = SERVER_SHUTDOWN
             await end_task(living)
             unfinished = not answering.done()
             await end_task(answering)

@@ -6,6 +6,7 @@ from litestar import Request, Response, post
 from litestar.params import JSONBody
 
 from gateway.generation.models import unknown_model
+from gateway.govern.charge import Asked, Charge
 from gateway.guards import Caller, needs
 from gateway.lifespan import Provided
 from gateway.openai.embeddings import EmbeddingList, EmbeddingRequest
@@ -28,7 +29,13 @@ async def create_embedding(
 ) -> Response[EmbeddingList]:
     """Return one vector per input."""
     if services.embeddings.serves(caller, data.model):
-        return whole(await services.embeddings.embed(data))
+        asked = Asked("embeddings", data.model, prompt_bytes=len(await request.body()))
+        charge = Charge(caller, asked)
+        async with services.governor.governing(charge):
+            attempt = charge.attempt(data.model, "here")
+            completion = await services.embeddings.embed(data)
+            attempt.usage = completion.usage
+        return whole(completion)
     target = services.models.find(caller, data.model)
     if target is None:
         raise unknown_model(data.model)

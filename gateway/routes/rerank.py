@@ -10,9 +10,12 @@ from msgspec import UNSET
 
 from gateway.errors import InvalidRequest
 from gateway.generation.models import unknown_model
+from gateway.govern.charge import Asked, Charge
 from gateway.guards import Caller, needs
 from gateway.lifespan import Provided
 from gateway.openai.rerank import RerankDocument, RerankList, RerankRequest, RerankResult
+from gateway.openai.tokens import estimate_tokens
+from gateway.openai.usage import TokenUsage
 from gateway.presence import while_connected
 
 
@@ -40,8 +43,19 @@ async def create_rerank(
         )
     if data.model != reranker.model or not caller.may_use_model(data.model):
         raise unknown_model(data.model)
-    scoring = reranker.rerank(data.query, data.documents, max_tokens=data.max_tokens_per_doc)
-    return RerankList(str(uuid.uuid4()), _best(data, await while_connected(request, scoring)))
+    charge = Charge(caller, Asked("rerank", data.model, prompt_bytes=len(await request.body())))
+    async with services.governor.governing(charge):
+        attempt = charge.attempt(data.model, "here")
+        scoring = reranker.rerank(data.query, data.documents, max_tokens=data.max_tokens_per_doc)
+        scores = await while_connected(request, scoring)
+        attempt.usage = _usage(data)
+    return RerankList(str(uuid.uuid4()), _best(data, scores))
+
+
+def _usage(data: RerankRequest) -> TokenUsage:
+    """Return what it took, about: rerankers don't tell."""
+    tokens = sum(map(estimate_tokens, data.documents)) + estimate_tokens(data.query)
+    return TokenUsage(prompt_tokens=tokens, estimated=True, complete=True)
 
 
 def _best(asked: RerankRequest, scores: Sequence[float]) -> list[RerankResult]:

@@ -51,6 +51,21 @@ async def data_tables(owner: asyncpg.Connection) -> list[str]:
     return names
 
 
+async def add_usage(con: Connection, tenant: str) -> None:
+    await con.execute(
+        "INSERT INTO usage_records (id, tenant, at, request_id, client, end_user, kind, model,"
+        " target, stream, prompt_tokens, completion_tokens, cached_tokens, estimated, ending,"
+        " attempts, verdicts) VALUES (gen_random_uuid(), $1, now(), '', '', '', '', '', '', true,"
+        " 1, 1, 1, true, '', '[]', '{}')",
+        tenant,
+    )
+    await con.execute(
+        "INSERT INTO usage_days VALUES"
+        " ($1, now(), '', '', '', 0, '', '', '', 1, 1, 1, 1, 1, 1, 1, 1)",
+        tenant,
+    )
+
+
 async def add_waiting_response(con: Connection, tenant: str, client: str) -> None:
     await con.execute(
         "INSERT INTO responses (id, tenant, client, status, body, input, expires_at)"
@@ -104,6 +119,7 @@ async def filled(pool: asyncpg.Pool) -> asyncpg.Pool:
             alias = "INSERT INTO agent_aliases (agent, name, tenant, targets)"
             await con.execute(f"{alias} VALUES ('hr', 'prod', $1, '[]')", tenant)
             await append(con, b"key", tenant, [AuditEvent(tenant, "made", "done")])
+            await add_usage(con, tenant)
     return pool
 
 

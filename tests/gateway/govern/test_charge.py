@@ -4,7 +4,7 @@ import pytest
 
 from config.scope import TenantScope
 from gateway.errors import ClientGone, UpstreamError
-from gateway.govern.charge import Asked, Charge, begin_exchange
+from gateway.govern.charge import Asked, Charge, Exchange, begin_exchange
 
 SCOPE = TenantScope("t", "c", frozenset())
 
@@ -36,7 +36,8 @@ def test_the_first_ending_stays() -> None:
 
 async def test_who_knows_better_than_that_the_client_left_says_so() -> None:
     async def request() -> tuple[str, str]:
-        exchange = begin_exchange("req-1")
+        exchange = Exchange("req-1")
+        begin_exchange(exchange)
         charge = await asyncio.create_task(asyncio.to_thread(Charge, SCOPE, Asked("chat", "m")))
         exchange.left = "server_shutdown"
         charge.end(asyncio.CancelledError())

@@ -1,0 +1,203 @@
+"""A request's usage record: what the ledger keeps of it."""
+
+import datetime as dt
+import time
+from collections.abc import Sequence
+
+import msgspec
+
+from gateway.govern.charge import Attempt, Charge
+from gateway.govern.journal_slots import ROOM, Left
+from gateway.openai.usage import TokenUsage
+
+KILLED = "killed"
+"""The ending of a request whose process ended without a word."""
+
+_BYTES_A_TOKEN = 3
+_LONGEST_NAME = 200
+_SHORTEST_NAME = 40
+_LONGEST_REASON = 300
+
+
+class AttemptRecord(msgspec.Struct):
+    """One target that was asked, and what it took; `cost` in US nano-dollars."""
+
+    target: str
+    place: str
+    prompt_tokens: int
+    completion_tokens: int
+    cached_tokens: int
+    estimated: bool
+    cost: int | None
+
+
+class UsageRecord(msgspec.Struct):
+    """One request's record; its fields are columns of `usage_records`.
+
+    Attributes:
+        target: Who answered, or was asked last; empty where nobody was asked.
+        cost: In US nano-dollars, as far as prices are known; None where none is.
+        fallback: Why earlier targets did not answer.
+    """
+
+    id: str
+    tenant: str
+    at: dt.datetime
+    request_id: str
+    client: str
+    key: str | None
+    end_user: str
+    kind: str
+    model: str
+    agent_version: int | None
+    target: str
+    stream: bool
+    prompt_tokens: int
+    completion_tokens: int
+    cached_tokens: int
+    estimated: bool
+    cost: int | None
+    first_token_ms: float | None
+    duration_ms: float | None
+    ending: str
+    fallback: str | None
+    attempts: list[AttemptRecord]
+    verdicts: dict[str, str]
+
+
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder(UsageRecord).decode
+
+
+def opened_text(charge: Charge) -> bytes:
+    """Return the record of a request that begins or asks another target, as JSON.
+
+    Should nobody count its tokens before the process is killed, they are estimated.
+    """
+    record = _record(charge)
+    if charge.attempts and not record.prompt_tokens:
+        record.prompt_tokens = -(-charge.asked.prompt_bytes // _BYTES_A_TOKEN)
+        record.estimated = True
+    return _fitting(record)
+
+
+def ended_text(charge: Charge) -> bytes:
+    """Return the record of a request that has ended, as JSON."""
+    record = _record(charge)
+    record.duration_ms = (time.monotonic() - charge.started) * 1000
+    return _fitting(record)
+
+
+def left_text(left: Left) -> bytes:
+    """Return the record of what a killed process left, as JSON."""
+    if left.ended:
+        return left.text
+    record = _decode(left.text)
+    counted = left.counted
+    if record.attempts and counted.total_tokens:
+        last = record.attempts[-1]
+        last.prompt_tokens = counted.prompt_tokens or record.prompt_tokens
+        last.completion_tokens = counted.completion_tokens
+        last.cached_tokens = counted.cached_tokens
+        last.estimated = counted.estimated
+        _total(record)
+    record.ending = KILLED
+    return _encode(record)
+
+
+def _record(charge: Charge) -> UsageRecord:
+    asked, scope = charge.asked, charge.scope
+    first = charge.first_token_at
+    record = UsageRecord(
+        id=charge.id,
+        tenant=scope.tenant,
+        at=dt.datetime.fromtimestamp(charge.at, dt.UTC),
+        request_id=charge.exchange.request_id,
+        client=scope.client,
+        key=scope.key,
+        end_user=scope.end_user,
+        kind=asked.kind,
+        model=_short(asked.model, _LONGEST_NAME),
+        agent_version=charge.agent_version,
+        target=_short(charge.attempts[-1].target, _LONGEST_NAME) if charge.attempts else "",
+        stream=asked.stream,
+        prompt_tokens=0,
+        completion_tokens=0,
+        cached_tokens=0,
+        estimated=False,
+        cost=None,
+        first_token_ms=None if first is None else (first - charge.started) * 1000,
+        duration_ms=None,
+        ending=charge.ending,
+        fallback=charge.fallback and _short(charge.fallback, _LONGEST_REASON),
+        attempts=[_attempt(each) for each in charge.attempts],
+        verdicts={name: _short(said, _LONGEST_NAME) for name, said in charge.verdicts.items()},
+    )
+    _total(record)
+    return record
+
+
+def _attempt(attempt: Attempt) -> AttemptRecord:
+    usage: TokenUsage = attempt.usage
+    return AttemptRecord(
+        _short(attempt.target, _LONGEST_NAME),
+        attempt.place,
+        usage.prompt_tokens,
+        usage.completion_tokens,
+        usage.cached_tokens,
+        usage.estimated,
+        attempt.cost,
+    )
+
+
+def _total(record: UsageRecord) -> None:
+    """Sum up the attempts."""
+    attempts = record.attempts
+    record.prompt_tokens = sum(each.prompt_tokens for each in attempts)
+    record.completion_tokens = sum(each.completion_tokens for each in attempts)
+    record.cached_tokens = sum(each.cached_tokens for each in attempts)
+    record.estimated = any(each.estimated for each in attempts)
+    record.cost = _cost(attempts)
+
+
+def _cost(attempts: Sequence[AttemptRecord]) -> int | None:
+    known = [each.cost for each in attempts if each.cost is not None]
+    return sum(known) if known else None
+
+
+def _fitting(record: UsageRecord) -> bytes:
+    """Return the record as JSON that a slot has room for; sums are never left out."""
+    text = _encode(record)
+    if len(text) > ROOM:
+        record.attempts = _gathered(record.attempts)
+        record.verdicts = {}
+        text = _encode(record)
+    if len(text) > ROOM:
+        record.fallback, record.target = None, ""
+        for each in record.attempts:
+            each.target = _short(each.target, _SHORTEST_NAME)
+        text = _encode(record)
+    return text
+
+
+def _gathered(attempts: Sequence[AttemptRecord]) -> list[AttemptRecord]:
+    """Return the attempts before the last one as one, and the last one."""
+    *earlier, last = attempts
+    if not earlier:
+        return [last]
+    gathered = AttemptRecord(
+        f"({len(earlier)} others)",
+        "",
+        sum(each.prompt_tokens for each in earlier),
+        sum(each.completion_tokens for each in earlier),
+        sum(each.cached_tokens for each in earlier),
+        any(each.estimated for each in earlier),
+        _cost(earlier),
+    )
+    return [gathered, last]
+
+
+def _short(text: str, limit: int) -> str:
+    """Return the text's first bytes, without what would take six of JSON."""
+    cut = text[:limit].encode("utf-8", "replace")[:limit].decode("utf-8", "ignore")
+    return cut if cut.isprintable() else "".join(c if c.isprintable() else "?" for c in cut)
