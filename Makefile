@@ -10,7 +10,7 @@ BIN := .venv/bin
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help run test engine-cpu lint format bench-embed bench-ingest bench-search bench-verify bench-engine clean
+.PHONY: help run test engine-cpu lint format bench-embed bench-ingest bench-search bench-verify bench-engine bench-masking clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -51,6 +51,9 @@ bench-embed: ## What embedding costs by backend, and what a question waits while
 
 bench-search: ## What a search among 100,000 chunks takes (ARGS="--passages KorQuAD_v1.0_dev.json")
 	@PYTHONPATH=.:loadtest $(BIN)/python loadtest/search.py $(ARGS)
+
+bench-masking: ## Precision and recall of what is masked, megabytes a second, and who waits meanwhile
+	@PYTHONPATH=.:tests $(BIN)/python loadtest/masking.py
 
 clean: ## Remove .venv and caches; .naru, the data, stays
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info

@@ -11,6 +11,7 @@ from config.errors import ConfigError
 from config.load import load_settings, model_sockets
 from config.postgres import open_pool
 from gateway.govern.audit_retention import AuditRetention
+from gateway.govern.masking.policy import Policy
 from gateway.observe.logs import configure_logging
 from rag.context import open_context_writer
 from rag.embed import open_embedders
@@ -29,6 +30,7 @@ async def work() -> None:
         ConfigError: This process was not started by `naru serve`.
     """
     settings = load_settings()
+    configure_logging(Policy.of(settings.masking.logs))
     if settings.database.url is None:
         raise ConfigError("the job worker is started by `naru serve`, which names the database")
     stop = asyncio.Event()

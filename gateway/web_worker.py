@@ -13,6 +13,7 @@ from litestar import Litestar
 from config.load import engine_urls, load_settings, model_sockets, starting_file
 from config.settings import ServerSettings
 from gateway.app import create_app
+from gateway.govern.masking.policy import Policy
 from gateway.http import BoundedProtocol
 from gateway.observe.logs import configure_logging
 
@@ -24,6 +25,7 @@ def main() -> None:
     listening = socket.socket(fileno=parser.parse_args().fd)
     configure_logging()
     settings = load_settings()
+    configure_logging(Policy.of(settings.masking.logs))
     app = create_app(settings, model_sockets(), engines=engine_urls(), starting=starting_file())
     # Decision 2: what lives as long as the process is kept out of collections.
     gc.freeze()
@@ -44,6 +46,7 @@ def _configuration(app: Litestar, settings: ServerSettings) -> uvicorn.Config:
         server_header=False,
         proxy_headers=bool(settings.trusted_proxies),
         forwarded_allow_ips=[str(network) for network in settings.trusted_proxies],
+        log_config=None,
         log_level="warning",
         backlog=2048,
         timeout_graceful_shutdown=int(settings.grace_s),
