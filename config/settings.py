@@ -16,6 +16,7 @@ from pydantic import (
     model_validator,
 )
 
+from config.agents import AgentSettings
 from config.audit import AuditSettings
 from config.context import ContextSettings
 from config.files import FileSettings
@@ -368,6 +369,7 @@ class Settings(Section):
     masking: MaskingSettings = MaskingSettings()
     sync: SyncSettings = SyncSettings()
     ledger: LedgerSettings = LedgerSettings()
+    agents: AgentSettings = AgentSettings()
     engines: dict[EngineName, EngineSettings] = Field(default={})
     providers: dict[ProviderName, ProviderSettings] = Field(default={})
     models: dict[AliasName, Ladder] = Field(default={})

@@ -4,12 +4,17 @@ import asyncio
 import signal
 import sys
 
+import asyncpg
 import uvloop
 
 from auth import SecretBox
 from config.errors import ConfigError
 from config.load import load_settings, model_sockets
 from config.postgres import open_pool
+from config.settings import Settings
+from config.tasks import end_task
+from gateway.agents.files import watch_files
+from gateway.generation.models import is_configured
 from gateway.govern.audit_retention import AuditRetention
 from gateway.govern.masking.policy import Policy
 from gateway.observe.logs import configure_logging
@@ -48,11 +53,20 @@ async def work() -> None:
             Syncer(pool, limits, storage).register(jobs)
             key = SecretBox.load(settings.auth, settings.data_dir).audit_key
             AuditRetention(pool, key, settings.audit).register(jobs)
-            await run_jobs(pool, embedders, settings.retrieval, stop, jobs, storage, writer)
+            watching = asyncio.create_task(_watch_agents(pool, settings))
+            try:
+                await run_jobs(pool, embedders, settings.retrieval, stop, jobs, storage, writer)
+            finally:
+                await end_task(watching)
     finally:
         await embedders.close()
         if writer:
             await writer.close()
+
+
+async def _watch_agents(pool: asyncpg.Pool, settings: Settings) -> None:
+    known = settings.models, settings.providers, settings.engines
+    await watch_files(pool, settings.agents, lambda name: is_configured(name, *known))
 
 
 def main() -> int:

@@ -4,6 +4,7 @@ Who writes an agent must be allowed to use what it is made of: whoever may ask t
 reaches its model and its stores through it (`TenantScope.as_agent`).
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -195,7 +196,16 @@ async def check_parts(
             param="model",
             code="model_not_found",
         )
-    for place, store in enumerate(definition.vector_stores):
+    await check_stores(con, scope, definition.vector_stores)
+
+
+async def check_stores(con: Connection, scope: TenantScope, stores: Sequence[str]) -> None:
+    """Refuse a vector store that the caller may not use, or that is not there.
+
+    Raises:
+        InvalidRequest: `param` names the field.
+    """
+    for place, store in enumerate(stores):
         try:
             await find_store(con, scope, store)
         except StoreNotFound:

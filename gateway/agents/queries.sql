@@ -88,3 +88,6 @@ SELECT tenant, name FROM agents WHERE source = 'file' AND NOT withdrawn;
 -- name: withdraw_agent
 UPDATE agents SET withdrawn = true, updated_at = now()
 WHERE tenant = $1 AND name = $2 AND source = 'file' AND NOT withdrawn;
+
+-- name: stores_named
+SELECT id FROM vector_stores WHERE tenant = $1 AND name = $2 LIMIT 2;

@@ -1,7 +1,7 @@
 """Which target a model's name means: an alias of the settings, or `provider/model`."""
 
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 
 import aiohttp
 
@@ -110,6 +110,18 @@ class Models:
         if len(self._unnamed) > _MOST_UNNAMED:
             self._unnamed.popitem(last=False)
         return ladder
+
+
+def is_configured(
+    name: str,
+    aliases: Container[str],
+    providers: Container[str],
+    engines: Container[str],
+) -> bool:
+    """Tell whether the settings have a model of that name: for who opens none of them."""
+    provider, _, model = name.partition("/")
+    known = name == DEFAULT_ALIAS or name in aliases or name in engines
+    return known or bool(model and provider in providers)
 
 
 def unknown_model(name: str) -> NotFound:

@@ -1,9 +1,7 @@
 """Aliases point at versions, one or several by weight, and back."""
 
-from collections.abc import AsyncIterator
 from dataclasses import replace
 
-import aiohttp
 import asyncpg
 import pytest
 from support import scope_of
@@ -22,18 +20,10 @@ from gateway.agents.definition import AgentDefinition
 from gateway.agents.registry import find_agent
 from gateway.errors import InvalidRequest, NotFound
 from gateway.generation.models import Models
-from gateway.govern.governor import Governor
-from rag.testing import InMemoryEmbedder
 
 ACME, RIVAL = scope_of("acme", "app"), scope_of("rival", "stranger")
 ONE, TWO = (Target(1),), (Target(2),)
 CANARY = (Target(1, 50), Target(2, 50))
-
-
-@pytest.fixture
-async def models() -> AsyncIterator[Models]:
-    async with aiohttp.ClientSession() as http:
-        yield Models({}, {}, {}, http, InMemoryEmbedder(), Governor())
 
 
 @pytest.fixture

@@ -2,11 +2,9 @@
 
 import asyncio
 import importlib.resources
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import Any
 
-import aiohttp
 import asyncpg
 import msgspec
 import pytest
@@ -26,8 +24,6 @@ from gateway.agents.definition import AgentDefinition, AnswerPolicy, RetrievalPo
 from gateway.agents.registry import find_agent, list_versions
 from gateway.errors import Conflict, InvalidRequest, NotFound, NotPermitted, VersionConflict
 from gateway.generation.models import Models
-from gateway.govern.governor import Governor
-from rag.testing import InMemoryEmbedder
 
 ACME = scope_of("acme", "app")
 HR = AgentDefinition("hr", "Be brief.", "default", ())
@@ -35,13 +31,6 @@ HR = AgentDefinition("hr", "Be brief.", "default", ())
 
 def limited_to(**allowed: frozenset[str]) -> TenantScope:
     return replace(ACME, allowed=Allowed(**allowed))
-
-
-@pytest.fixture
-async def models() -> AsyncIterator[Models]:
-    """`default` alone."""
-    async with aiohttp.ClientSession() as http:
-        yield Models({}, {}, {}, http, InMemoryEmbedder(), Governor())
 
 
 async def change(
