@@ -24,7 +24,7 @@ from gateway.guards import PUBLIC, is_public
 
 _STREAMED = {
     *("create_chat_completion", "create_completion"),
-    *("chat_with_agent", "create_agent_completion"),
+    *("chat_with_agent", "create_agent_completion", "create_pais_completion"),
     *("create_response", "get_response"),
 }
 _BYTES = "get_file_content"

@@ -10,7 +10,7 @@ from msgspec import UNSET, Meta, UnsetType
 
 from gateway.openai.chat_request import JsonObject, StreamOptions, TextFormat
 from gateway.openai.messages import CustomCall, FunctionCall, TextPart
-from gateway.openai.references import Reference
+from gateway.openai.references import IndexContext, Reference
 
 
 class Message(msgspec.Struct):
@@ -121,6 +121,7 @@ class ChatCompletion(msgspec.Struct):
     system_fingerprint: str | UnsetType = UNSET
     references: list[Reference] | UnsetType = UNSET
     session_id: str | UnsetType = UNSET
+    index_context_info: list[IndexContext] | UnsetType = UNSET
 
 
 class Delta(msgspec.Struct):
@@ -153,3 +154,4 @@ class ChatChunk(msgspec.Struct):
     usage: Usage | UnsetType | None = UNSET
     references: list[Reference] | UnsetType = UNSET
     session_id: str | UnsetType = UNSET
+    index_context_info: list[IndexContext] | UnsetType = UNSET

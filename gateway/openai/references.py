@@ -28,6 +28,16 @@ class Reference(msgspec.Struct):
     end: int
 
 
+class IndexContext(msgspec.Struct):
+    """A cited passage, as VMware Private AI Services tells of one."""
+
+    text: str
+    score: float
+    document_id: str
+    origin_name: str
+    metadata: JsonObject
+
+
 def file_citations(text: str, references: Sequence[Reference]) -> list[JsonObject]:
     """Return OpenAI's annotation for every `[n]` in the text that is a reference's.
 

@@ -29,6 +29,7 @@ from gateway.openai.chat import (
     Delta,
     Usage,
 )
+from gateway.openai.pais import context_of
 from gateway.presence import while_connected
 from gateway.routes.generation import served_by, stays_local
 from gateway.sessions.store import check_session_id
@@ -44,8 +45,13 @@ async def complete_as_agent(
     caller: Caller,
     services: Provided,
     session_id: str | None,
+    *,
+    index_context: bool = False,
 ) -> Response[ChatCompletion]:
-    """Run the agent's turn and answer as a chat completion, streamed or not."""
+    """Run the agent's turn and answer as a chat completion, streamed or not.
+
+    `index_context` tells the references a second time, as VMware Private AI Services does.
+    """
     require(caller, "agents")
     agent = filled(agent, asked.variables)
     question = _question(asked, services.limits.max_message_chars, session_id)
@@ -53,11 +59,14 @@ async def complete_as_agent(
     if not asked.stream:
         turn = services.agents.answer(caller, agent, question)
         answer = await while_connected(request, turn)
-        return Response(_completion(answer, session_id), headers=served_by(answer.served))
+        return Response(
+            _completion(answer, session_id, index_context=index_context),
+            headers=served_by(answer.served),
+        )
     opening = services.agents.stream(caller, agent, question)
     live = await while_connected(request, opening)
     with_usage = bool(asked.stream_options and asked.stream_options.include_usage)
-    frames = _frames(live, session_id, with_usage=with_usage)
+    frames = _frames(live, session_id, with_usage=with_usage, index_context=index_context)
     return EventStream(frames, served_by(live.served))
 
 
@@ -76,7 +85,9 @@ def _question(asked: AgentChatRequest, limit: int, session_id: str | None) -> Qu
     )
 
 
-def _completion(answer: AgentAnswer, session_id: str | None) -> ChatCompletion:
+def _completion(
+    answer: AgentAnswer, session_id: str | None, *, index_context: bool
+) -> ChatCompletion:
     return ChatCompletion(
         id=_completion_id(),
         created=int(time.time()),
@@ -85,6 +96,7 @@ def _completion(answer: AgentAnswer, session_id: str | None) -> ChatCompletion:
         usage=answer.usage,
         references=answer.references,
         session_id=UNSET if session_id is None else session_id,
+        index_context_info=context_of(answer.references) if index_context else UNSET,
     )
 
 
@@ -93,7 +105,7 @@ def _completion_id() -> str:
 
 
 async def _frames(
-    live: LiveAnswer, session_id: str | None, *, with_usage: bool
+    live: LiveAnswer, session_id: str | None, *, with_usage: bool, index_context: bool
 ) -> AsyncGenerator[bytes, None]:
     template = ChatChunk(
         id=_completion_id(),
@@ -109,7 +121,7 @@ async def _frames(
             if isinstance(part, str):
                 yield _chunk(template, Delta(content=part))
             else:
-                yield _last_chunk(template, part)
+                yield _last_chunk(template, part, index_context=index_context)
                 if with_usage:
                     yield _usage_chunk(template, part.usage)
     finally:
@@ -120,9 +132,14 @@ def _chunk(template: ChatChunk, delta: Delta) -> bytes:
     return _frame(msgspec.structs.replace(template, choices=[ChunkChoice(delta)]))
 
 
-def _last_chunk(template: ChatChunk, answer: AgentAnswer) -> bytes:
-    choices = [ChunkChoice(Delta(), answer.finish_reason)]
-    return _frame(msgspec.structs.replace(template, choices=choices, references=answer.references))
+def _last_chunk(template: ChatChunk, answer: AgentAnswer, *, index_context: bool) -> bytes:
+    last = msgspec.structs.replace(
+        template,
+        choices=[ChunkChoice(Delta(), answer.finish_reason)],
+        references=answer.references,
+        index_context_info=context_of(answer.references) if index_context else UNSET,
+    )
+    return _frame(last)
 
 
 def _usage_chunk(template: ChatChunk, usage: Usage) -> bytes:

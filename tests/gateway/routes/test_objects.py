@@ -53,6 +53,8 @@ ROUTES = {
     "roll_back_agent_alias": Route("agents:write"),
     "delete_agent_alias": Route("agents:write"),
     "delete_agent": Route("agents:write"),
+    "get_pais_agent": Route("agents"),
+    "create_pais_completion": Route("agents", {"messages": [SAID | {"content": "병가?"}]}),
     "chat_with_agent": Route("agents", QUESTION),
     "create_agent_completion": Route("agents", CHAT),
     "get_session": Route("agents", shared=False),
@@ -164,7 +166,7 @@ async def make_agent(client: httpx.AsyncClient, store: str) -> dict[str, str]:
     await client.patch(f"/v1/agents/{name}", json={"top_k": 7})
     for version in (1, 2):
         await client.put(f"/v1/agents/{name}/aliases/prod", json={"version": version})
-    return {"name": name, "model": name, "version": "1", "alias": "prod"}
+    return {"name": name, "model": name, "agent_id": name, "version": "1", "alias": "prod"}
 
 
 @pytest.fixture
