@@ -1,6 +1,6 @@
 """Retrieval: documents in, cited passages out. Knows no HTTP and nothing of who may do what."""
 
-from rag.answerable import Verdict, judge
+from rag.answerable import Signals, Verdict, assess, judge
 from rag.attach import Chunking, NewFile
 from rag.batches import FileBatch, cancel_batch, create_batch, get_batch, list_batch_files
 from rag.embed import Embedder, Embedders, open_embedder, open_embedders
@@ -84,6 +84,7 @@ __all__ = [
     "RerankerUnavailable",
     "Retrieval",
     "SearchOptions",
+    "Signals",
     "SourceRefused",
     "Span",
     "Storage",
@@ -98,6 +99,7 @@ __all__ = [
     "VectorStore",
     "Verdict",
     "add_file",
+    "assess",
     "cancel_batch",
     "cancel_reindex",
     "create_batch",

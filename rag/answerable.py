@@ -1,22 +1,74 @@
 """Do the found passages hold the answer? Better none than a wrong one."""
 
+import heapq
 import math
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
 
+from rag.embed import Embedder
 from rag.evidence import Evidence, weigh
 from rag.expected import expected_answer
+from rag.lexical import most_possible
+from rag.nearness import cosines, nearness
 from rag.types import Retrieval
 from rag.words import has_aside
 
-# Steepness and middle of a logistic over the evidence, fitted on questions with and without an
-# answer (KorQuAD v1.0 dev with the answering paragraph in the store, or taken out of it).
-_COVERAGE_ONLY = (12.0, 0.5)
-_WITH_SIMILARITY = (5.0, 0.67)
-_SIMILARITY_SHARE = 1.5
+Code = Literal["answerable", "nothing_found", "few_words", "far_in_meaning"]
+"""Why a verdict is what it is.
+
+`nothing_found`: there is no passage. `few_words`: too little of what the question asks stands in
+one place. `far_in_meaning`: its words do, but nothing there is near to what it asks.
+"""
+
+# As `naru eval --fit-abstention` prints them; docs/evaluation.md says on what.
+_BY_WORDS: Mapping[str, float] = {"constant": -4.73, "coverage": 6.8, "score": 2.79, "margin": 3.07}
+_BY_PASSAGES: Mapping[str, float] = {
+    "constant": -3.8,
+    "coverage": 3.18,
+    "score": 2.27,
+    "margin": 2.31,
+    "similarity": 4.48,
+}
+_BY_NEARNESS: Mapping[str, float] = {
+    "constant": -5.39,
+    "nearness": 8.01,
+    "score": 1.59,
+    "margin": 2.06,
+}
+THRESHOLD = 0.45
+"""Below this probability a question counts as not answered."""
+_WORDS_SUFFICE = 0.5
 _OTHER_KIND_SHARE = 0.85
-_THRESHOLD = 0.5
+_SENTENCES = 12  # embedded for a verdict
+_EMBED_TIMEOUT_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Signals:
+    """What a verdict rests on, each 0 to 1.
+
+    Attributes:
+        coverage: Share of the question's weight in the best place; less where a date or an amount
+            is asked and there is none.
+        score: The best passage's BM25, as a share of the most that the question could get.
+        margin: How far it is above the next one's.
+        similarity: The best passage's cosine, where the embedding voted.
+        nearness: The best sentence's, with a little of its coverage; where it was asked for.
+    """
+
+    coverage: float
+    score: float
+    margin: float
+    similarity: float | None = None
+    nearness: float | None = None
+
+    @property
+    def known(self) -> dict[str, float]:
+        """Return the signals that there are, by name."""
+        named = {name: getattr(self, name) for name in self.__slots__}
+        return {name: value for name, value in named.items() if value is not None}
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,40 +79,104 @@ class Verdict:
         answerable: False means: say that the documents do not hold it.
         confidence: Estimated probability that they do, 0 to 1.
         reason: For an operator or an explanation; holds no text of user or document.
+        code: The reason in a word that stays the same.
+        threshold: From which confidence on it is answered.
+        signals: What it rests on; None where nothing was found.
     """
 
     answerable: bool
     confidence: float
     reason: str
+    code: Code
+    threshold: float = THRESHOLD
+    signals: Signals | None = None
 
 
-def judge(retrieval: Retrieval) -> Verdict:
-    """Weigh the question's words, and its embedding where that voted, against the passages."""
-    return judge_evidence(retrieval, weigh(retrieval)[1])
+def judge(retrieval: Retrieval, threshold: float | None = None) -> Verdict:
+    """Weigh the question's words, and the passages' vectors where those voted."""
+    return judge_evidence(retrieval, weigh(retrieval)[1], threshold)
 
 
-def judge_evidence(retrieval: Retrieval, evidence: Sequence[Evidence]) -> Verdict:
+async def assess(
+    retrieval: Retrieval, embedder: Embedder, threshold: float | None = None
+) -> Verdict:
+    """Judge, and ask the embedder how near the best sentences are, where it knows the language.
+
+    Without its answer within 1 s it is the same as `judge`.
+    """
+    evidence = weigh(retrieval)[1]
+    verdict = judge_evidence(retrieval, evidence, threshold)
+    question = retrieval.question
+    if verdict.signals is None or verdict.signals.similarity is None or has_aside(question):
+        return verdict
+    if not embedder.knows(question):
+        return verdict
+    best = heapq.nlargest(_SENTENCES, evidence, key=lambda item: item.coverage)
+    near = await cosines(question, best, embedder, timeout_s=_EMBED_TIMEOUT_S)
+    if near is None:
+        return verdict
+    highest = max(map(nearness, best, near))
+    return _verdict(replace(verdict.signals, nearness=highest), threshold)
+
+
+def judge_evidence(
+    retrieval: Retrieval, evidence: Sequence[Evidence], threshold: float | None = None
+) -> Verdict:
     """Judge a retrieval whose evidence was weighed already."""
     if not evidence:
-        return Verdict(answerable=False, confidence=0.0, reason="no passage was found")
+        return Verdict(
+            answerable=False,
+            confidence=0.0,
+            reason="no passage was found",
+            code="nothing_found",
+            threshold=THRESHOLD if threshold is None else threshold,
+        )
     expected = expected_answer(retrieval.question)
-    covered = max(_plausible(e, expected) for e in evidence)
-    similarity = _similarity(retrieval)
-    reason = f"{covered:.0%} of the question's weight stands in one place"
-    if similarity is None or has_aside(retrieval.question):
-        steepness, middle = _COVERAGE_ONLY
-        confidence = _logistic(steepness * (covered - middle))
-    else:
-        steepness, middle = _WITH_SIMILARITY
-        confidence = _logistic(steepness * (covered + _SIMILARITY_SHARE * similarity - middle))
-        reason += f", best cosine {similarity:.2f}"
-    return Verdict(confidence >= _THRESHOLD, confidence, reason)
+    first, second = _best_two([passage.lexical for passage in retrieval.passages])
+    most = most_possible(retrieval.term_weights) or 1.0
+    signals = Signals(
+        coverage=max(_plausible(item, expected) for item in evidence),
+        score=min(1.0, first / most),
+        margin=min(1.0, (first - second) / most),
+        similarity=None if has_aside(retrieval.question) else _similarity(retrieval),
+    )
+    return _verdict(signals, threshold)
+
+
+def _verdict(signals: Signals, threshold: float | None) -> Verdict:
+    threshold = THRESHOLD if threshold is None else threshold
+    confidence = probability(signals)
+    reason = f"{signals.coverage:.0%} of the question's weight stands in one place"
+    if signals.similarity is not None:
+        reason += f", best cosine {signals.similarity:.2f}"
+    if signals.nearness is not None:
+        reason += f", nearest sentence {signals.nearness:.2f}"
+    code: Code = "answerable"
+    if confidence < threshold:
+        few = signals.coverage < _WORDS_SUFFICE or signals.similarity is None
+        code = "few_words" if few else "far_in_meaning"
+    return Verdict(code == "answerable", confidence, reason, code, threshold, signals)
+
+
+def probability(signals: Signals) -> float:
+    """Return the estimated probability that the passages hold the answer."""
+    known = signals.known
+    weights = _BY_WORDS if signals.similarity is None else _BY_PASSAGES
+    if signals.nearness is not None:
+        weights = _BY_NEARNESS
+    weighed = (weights.get(name, 0.0) * value for name, value in known.items())
+    return _logistic(weights["constant"] + sum(weighed))
 
 
 def _plausible(evidence: Evidence, expected: re.Pattern[str] | None) -> float:
     """Trust a sentence less that lacks what such a question asks for: a date, an amount."""
     kind = 1.0 if expected is None or expected.search(evidence.text) else _OTHER_KIND_SHARE
     return evidence.coverage * kind
+
+
+def _best_two(scores: Sequence[float]) -> tuple[float, float]:
+    first, second, *_ = *heapq.nlargest(2, scores), 0.0, 0.0
+    return first, second
 
 
 def _similarity(retrieval: Retrieval) -> float | None:

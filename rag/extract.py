@@ -1,14 +1,13 @@
 """Answer without a language model: the passages' best sentences, verbatim and cited."""
 
-import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from rag.answerable import judge_evidence
+from rag.answerable import THRESHOLD, judge_evidence
 from rag.embed import Embedder
-from rag.errors import EmbedderUnavailable
 from rag.evidence import Evidence, weigh
 from rag.expected import expected_answer
+from rag.nearness import cosines, nearness
 from rag.types import Retrieval
 from rag.words import Term, has_aside
 
@@ -21,9 +20,7 @@ _ECHO_BONUS = 0.08
 _FIRST_BONUS = 0.03  # the first sentence under a heading states the rule, others its details
 _NEW_SHARE = 0.3
 _LEAST_SHARE = {True: 0.5, False: 0.7}  # of the best score, by whether it fits
-# Fitted on questions with and without an answer in an English handbook.
-_COVERAGE_SHARE = 0.25
-_LEAST_NEARNESS = 0.66
+_LEAST_NEARNESS = 0.66  # fitted on questions with and without an answer in an English handbook
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,29 +44,44 @@ class _Candidate:
 
 
 async def extract(
-    retrieval: Retrieval, embedder: Embedder, *, max_quotes: int = 3
+    retrieval: Retrieval,
+    embedder: Embedder,
+    *,
+    max_quotes: int = 3,
+    judged: bool = False,
+    threshold: float = THRESHOLD,
 ) -> tuple[Quote, ...]:
     """Return what answers the question, mostly one sentence, in reading order; () if nothing does.
 
     Stricter than `judge`, since no model reads the passages: where the embedding has a vote, the
     best sentence itself must be near the question. Without an answer from the embedder within
-    10 s the words decide alone.
+    10 s the words decide alone. With `judged` the caller has found already that the passages hold
+    the answer; `threshold` is what it found that by, and a low one asks for less here too.
     """
     terms, evidence = weigh(retrieval)
-    if not judge_evidence(retrieval, evidence).answerable:
-        return ()
     candidates = _by_words(retrieval, evidence)
     if retrieval.dense_weight and embedder.knows(retrieval.question):
         candidates = await _by_meaning(retrieval.question, embedder, candidates)
-        if not _near(candidates[0]) and not has_aside(retrieval.question):
-            return ()
+    if not candidates:
+        return ()
+    if candidates[0].similarity is not None and not has_aside(retrieval.question):
+        holds = _is_near(candidates[0], threshold)
+    else:
+        holds = judged or judge_evidence(retrieval, evidence, threshold).answerable
+    if not holds:
+        return ()
     return _quotes(_choose(terms, candidates, max_quotes))
+
+
+def _is_near(best: _Candidate, threshold: float) -> bool:
+    least = _LEAST_NEARNESS * min(1.0, threshold / THRESHOLD)
+    return nearness(best.evidence, best.similarity or 0.0) >= least
 
 
 def _by_words(retrieval: Retrieval, evidence: list[Evidence]) -> list[_Candidate]:
     """Return all sentences, best first; equal ones in order of passages."""
     expected = expected_answer(retrieval.question)
-    highest = max(passage.score for passage in retrieval.passages) or 1.0
+    highest = max((passage.score for passage in retrieval.passages), default=0.0) or 1.0
     candidates = []
     for item in evidence:
         fits = bool(expected and expected.search(item.text))
@@ -85,28 +97,15 @@ async def _by_meaning(
 ) -> list[_Candidate]:
     """Return the best sentences with their similarity in the score."""
     candidates = candidates[:_EMBEDDED_SENTENCES]
-    try:
-        async with asyncio.timeout(_EMBED_TIMEOUT_S):
-            asked = (await embedder.embed([question], "query"))[0]
-            vectors = await embedder.embed([_in_context(c.evidence) for c in candidates])
-    except (EmbedderUnavailable, TimeoutError):
+    found = [candidate.evidence for candidate in candidates]
+    near = await cosines(question, found, embedder, timeout_s=_EMBED_TIMEOUT_S)
+    if near is None:
         return candidates
     compared = []
-    for candidate, vector in zip(candidates, vectors, strict=True):
-        cosine = sum(a * b for a, b in zip(asked, vector, strict=True))
+    for candidate, cosine in zip(candidates, near, strict=True):
         score = candidate.score + _SIMILARITY_SHARE * cosine
         compared.append(replace(candidate, score=score, similarity=cosine))
     return sorted(compared, key=lambda candidate: -candidate.score)
-
-
-def _in_context(item: Evidence) -> str:
-    return f"{item.sentence.heading}: {item.text}" if item.sentence.heading else item.text
-
-
-def _near(best: _Candidate) -> bool:
-    if best.similarity is None:
-        return True
-    return _COVERAGE_SHARE * best.evidence.coverage + best.similarity >= _LEAST_NEARNESS
 
 
 def _choose(terms: Sequence[Term], candidates: list[_Candidate], max_quotes: int) -> list[Evidence]:

@@ -87,6 +87,11 @@ def query_weights(weights: Mapping[str, float]) -> dict[int, float]:
     return {term_id(word): _asked(word, weights) for word in weights}
 
 
+def most_possible(weights: Mapping[str, float]) -> float:
+    """Return the score that no document can exceed: all of the question's terms, over and over."""
+    return (_K1 + 1) * sum(query_weights(weights).values())
+
+
 def _asked(word: str, weights: Mapping[str, float]) -> float:
     if word in _function_stems() or korean.ASKING.match(word):
         return _FUNCTION_WORD * weights[word]

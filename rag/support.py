@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from rag.embed import Embedder
 from rag.embedding_wire import Vector
 from rag.errors import EmbedderUnavailable
+from rag.nearness import dot
 from rag.numbers import standing, stated
 from rag.scripts import reads
 from rag.sentences import sentences
@@ -166,7 +167,7 @@ class Support:
         except (EmbedderUnavailable, TimeoutError):
             self._embedder = None
             return None
-        cosines = (_dot(asked, vector) for vector in self._vectors[index])
+        cosines = (dot(asked, vector) for vector in self._vectors[index])
         return max(cosines, default=None)
 
     def _read(self, index: int) -> _Read:
@@ -252,7 +253,3 @@ def _around(spans: Iterable[Span]) -> Span:
 def _script(text: str) -> bool:
     """Tell whether a text is in Latin letters, as far as it has letters."""
     return reads(["en"], text)
-
-
-def _dot(one: Vector, other: Vector) -> float:
-    return sum(a * b for a, b in zip(one, other, strict=True))

@@ -22,7 +22,7 @@ from gateway.generation.target import (
     Target,
 )
 from gateway.sessions.store import Sessions, Turn
-from rag import Embedders, Reranker, Retrieval, judge, search
+from rag import Embedders, Reranker, Retrieval, assess, search
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +119,8 @@ class Agents:
             k=definition.top_k,
             reranker=self._reranker,
         )
-        if not judge(retrieval).answerable:
+        threshold = definition.answer.threshold
+        if not (await assess(retrieval, self._embedders.default, threshold)).answerable:
             return Prepared(agent, question, retrieval, None)
         instructions = "\n\n".join([definition.instructions, *question.instructions])
         messages = build_messages(instructions, retrieval.passages, history, question.text)

@@ -92,12 +92,15 @@ class SearchResult(msgspec.Struct):
 class SearchExplained(msgspec.Struct):
     """How a search ranked: the embedding's share of the score, each term's weight, and seconds.
 
-    `answerable` is what an agent would judge by: False where these results do not hold the answer.
+    `answerable` is what an agent would judge by: False where these results do not hold the answer,
+    for this `reason`. `signals` is what the confidence was made of.
     """
 
     index_ids: list[str]
     answerable: bool
     confidence: float
+    reason: Literal["answerable", "nothing_found", "few_words", "far_in_meaning"]
+    signals: dict[str, float]
     embedding_weight: float
     term_weights: dict[str, float]
     timings: dict[str, float]

@@ -8,7 +8,7 @@ from gateway.guards import Caller, needs
 from gateway.lifespan import Provided
 from gateway.openai import store_search as wire
 from gateway.search_options import filter_of, options_of
-from rag import Passage, Retrieval, judge, search
+from rag import Passage, Retrieval, Verdict, assess, search
 from rag.keywords import keywords
 
 _DEFAULT_RESULTS = 10
@@ -34,10 +34,11 @@ async def search_store(
         reranker=services.reranker,
     )
     explain = bool(data.explain)
+    verdict = await assess(found, services.embedders.default) if explain else None
     return wire.SearchResults(
         asked,
         [_result(passage, explain=explain) for passage in found.passages],
-        explain=_explained(found) if explain else UNSET,
+        explain=_explained(found, verdict) if verdict else UNSET,
     )
 
 
@@ -75,12 +76,13 @@ def _legs(passage: Passage) -> wire.ResultExplained:
     )
 
 
-def _explained(found: Retrieval) -> wire.SearchExplained:
-    verdict = judge(found)
+def _explained(found: Retrieval, verdict: Verdict) -> wire.SearchExplained:
     return wire.SearchExplained(
         index_ids=[str(id_) for id_ in found.index_ids],
         answerable=verdict.answerable,
         confidence=verdict.confidence,
+        reason=verdict.code,
+        signals=verdict.signals.known if verdict.signals else {},
         embedding_weight=found.dense_weight,
         term_weights=dict(found.term_weights),
         timings=dict(found.timings),

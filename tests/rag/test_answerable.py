@@ -1,9 +1,14 @@
 """When to say that the documents do not hold the answer."""
 
+from collections.abc import Sequence
+
 import pytest
 from passages import retrieval_of
 
-from rag import judge
+from rag import EmbedderUnavailable, assess, judge
+from rag.answerable import THRESHOLD
+from rag.embedding_wire import Kind, Vector
+from rag.testing import InMemoryEmbedder
 
 LEAVE = "연차 휴가는 연간 15일입니다. 연차 휴가는 3일 전까지 신청합니다."
 PAY = "급여는 매월 25일에 지급합니다. 인터넷 요금은 매달 2만 원을 지원합니다."
@@ -64,3 +69,50 @@ def test_the_reason_holds_nobodys_words() -> None:
     verdict = judge(retrieval_of("연차 휴가는 며칠인가요?", LEAVE, similarities=[0.4]))
     assert "연차" not in verdict.reason
     assert "cosine 0.40" in verdict.reason
+
+
+async def test_the_nearest_sentence_decides_where_the_embedder_answers() -> None:
+    content = "Employees who leave the office after eleven may take a taxi."
+    embedder = InMemoryEmbedder()
+    retrieval = retrieval_of("How many employees have dogs?", content, similarities=[0.9])
+    verdict = await assess(retrieval, embedder)
+    assert not verdict.answerable
+    assert verdict.signals is not None
+    assert verdict.signals.nearness is not None
+    question = "Which employees may take a taxi after eleven?"
+    near = await assess(retrieval_of(question, content, similarities=[0.9]), embedder)
+    assert (near.answerable, near.code) == (True, "answerable")
+
+
+class Unreachable(InMemoryEmbedder):
+    async def embed(self, texts: Sequence[str], kind: Kind = "document") -> list[Vector]:
+        raise EmbedderUnavailable("down")
+
+
+async def test_without_the_embedder_the_verdict_is_what_the_passages_say() -> None:
+    retrieval = retrieval_of("When is pay day?", "Pay day is Monday.", similarities=[0.6])
+    assert await assess(retrieval, Unreachable()) == judge(retrieval)
+
+
+async def test_where_no_embedding_voted_none_is_asked() -> None:
+    embedder = InMemoryEmbedder(languages=["ko"])
+    retrieval = retrieval_of("연차 휴가는 며칠인가요?", LEAVE)
+    assert await assess(retrieval, embedder) == judge(retrieval)
+    assert embedder.asked == []
+
+
+def test_why_there_is_no_answer_is_told_in_a_word() -> None:
+    assert judge(retrieval_of("연차 휴가는?")).code == "nothing_found"
+    content = "Employees who leave the office after eleven may take a taxi."
+    far = judge(retrieval_of("Which employees leave?", content, similarities=[-1.0]))
+    assert (far.answerable, far.code) == (False, "far_in_meaning")
+    assert judge(retrieval_of("스톡옵션은 언제 지급되나요?", LEAVE, PAY)).code == "few_words"
+
+
+def test_the_threshold_is_the_callers_to_choose() -> None:
+    retrieval = retrieval_of("연차 휴가는 며칠인가요?", LEAVE, PAY)
+    assert judge(retrieval).threshold == THRESHOLD
+    strict = judge(retrieval, 1.0)
+    assert (strict.answerable, strict.threshold) == (False, 1.0)
+    assert judge(retrieval_of("주차장 요금은?", LEAVE), 0.0).answerable
+    assert not judge(retrieval_of("주차장 요금은?"), 0.0).answerable

@@ -68,7 +68,7 @@ async def test_the_set_is_searched_as_well_as_it_was(
             passages = [
                 Found(p.source, p.page, p.content, p.lexical, p.similarity) for p in found.passages
             ]
-            answered = rag.judge(few).answerable
+            answered = (await rag.assess(few, embedder)).answerable
             return Asked(question, passages, found.timings["total"], answered)
 
         metrics = measure([await ask(question) for question in SET.questions])
