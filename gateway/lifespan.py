@@ -114,8 +114,10 @@ async def open_services(
         stack.push_async_callback(media.close)
         days = settings.sessions.retention_days
         kept = None if days is None else timedelta(days=days)
-        sessions, conversations = Sessions(pool, kept), Conversations(pool, kept)
-        agents = Agents(pool, embedders, models, sessions, settings.sessions, reranker)
+        sessions, conversations = Sessions(pool, kept, masking=masking), Conversations(pool, kept)
+        agents = Agents(
+            pool, embedders, models, sessions, settings.sessions, reranker, masking=masking
+        )
         storage = open_storage(settings.files)
         means = Means(
             url=url,

@@ -9,6 +9,7 @@ import asyncpg
 from config.scope import TenantScope
 from config.settings import SessionSettings
 from gateway.agents.definition import AgentDefinition
+from gateway.agents.discreet import DiscreetAgent
 from gateway.agents.draft import AgentAnswer, Draft, Prepared, Question
 from gateway.agents.prompt import ChatMessage, build_messages, trim
 from gateway.agents.registry import Agent
@@ -21,6 +22,7 @@ from gateway.generation.target import (
     Served,
     Target,
 )
+from gateway.govern.masking.masking import Masking
 from gateway.sessions.store import Sessions, Turn
 from rag import Embedders, Reranker, Retrieval, assess, search
 
@@ -48,6 +50,8 @@ class Agents:
         sessions: Sessions,
         settings: SessionSettings,
         reranker: Reranker | None = None,
+        *,
+        masking: Masking,
     ) -> None:
         self._pool = pool
         self._embedders = embedders
@@ -55,6 +59,7 @@ class Agents:
         self._models = models
         self._sessions = sessions
         self._settings = settings
+        self._masking = masking
 
     async def answer(self, scope: TenantScope, agent: Agent, question: Question) -> AgentAnswer:
         """Answer at once and store the turn."""
@@ -65,7 +70,8 @@ class Agents:
             draft.take_served(completion)
             await draft.take_completion(completion.body)
         await draft.finish()
-        return await self._settle(scope, draft, complete=True)
+        answer = await self._settle(scope, draft, complete=True)
+        return await self._discreet(scope, agent).answer(answer)
 
     async def stream(self, scope: TenantScope, agent: Agent, question: Question) -> LiveAnswer:
         """Begin to answer; errors before the first content are raised here."""
@@ -76,8 +82,11 @@ class Agents:
             stream = await self._target(scope, agent.definition).stream(prepared.prompt)
             draft.take_served(stream)
             payloads = stream.payloads
-        parts = self._parts(scope, draft, payloads)
+        parts = self._discreet(scope, agent).parts(self._parts(scope, draft, payloads))
         return LiveAnswer(prepared.retrieval, draft.served, parts)
+
+    def _discreet(self, scope: TenantScope, agent: Agent) -> DiscreetAgent:
+        return DiscreetAgent(self._masking, scope, agent.name, agent.definition.model)
 
     async def _parts(
         self,

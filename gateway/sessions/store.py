@@ -5,15 +5,17 @@ sees those of none.
 """
 
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
 import asyncpg
 import msgspec
 
+from config.masking import MaskingSettings
 from config.postgres import Connection, load_queries, tenant_transaction
 from config.scope import TenantScope
 from gateway.errors import InvalidRequest, NotFound
+from gateway.govern.masking.masking import Masking
 from gateway.openai.chat import Usage
 from gateway.openai.references import Reference
 
@@ -84,7 +86,14 @@ def check_session_id(session_id: str) -> str:
 class Sessions:
     """The repository of one process; `kept` is how long a session stays after its last turn."""
 
-    def __init__(self, pool: asyncpg.Pool, kept: timedelta | None = None) -> None:
+    def __init__(
+        self,
+        pool: asyncpg.Pool,
+        kept: timedelta | None = None,
+        *,
+        masking: Masking | None = None,
+    ) -> None:
+        self._masking = masking or Masking(MaskingSettings())
         self._pool = pool
         self._kept = kept
 
@@ -97,6 +106,7 @@ class Sessions:
 
     async def add_turn(self, scope: TenantScope, session_id: str, turn: Turn) -> None:
         """Store a turn, and its session when it is the first."""
+        turn = await _kept(turn, scope, self._masking)
         owner = (*_owner(scope), session_id)
         status = "complete" if turn.complete else "partial"
         citations = msgspec.json.encode(turn.references).decode()
@@ -142,6 +152,23 @@ class Sessions:
             await _row(con, "find_session", scope, session_id)
             rows = await con.fetch(_SQL["list_messages"], *_owner(scope), session_id)
         return [_message(row) for row in rows]
+
+
+async def _kept(turn: Turn, scope: TenantScope, masking: Masking) -> Turn:
+    """Return a turn as the policy lets it be stored."""
+    policy = masking.policies.at("storage", tenant=scope.tenant, agent=turn.agent)
+    if policy.allows_all:
+        return turn
+    quotes = [await masking.mask(each.content, policy) for each in turn.references]
+    return replace(
+        turn,
+        question=await masking.mask(turn.question, policy),
+        answer=await masking.mask(turn.answer, policy),
+        references=[
+            msgspec.structs.replace(each, content=quote)
+            for each, quote in zip(turn.references, quotes, strict=True)
+        ],
+    )
 
 
 async def _row(

@@ -54,7 +54,10 @@ async def new_responder(pool: asyncpg.Pool) -> AsyncIterator[NewResponder]:
             masking = Masking(MaskingSettings())
             models = Models({}, {"fake": provider}, {}, http, embedder, Governor(), masking)
             store, media = ResponseStore(pool, settings or ResponseSettings()), MediaSettings()
-            agents = Agents(pool, Embedders(embedder), models, Sessions(pool), SessionSettings())
+            sessions = Sessions(pool)
+            agents = Agents(
+                pool, Embedders(embedder), models, sessions, SessionSettings(), masking=masking
+            )
             by_model = ModelAnswers(
                 pool,
                 Embedders(embedder),

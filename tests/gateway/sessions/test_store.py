@@ -7,8 +7,11 @@ import asyncpg
 import pytest
 from support import scope_of
 
+from config.masking import MaskingSettings
 from gateway.errors import NotFound
+from gateway.govern.masking.masking import Masking
 from gateway.openai.chat import Usage
+from gateway.openai.references import Reference
 from gateway.sessions.store import Sessions, Turn, new_message_id
 
 NOBODY = scope_of("acme", "app")
@@ -73,3 +76,21 @@ async def test_a_session_is_over_some_time_after_its_last_turn(
     kept = timedelta(days=2)
     await Sessions(pool, kept).add_turn(NOBODY, "s", turn("?"))
     assert timedelta(days=1) < await owner.fetchval(query) < kept
+
+
+async def test_what_is_stored_is_masked_by_policy(pool: asyncpg.Pool) -> None:
+    masking = Masking(
+        MaskingSettings.model_validate(
+            {"storage": {"phone": "mask"}, "agents": {"hr": {"storage": {"email": "mask"}}}}
+        )
+    )
+    sessions = Sessions(pool, masking=masking)
+    text = "010-1234-5678 hong@example.com"
+    quote = Reference(1, "a.txt", None, text, 1.0, "d", "c", 0, 30)
+    asked = replace(turn(text), answer=text, references=[quote])
+    await sessions.add_turn(NOBODY, "hr", asked)
+    await sessions.add_turn(NOBODY, "other", replace(asked, message_id="m", agent="other"))
+    for session, masked in (("hr", "[PHONE] [EMAIL]"), ("other", "[PHONE] hong@example.com")):
+        question, answer = await sessions.messages(NOBODY, session)
+        assert question.content == answer.content == masked
+        assert answer.references[0].content == masked
