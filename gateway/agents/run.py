@@ -141,6 +141,7 @@ class Agents:
             tenant=scope.tenant,
             affinity=question.session_id,
             local_only=question.local_only or definition.residency == "local",
+            agent=definition.name,
         )
         return Prepared(agent, question, retrieval, prompt)
 

@@ -42,16 +42,11 @@ class Discreet:
 
     def _governed(self, prompt: Prompt) -> Prompt:
         egress = self._masking.policies.at(
-            "egress", tenant=self._scope.tenant, model=self.name, agent=_agent(prompt)
+            "egress", tenant=self._scope.tenant, model=self.name, agent=prompt.agent
         )
         return replace(prompt, egress=egress)
 
     def _answered(self, prompt: Prompt) -> Policy:
-        if prompt.retrieval is not None or prompt.kind == "embeddings":
+        if prompt.agent or prompt.retrieval is not None or prompt.kind == "embeddings":
             return Policy()
         return self._masking.policies.at("answer", tenant=self._scope.tenant, model=self.name)
-
-
-def _agent(prompt: Prompt) -> str:
-    charge = prompt.charge
-    return charge.asked.model if charge and charge.asked.kind == "agent" else ""

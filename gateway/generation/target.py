@@ -33,6 +33,7 @@ class Prompt:
         local_only: Never leave our own engines.
         continues: The last message is the answer's beginning; go on from there.
         charge: The account of the request that it is a part of.
+        agent: The agent whose turn it is a part of; empty where a model was asked.
         egress: What of personal data hosted targets may read; None is what its tenant's may.
     """
 
@@ -45,6 +46,7 @@ class Prompt:
     local_only: bool = False
     continues: bool = False
     charge: Charge | None = None
+    agent: str = ""
     egress: Policy | None = None
 
 

@@ -165,9 +165,7 @@ async def test_tenant_model_and_agent_may_be_stricter(
     http: aiohttp.ClientSession, upstream: Upstream, settings: dict[str, object]
 ) -> None:
     target, _ = _ladder(http, upstream, **settings)
-    scope = scope_of(tenant="acme")
-    charge = Charge(scope, Asked("agent", "hr"))
-    await target.complete(Prompt(PROMPT.fields, tenant="acme", charge=charge))
+    await target.complete(Prompt(PROMPT.fields, tenant="acme", agent="hr"))
     assert "[PHONE]" in _sent(upstream)
 
 

@@ -17,6 +17,7 @@ MASKING = {
     "egress": {"phone": "pseudonym", "email": "pseudonym", "card": "block"},
     "answer": {"bank_account": "mask"},
     "storage": {"email": "mask", "bank_account": "allow"},
+    "agents": {"clever": {"egress": {"business_number": "mask"}}},
 }
 _PSEUDONYM = re.compile("PII_[A-Z]+_[A-Z]{14}")
 ACCOUNT = "계좌 110-123-456789"
@@ -117,13 +118,14 @@ async def test_responses(app: httpx.AsyncClient, echo: Upstream) -> None:
 async def test_an_agents_turn(app: httpx.AsyncClient, echo: Upstream, *, stream: bool) -> None:
     session = f"masked-{stream}"
     messages = [
-        {"role": "system", "content": f"인사팀: {PHONE}, {EMAIL}"},
+        {"role": "system", "content": f"인사팀: {PHONE}, {EMAIL}, 104-86-39742"},
         {"role": "user", "content": QUESTION},
     ]
     body = {"model": "clever", "messages": messages, "session_id": session, "stream": stream}
     answer = await app.post("/v1/agents/clever/chat/completions", json=body)
     assert answer.status_code == 200
     _check_sent(echo)
+    assert "[BUSINESS]" in _sent(echo)
     assert answer.text.count("[ACCOUNT]") == 1
     assert "110-123-456789" not in answer.text
     kept = (await app.get(f"/v1/sessions/{session}/messages")).text
