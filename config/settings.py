@@ -21,6 +21,7 @@ from config.audit import AuditSettings
 from config.context import ContextSettings
 from config.files import FileSettings
 from config.ledger import LedgerSettings
+from config.limits import LimitsSettings
 from config.masking import MaskingSettings
 from config.media import MediaSettings
 from config.section import Section
@@ -368,6 +369,7 @@ class Settings(Section):
     media: MediaSettings = MediaSettings()
     masking: MaskingSettings = MaskingSettings()
     sync: SyncSettings = SyncSettings()
+    limits: LimitsSettings = LimitsSettings()
     ledger: LedgerSettings = LedgerSettings()
     agents: AgentSettings = AgentSettings()
     engines: dict[EngineName, EngineSettings] = Field(default={})

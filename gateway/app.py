@@ -16,6 +16,7 @@ from config.settings import Settings
 from gateway.auditing import begin_audit, end_audit
 from gateway.bodies import check_text
 from gateway.errors import HANDLERS
+from gateway.govern.charge import current_exchange
 from gateway.guards import authenticate, check_every_route_is_declared, provide_caller
 from gateway.lifespan import Services, open_services
 from gateway.openapi import correct_document, openapi_config
@@ -122,7 +123,8 @@ async def _begin(request: Request[Any, Any, Any]) -> None:
 
 
 async def _stamp(message: Message, scope: Scope) -> None:
-    """Put `x-request-id` on every answer: the client's own where it is harmless."""
+    """Put `x-request-id` on every answer, and how the caller stands at its limits."""
     if message["type"] == "http.response.start":
-        stamp = (b"x-request-id", request_id(scope).encode())
-        message["headers"] = [*message["headers"], stamp]
+        stamps = {"x-request-id": request_id(scope)} | current_exchange().headers
+        stamped = [(name.encode(), value.encode()) for name, value in stamps.items()]
+        message["headers"] = [*message["headers"], *stamped]

@@ -8,6 +8,7 @@
     ├── VersionConflict     412  the object was changed since it was read
     ├── TooLarge            413  longer than a limit the message names
     ├── Overloaded          429  an upstream's own limit; Retry-After is passed on
+    ├── LimitReached        429  a limit of ours; the message says whose
     ├── UpstreamError       502  a target answered nonsense or refused us
     │   ├── UpstreamRefused      the caller's own 4xx, from the upstream
     │   │   └── ContextOverflow  the prompt is too long for this one
@@ -113,6 +114,16 @@ class Overloaded(GatewayError):
 
     status = 429
     type = "rate_limit_error"
+
+
+class LimitReached(GatewayError):
+    """429: the request would go over a limit of its caller; the headers say when to come back."""
+
+    status = 429
+    type = "rate_limit_error"
+
+    def __init__(self, message: str, *, headers: dict[str, str]) -> None:
+        super().__init__(message, code="rate_limit_exceeded", headers=headers)
 
 
 class UpstreamError(GatewayError):

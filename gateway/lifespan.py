@@ -23,6 +23,8 @@ from gateway.generation.replicas import Replicas, open_engines
 from gateway.govern.audit import AuditLog
 from gateway.govern.governor import Governor
 from gateway.govern.ledger import open_ledger
+from gateway.govern.limits_store import LimitRules
+from gateway.govern.limits_watch import open_limits
 from gateway.govern.masking.masking import Masking
 from gateway.identity import open_identity
 from gateway.media import Media
@@ -61,6 +63,7 @@ class Services:
     media: Media
     sessions: Sessions
     agents: Agents
+    limit_rules: LimitRules
     conversations: Conversations
     responses: Responses
     audit: AuditLog
@@ -105,7 +108,19 @@ async def open_services(
         ledger = await stack.enter_async_context(
             open_ledger(settings.ledger, settings.data_dir, url)
         )
-        governor = Governor(ledger, calls=audit if settings.audit.calls else None)
+        limits = await stack.enter_async_context(
+            open_limits(
+                settings.limits,
+                cache,
+                database_url=url,
+                redis_url=settings.redis.url.get_secret_value(),
+                pool=pool,
+                pseudonym=box.pseudonym,
+                workers=settings.server.workers,
+            )
+        )
+        calls = audit if settings.audit.calls else None
+        governor = Governor(ledger, calls=calls, limiter=limits.limiter)
         stack.push_async_callback(governor.close)
         masking = Masking(settings.masking, box.masking_key)
         stack.callback(masking.close)
@@ -153,6 +168,7 @@ async def open_services(
             media=media,
             sessions=sessions,
             agents=agents,
+            limit_rules=limits.rules,
             conversations=conversations,
             responses=responses,
             audit=audit,

@@ -23,10 +23,12 @@ class Exchange:
     Attributes:
         request_id: As `x-request-id` says it; empty where there was none.
         left: The ending of what is cut off: `client_gone`, unless somebody knows better.
+        headers: Of its answer: how the caller stands at its limits.
     """
 
     request_id: str = ""
     left: str = "client_gone"
+    headers: dict[str, str] = field(default_factory=dict)
 
 
 _exchange: ContextVar[Exchange] = ContextVar("exchange")

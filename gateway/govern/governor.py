@@ -7,6 +7,7 @@ from typing import Protocol
 
 from gateway.govern.audit import AuditLog, call_event
 from gateway.govern.charge import Charge
+from gateway.govern.limits import Limiter
 
 
 class Ledger(Protocol):
@@ -28,9 +29,15 @@ class Ledger(Protocol):
 class Governor:
     """Governs the requests of one process; `calls` is where each is audited, if that is wanted."""
 
-    def __init__(self, ledger: Ledger | None = None, calls: AuditLog | None = None) -> None:
+    def __init__(
+        self,
+        ledger: Ledger | None = None,
+        calls: AuditLog | None = None,
+        limiter: Limiter | None = None,
+    ) -> None:
         self._ledger = ledger
         self._calls = calls
+        self._limiter = limiter
         self._settling: set[asyncio.Task[None]] = set()
 
     @asynccontextmanager
@@ -63,7 +70,7 @@ class Governor:
             await self._reserve(charge)
         except BaseException as error:
             charge.end(error)
-            await asyncio.shield(self._start(self._record(charge)))
+            await asyncio.shield(self._start(self._settle(charge)))
             raise
 
     async def _reserve(self, charge: Charge) -> None:
@@ -72,6 +79,8 @@ class Governor:
         Raises:
             GatewayError: It is refused.
         """
+        if self._limiter:
+            await self._limiter.reserve(charge)
 
     async def settle(self, charge: Charge) -> None:
         """Settle once what the request took; shielded: who is cancelled leaves it running."""
@@ -93,6 +102,8 @@ class Governor:
 
     async def _settle(self, charge: Charge) -> None:
         charge.end()
+        if self._limiter:
+            self._limiter.settle(charge)
         await self._record(charge)
 
     async def _record(self, charge: Charge) -> None:

@@ -99,6 +99,8 @@ async def test_the_document_holds_every_route(nobody: httpx.AsyncClient, service
         "/admin/keys/{key_id}",
         "/admin/signing-keys",
         "/admin/signing-keys/{kid}",
+        "/admin/limits",
+        "/admin/limits/{limit_id}",
     }
     assert set(paths) == expected | PUBLIC
     token = paths["/oauth/token"]["post"]

@@ -116,6 +116,7 @@ async def filled(pool: asyncpg.Pool) -> asyncpg.Pool:
             early = "INSERT INTO early_embeddings (store_id, file_id, space, text_hash, embedding)"
             await con.execute(f"{early} VALUES ($1, $2, '', '', '[1]')", store.id, waiting.id)
             await add_waiting_response(con, tenant, client)
+            await con.execute("INSERT INTO limits (id, tenant, per) VALUES ($1, $1, 'key')", tenant)
             alias = "INSERT INTO agent_aliases (agent, name, tenant, targets)"
             await con.execute(f"{alias} VALUES ('hr', 'prod', $1, '[]')", tenant)
             await append(con, b"key", tenant, [AuditEvent(tenant, "made", "done")])
@@ -251,7 +252,7 @@ async def test_the_job_worker_sees_of_other_tenants_what_is_to_be_done_and_no_mo
                 assert {row["object"] for row in seen} == {"acme", "rival"}
             elif name == "sources":
                 assert {row["id"] for row in seen} == {"acme: due", "rival: due"}
-            elif name == "audit_heads":
+            elif name in ("audit_heads", "limits"):
                 assert {row["tenant"] for row in seen} == {"acme", "rival"}
             elif name == "response_jobs":
                 assert {row["response"] for row in seen} == {"acme", "rival"}

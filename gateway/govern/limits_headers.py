@@ -1,0 +1,64 @@
+"""How limits are told: OpenAI's headers, and its error object."""
+
+import math
+
+from gateway.errors import LimitReached
+from gateway.govern.limits_rules import Demands
+from gateway.govern.limits_window import Outcome
+
+_TOLD = (("q", "requests"), ("t", "tokens"))
+
+
+def standing_headers(demands: Demands, outcome: Outcome) -> dict[str, str]:
+    """Return how the caller stands at the limits that it is nearest to."""
+    headers = {}
+    for kind, name in _TOLD:
+        stands = [
+            (limit, standing)
+            for (limit, _), standing in zip(demands, outcome.standings, strict=False)
+            if limit.counting.kind == kind
+        ]
+        if stands:
+            nearest, standing = min(stands, key=lambda each: each[1].remaining / each[0].most)
+            headers[f"x-ratelimit-limit-{name}"] = str(nearest.most)
+            headers[f"x-ratelimit-remaining-{name}"] = str(standing.remaining)
+            headers[f"x-ratelimit-reset-{name}"] = duration(standing.reset_ms)
+    return headers
+
+
+def refusal(demands: Demands, outcome: Outcome, place: int) -> LimitReached:
+    """Return the error of a request that goes over a limit."""
+    limit, amount = demands[place]
+    whose = limit.per.replace("_", " ")
+    what = f"the limit of {limit.most:,} {limit.counting.words} of {whose} `{limit.subject[:128]}`"
+    reason = {"x-naru-reason": limit.reason}
+    if outcome.wait_ms is None:
+        message = (
+            f"{what} is less than this request may take, {amount:,} tokens: shorten the prompt or"
+            " set a lower max_tokens"
+        )
+        return LimitReached(message, headers=reason | {"x-should-retry": "false"})
+    wait_ms = max(outcome.wait_ms, 1)
+    message = f"{what} is reached: try again in {duration(wait_ms)}"
+    return LimitReached(message, headers=reason | retry_headers(wait_ms))
+
+
+def retry_headers(wait_ms: int) -> dict[str, str]:
+    """Return when to come back, as OpenAI's clients read it."""
+    return {
+        "retry-after": str(math.ceil(wait_ms / 1000)),
+        "retry-after-ms": str(wait_ms),
+        "x-should-retry": "true",
+    }
+
+
+def duration(milliseconds: int) -> str:
+    """Return a time as OpenAI writes it: `250ms`, `1.5s`, `6m0s`, `23h59m59s`."""
+    if milliseconds < 1000:
+        return f"{milliseconds}ms" if milliseconds else "0s"
+    minutes, rest = divmod(milliseconds, 60_000)
+    hours, minutes = divmod(minutes, 60)
+    seconds = f"{rest / 1000:g}s"
+    if hours:
+        return f"{hours}h{minutes}m{seconds}"
+    return f"{minutes}m{seconds}" if minutes else seconds

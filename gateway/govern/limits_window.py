@@ -1,0 +1,166 @@
+"""What this process alone lets through: counted always, asked while Redis is away."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from gateway.govern.limits_rules import Counting, Demands, Limit
+
+_RETRY_MS = 1000
+
+
+@dataclass(slots=True)
+class Window:
+    """Amounts of the last buckets, by a clock that never goes back."""
+
+    counting: Counting
+    sum: int = 0
+    amounts: dict[int, int] = field(default_factory=dict)
+
+    def slide(self, now_ms: int) -> int:
+        """Leave out what is too old; return the present bucket."""
+        at = now_ms // self.counting.width_ms
+        oldest = at - self.counting.buckets
+        for bucket in list(self.amounts):
+            if bucket >= oldest:
+                break
+            self.sum -= self.amounts.pop(bucket)
+        return at
+
+    def add(self, bucket: int, amount: int) -> None:
+        """Count an amount; a bucket that has left the window counts no more."""
+        if amount < 0:
+            amount = -min(-amount, self.amounts.get(bucket, 0))
+        if amount:
+            self.amounts[bucket] = self.amounts.get(bucket, 0) + amount
+            self.sum += amount
+
+    def wait_ms(self, amount: int, now_ms: int) -> int:
+        """Return how long until so much has left the window."""
+        left = 0
+        for bucket, held in self.amounts.items():
+            left += held
+            if left >= amount:
+                end = (bucket + self.counting.buckets + 1) * self.counting.width_ms
+                return end - now_ms
+        return (self.counting.buckets + 1) * self.counting.width_ms
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How a caller stands at one limit.
+
+    Attributes:
+        bucket: In which bucket of a window the request was counted.
+        reset_ms: How long until all of it is free again, if nobody asks.
+    """
+
+    remaining: int
+    bucket: int
+    reset_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of a reservation.
+
+    Attributes:
+        refusing: Place of the limit that refuses it; None: it is made.
+        wait_ms: How long until that has room, at the latest; None: it never has so much.
+        standings: At every limit.
+    """
+
+    refusing: int | None
+    wait_ms: int | None
+    standings: Sequence[Standing]
+
+
+def _clock_ms() -> int:
+    return time.monotonic_ns() // 1_000_000
+
+
+class Here:
+    """The counters of one process."""
+
+    def __init__(self, clock_ms: Callable[[], int] = _clock_ms) -> None:
+        self._clock_ms = clock_ms
+        self._windows: dict[str, Window] = {}
+        self._under_way: dict[str, int] = {}
+
+    def take(self, demands: Demands) -> list[int]:
+        """Count what was reserved; return the buckets."""
+        now = self._clock_ms()
+        return [self._take(limit, amount, now) for limit, amount in demands]
+
+    def settle(self, demands: Demands, buckets: Sequence[int], tokens: int) -> None:
+        """Count what was taken in the place of what was reserved."""
+        now = self._clock_ms()
+        for (limit, reserved), bucket in zip(demands, buckets, strict=True):
+            if limit.counting.kind == "c":
+                self._leave(limit.counter, reserved)
+            elif limit.counting.kind == "t":
+                window = self._window(limit)
+                at = window.slide(now)
+                window.add(bucket if tokens < reserved else at, tokens - reserved)
+
+    def look(self, demands: Demands, workers: int) -> Outcome:
+        """Tell whether there is room in this process' share, which is one of `workers`.
+
+        Who is the only one to ask may ask for more than a share.
+        """
+        now = self._clock_ms()
+        refusing, wait, standings = None, 0, []
+        for place, (limit, amount) in enumerate(demands):
+            used, wait_ms = self._used(limit, amount, now, workers)
+            if amount > limit.most:
+                return Outcome(place, None, [])
+            share = max(limit.most // workers, amount if used == 0 else 0)
+            if used + amount > share and wait_ms >= wait:
+                refusing, wait = place, wait_ms
+            reset = limit.counting.width_ms * limit.counting.buckets
+            standings.append(Standing(max(share - used - amount, 0), 0, reset))
+        return Outcome(refusing, wait if refusing is not None else 0, standings)
+
+    def taken(self, limit: Limit) -> int:
+        """Return what this process counts within the window."""
+        window = self._window(limit)
+        window.slide(self._clock_ms())
+        return window.sum
+
+    def sweep(self) -> None:
+        """Forget windows that are empty."""
+        now = self._clock_ms()
+        for counter, window in list(self._windows.items()):
+            window.slide(now)
+            if not window.sum:
+                del self._windows[counter]
+
+    def _take(self, limit: Limit, amount: int, now: int) -> int:
+        if limit.counting.kind == "c":
+            self._under_way[limit.counter] = self._under_way.get(limit.counter, 0) + amount
+            return 0
+        window = self._window(limit)
+        at = window.slide(now)
+        window.add(at, amount)
+        return at
+
+    def _used(self, limit: Limit, amount: int, now: int, workers: int) -> tuple[int, int]:
+        if limit.counting.kind == "c":
+            return self._under_way.get(limit.counter, 0), _RETRY_MS
+        window = self._window(limit)
+        window.slide(now)
+        over = window.sum + amount - limit.most // workers
+        return window.sum, window.wait_ms(over, now) if over > 0 else 0
+
+    def _leave(self, counter: str, amount: int) -> None:
+        left = self._under_way.get(counter, 0) - amount
+        if left > 0:
+            self._under_way[counter] = left
+        else:
+            self._under_way.pop(counter, None)
+
+    def _window(self, limit: Limit) -> Window:
+        window = self._windows.get(limit.counter)
+        if window is None:
+            window = self._windows[limit.counter] = Window(limit.counting)
+        return window
