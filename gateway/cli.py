@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn, TypeVar
 import typer
 
 from config.errors import ConfigError
-from gateway import cli_audit, cli_clients, cli_identity, cli_stores, cli_sync
+from gateway import cli_agents, cli_audit, cli_clients, cli_identity, cli_stores, cli_sync
 
 if TYPE_CHECKING:
     from gateway.credentials import Credentials
@@ -29,6 +29,7 @@ app.add_typer(cli_identity.tenant_app, name="tenant")
 app.add_typer(cli_clients.app, name="client")
 app.add_typer(cli_identity.key_app, name="key")
 app.add_typer(cli_identity.keys_app, name="keys")
+app.add_typer(cli_agents.app, name="agent")
 app.add_typer(cli_stores.app, name="store")
 app.add_typer(cli_sync.app, name="sync")
 app.add_typer(cli_audit.app, name="audit")
