@@ -93,7 +93,7 @@ def ingest(
 def evaluate(
     path: Annotated[Path, typer.Argument(metavar="SET", help="A set: file or folder.")],
     form: Annotated[
-        str | None, typer.Option("--format", help="jsonl, squad, beir or code; default by content.")
+        str | None, typer.Option("--format", help="jsonl, squad, beir, code, mtrag.")
     ] = None,
     store: Annotated[
         str | None, typer.Option(help="Vector store; default one of the set's documents.")
@@ -107,13 +107,16 @@ def evaluate(
     tolerance: Annotated[float, typer.Option(help="How much less is no drop yet.")] = 0.005,
     *,
     fit: Annotated[bool, typer.Option("--fit", help="Fit the embedding's share.")] = False,
+    fit_abstention: Annotated[
+        bool, typer.Option(help="Fit when to say that there is no answer.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, not a table.")] = False,
 ) -> None:
     """Measure the search of the running service on a set of questions."""
     from gateway.commands.eval import Options
     from gateway.commands.eval import evaluate as run
 
-    options = Options(form, store, floors or (), baseline, tolerance, fit, as_json)
+    options = Options(form, store, floors or (), baseline, tolerance, fit, fit_abstention, as_json)
     raise typer.Exit(run(_credentials(), path, options))
 
 

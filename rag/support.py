@@ -6,7 +6,7 @@ language. A sentence is not understood: what says the opposite in the same words
 
 import asyncio
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from rag.embed import Embedder
@@ -23,6 +23,9 @@ from rag.words import Text, content_stems
 # Fitted on the sentences of `tests/rag/test_support.py`; docs/evaluation.md has the figures.
 _ENOUGH_WORDS = 0.6
 _SOME_WORDS = 0.2
+_BEHIND_THE_BEST = 0.15
+"""A passage that holds so much less of a sentence than another one is about something else."""
+_COMPARED = 10
 _PART_OF_WORDS = 0.3
 """Where several passages are cited, each says so much, and together they say enough."""
 _WORDS_SHARE = 0.5
@@ -107,6 +110,7 @@ class Support:
             for match in matches
             if (match.numbers or not numbers)
             and (match.quotes or not quotes)
+            and (together or match.quotes or not self._behind(claim.text, match.index))
             and await self._says(claim, match, enough)
         ]
         if numbers.difference(*(m.numbers for m in kept)):
@@ -132,6 +136,18 @@ class Support:
             held, span = 1.0, _sentences_at(read, Span(*whole))
         found = frozenset(quote for quote, place in verbatim.items() if place)
         return _Match(index, held, numbers & read.numbers, found, span)
+
+    def _behind(self, text: str, index: int) -> bool:
+        """Tell whether another passage holds clearly more of what is said, numbers aside."""
+        stems = {stem: share for stem, share in _stems(text).items() if not stem[0].isdigit()}
+        compared = {*range(min(len(self._passages), _COMPARED)), index}
+        held = {n: self._share(stems, n) for n in compared}
+        return held[index] < max(held.values()) - _BEHIND_THE_BEST
+
+    def _share(self, stems: Mapping[str, float], index: int) -> float:
+        whole = self._read(index).whole
+        held = sum(share * whole.holds(stem) for stem, share in stems.items())
+        return held / (sum(stems.values()) or 1.0)
 
     def _together(self, text: str, cited: Sequence[int]) -> float:
         """Return which share of a claim's words stands in one or another of the passages."""

@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from config.errors import ConfigError
+from gateway.commands.eval_abstention import figures, judge_tasks_now, show
 from gateway.commands.eval_client import run_set
 from gateway.credentials import Credentials
 from rag.eval.report import by_language, drops, fit_dense_weights, measure, shortfalls
@@ -30,6 +31,7 @@ class Options:
         baseline: The JSON of an earlier run.
         tolerance: How much less than there is no drop yet.
         fit: Whether to fit the embedding's share.
+        fit_abstention: Whether to fit when there is no answer.
         as_json: Whether JSON is printed instead of a table.
     """
 
@@ -39,6 +41,7 @@ class Options:
     baseline: Path | None = None
     tolerance: float = 0.005
     fit: bool = False
+    fit_abstention: bool = False
     as_json: bool = False
 
 
@@ -48,6 +51,8 @@ def evaluate(credentials: Credentials, path: Path, options: Options) -> int:
     Raises:
         ConfigError: The set, a floor or the baseline can't be read, or the service does not answer.
     """
+    if options.form == "mtrag":
+        return _evaluate_tasks(credentials, path, options)
     floors = dict(map(_floor, options.floors))
     earlier = _read_baseline(options.baseline) if options.baseline else {}
     questions = read_set(path, options.form)
@@ -61,8 +66,27 @@ def evaluate(credentials: Credentials, path: Path, options: Options) -> int:
     }
     if options.fit:
         result["dense_weight"] = fit_dense_weights(asked)
+    if options.fit_abstention:
+        result["abstention"] = figures([one.judged for one in asked if one.judged])
     failed = shortfalls(metrics, floors) + drops(metrics, earlier, options.tolerance)
     _print(result | {"failed": failed}, as_json=options.as_json)
+    for reason in failed:
+        typer.echo(reason, err=True)
+    return 1 if failed else 0
+
+
+def _evaluate_tasks(credentials: Credentials, path: Path, options: Options) -> int:
+    """Judge a set of tasks with passages of their own; floors are of the best threshold."""
+    floors = dict(map(_floor, options.floors))
+    result = judge_tasks_now(credentials, path)
+    best = result["abstention"]["best"]
+    failed = shortfalls(best, floors)
+    if options.as_json:
+        typer.echo(json.dumps(result | {"failed": failed}, ensure_ascii=False, indent=2))
+    else:
+        show(result["abstention"])
+        for kind, counts in result["tasks"].items():
+            typer.echo(f"{kind}: {counts['unanswered']} of {counts['tasks']} left unanswered")
     for reason in failed:
         typer.echo(reason, err=True)
     return 1 if failed else 0
@@ -103,6 +127,8 @@ def _print(result: Mapping[str, Any], *, as_json: bool) -> None:
     for name in result["metrics"]:
         table.add_row(name, *(_cell(name, column.get(name)) for column in columns.values()))
     Console().print(table)
+    if "abstention" in result:
+        show(result["abstention"])
     for language, weight in result.get("dense_weight", {}).items():
         pair = f'"embedding_weight": {weight:g}, "text_weight": {1 - weight:g}'
         typer.echo(f'best for questions in {language}: "hybrid_search": {{{pair}}}')

@@ -14,6 +14,7 @@ from rich.progress import Progress
 from config.errors import ConfigError
 from gateway.commands.remote import call, connect
 from gateway.credentials import Credentials
+from rag.eval.abstention import Judged
 from rag.eval.metrics import Found
 from rag.eval.report import Asked
 from rag.eval.sets import EvalSet, Question
@@ -114,8 +115,8 @@ async def _ask_all(store: _Store, questions: Sequence[Question]) -> list[Asked]:
             started = time.perf_counter()
             found = await _search(store, question.text)
             seconds = time.perf_counter() - started
-            answered = await _answers(store, question.text) if judged else None
-            asked.append(Asked(question, found, seconds, answered))
+            verdict = await _judge(store, question.text) if judged else None
+            asked.append(_asked(question, found, seconds, verdict))
     return asked
 
 
@@ -133,11 +134,19 @@ async def _search(store: _Store, text: str) -> list[Found]:
     ]
 
 
-async def _answers(store: _Store, text: str) -> bool:
-    """Tell whether an agent would answer from what it gets."""
+async def _judge(store: _Store, text: str) -> dict[str, Any]:
+    """Return what an agent would judge by, of what it gets."""
     body = {"query": text, "max_num_results": _AGENT_RESULTS, "explain": True}
-    answer = await _post_search(store, body)
-    return bool(answer["explain"]["answerable"])
+    return dict((await _post_search(store, body))["explain"])
+
+
+def _asked(
+    question: Question, found: list[Found], seconds: float, verdict: dict[str, Any] | None
+) -> Asked:
+    if verdict is None:
+        return Asked(question, found, seconds)
+    judged = Judged(not question.unanswerable, verdict["confidence"], verdict["signals"])
+    return Asked(question, found, seconds, bool(verdict["answerable"]), judged)
 
 
 async def _post_search(store: _Store, body: dict[str, object]) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
+from rag.eval.abstention import Judged
 from rag.eval.metrics import Found, ndcg, percentile, ranking, recall, reciprocal_rank, right_page
 from rag.eval.sets import Expected, Question
 from rag.fusion import normalised
@@ -24,12 +25,14 @@ class Asked:
     Attributes:
         seconds: How long the search took.
         answered: Whether an agent would answer it; None where that was not asked.
+        judged: The verdict behind that.
     """
 
     question: Question
     found: Sequence[Found]
     seconds: float
     answered: bool | None = None
+    judged: Judged | None = None
 
 
 def measure(asked: Sequence[Asked]) -> dict[str, float]:
