@@ -61,7 +61,8 @@ def show(found: Mapping[str, Any]) -> None:
 async def judge_tasks(credentials: Credentials, path: Path) -> tuple[list[Judged], dict[str, Any]]:
     """Judge every task with the passages it brings along; embeddings are the service's.
 
-    Returns the verdicts, and by kind of task how many there are, and how many the extractive
+    Returns the verdicts of those that have an answer or none (an underspecified question wants one
+    back), and by kind of task how many there are, and how many the extractive
     engine left unanswered at the best threshold.
 
     Raises:
@@ -89,14 +90,19 @@ async def _judge_all(
         for task in progress.track(tasks, description="judging"):
             found.append(await retrievals.of(task))
             judged.append(_judged(task, await assess(found[-1], embedder)))
-        threshold = best_threshold(at_thresholds(judged, THRESHOLD)).threshold
+        clear = [
+            one
+            for task, one in zip(tasks, judged, strict=True)
+            if task.kind in (*_ANSWERED, "unanswerable")
+        ]
+        threshold = best_threshold(at_thresholds(clear, THRESHOLD)).threshold
         left: Counter[str] = Counter()
         each = [*zip(tasks, found, judged, strict=True)]
         for task, retrieval, one in progress.track(each, description="quoting"):
             left[task.kind] += one.confidence < threshold or not await extract(
                 retrieval, embedder, judged=True, threshold=threshold
             )
-    return judged, _by_kind(tasks, left)
+    return clear, _by_kind(tasks, left)
 
 
 def judge_tasks_now(credentials: Credentials, path: Path) -> dict[str, Any]:
