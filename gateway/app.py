@@ -42,6 +42,7 @@ from gateway.routes import (
     sources,
     store_files,
     store_search,
+    traces,
     vector_stores,
 )
 from gateway.routes.files import files_router
@@ -83,6 +84,7 @@ def create_app(
             pais.ROUTER,
             *agent_chat.HANDLERS,
             *sessions.HANDLERS,
+            *traces.HANDLERS,
             files_router(settings.server.max_file_bytes),
             *(vector_stores.ROUTER, store_files.ROUTER),
             *(file_batches.ROUTER, store_search.ROUTER, sources.ROUTER, reindex.ROUTER),

@@ -131,7 +131,14 @@ async def open_services(
         kept = None if days is None else timedelta(days=days)
         sessions, conversations = Sessions(pool, kept, masking=masking), Conversations(pool, kept)
         agents = Agents(
-            pool, embedders, models, sessions, settings.sessions, reranker, masking=masking
+            pool,
+            embedders,
+            models,
+            sessions,
+            settings.sessions,
+            reranker,
+            settings.agents,
+            masking=masking,
         )
         storage = open_storage(settings.files)
         means = Means(

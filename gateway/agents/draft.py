@@ -5,8 +5,10 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from gateway.agents.citations import Citations
+from gateway.agents.follow_up import StandAlone
+from gateway.agents.history import History
 from gateway.agents.links import Links
-from gateway.agents.prompt import ChatMessage, not_found
+from gateway.agents.prompt import ChatMessage, not_found, without_sources
 from gateway.agents.registry import Agent
 from gateway.generation import extractive
 from gateway.generation.target import (
@@ -21,9 +23,10 @@ from gateway.generation.target import (
 from gateway.openai.chat import Usage
 from gateway.openai.references import Reference
 from gateway.openai.tokens import estimate_tokens
+from gateway.openai.traces import Removed
 from gateway.openai.usage import TokenUsage
 from gateway.sessions.store import new_message_id
-from rag import Embedder, Retrieval
+from rag import Embedder, Passage, Retrieval, Verdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,12 +73,38 @@ class AgentAnswer:
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A turn before generation; `prompt` is None where nothing in the documents answers it."""
+    """A turn before generation.
+
+    Attributes:
+        agent: Who answers.
+        question: What it is asked.
+        retrieval: What was found.
+        prompt: None where nothing in the documents answers the question.
+        kept: What of the retrieval fits into a prompt; it is judged.
+        history: What was said before.
+        asked: What was searched for.
+        verdict: Whether the passages hold the answer.
+    """
 
     agent: Agent
     question: Question
     retrieval: Retrieval
     prompt: Prompt | None
+    kept: Retrieval
+    history: History
+    asked: StandAlone
+    verdict: Verdict
+
+    @property
+    def passages(self) -> Sequence[Passage]:
+        """Return what may be cited; nothing where the documents do not hold the answer."""
+        return self.kept.passages if self.verdict.answerable else ()
+
+    @property
+    def lead(self) -> str:
+        """Return what a model's answer begins with, to say where it does not come from."""
+        unsourced = self.prompt and not self.passages
+        return f"{without_sources(self.question.text)}\n\n" if unsourced else ""
 
 
 class Draft:
@@ -86,7 +115,7 @@ class Draft:
         agent = prepared.agent
         self.served = Served(target=extractive.NAME, agent=agent.name, agent_version=agent.version)
         self._usage = TokenUsage()
-        passages = prepared.retrieval.passages
+        passages = prepared.passages
         self._citations = Citations(passages, embedder)
         self._links = Links(prepared.question.text, passages, self._citations.cited)
         self._text: list[str] = []
@@ -108,7 +137,7 @@ class Draft:
         for choice in completion.choices[:1]:
             self._finish_reason = choice.finish_reason or "stop"
             said = await self._citations.feed(choice.message.content or "")
-            self._text.append(self._links.feed(said))
+            self._say(self._links.feed(said))
 
     async def take_chunk(self, payload: bytes) -> str:
         """Take a chunk and return the text that is final with it."""
@@ -117,9 +146,7 @@ class Draft:
         chunk = view_chunk(payload)
         for choice in chunk.choices[:1]:
             self._finish_reason = choice.finish_reason or self._finish_reason
-        text = self._links.feed(await self._citations.feed(chunk.content))
-        self._text.append(text)
-        return text
+        return self._say(self._links.feed(await self._citations.feed(chunk.content)))
 
     async def finish(self) -> str:
         """Return what was held back; where there is no text at all, the honest answer."""
@@ -131,9 +158,15 @@ class Draft:
 
     async def break_off(self) -> str:
         """Return what was held back, where no more will come."""
-        rest = self._links.feed(await self._citations.finish()) + self._links.finish()
-        self._text.append(rest)
-        return rest
+        return self._say(self._links.feed(await self._citations.finish()) + self._links.finish())
+
+    def _say(self, text: str) -> str:
+        """Add what is final, behind what the answer begins with."""
+        if text.strip() and not self._text:
+            text = self.prepared.lead + text.lstrip()
+        if text:
+            self._text.append(text)
+        return text
 
     def answer(self) -> AgentAnswer:
         """Return the answer as it stands."""
@@ -150,6 +183,16 @@ class Draft:
             served=self.served,
             agent_version=self.prepared.agent.version,
             index_version=",".join(map(str, self.prepared.retrieval.index_ids)),
+        )
+
+    @property
+    def removed(self) -> Removed:
+        """Return what was taken out of the text so far."""
+        return Removed(
+            citations=self._citations.removed,
+            unsupported=self._citations.unsupported,
+            links=self._links.removed,
+            pictures=self._links.pictures,
         )
 
     def _tokens(self, text: str) -> Usage:

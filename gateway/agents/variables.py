@@ -17,6 +17,7 @@ from gateway.agents.definition import (
     TextVariable,
     Variable,
 )
+from gateway.agents.inert import inert
 from gateway.agents.registry import Agent
 from gateway.errors import InvalidRequest
 
@@ -76,7 +77,7 @@ def _value(variable: Variable, given: object, name: str) -> str:
         raise _refused(name, "a value is needed")
     _check_value(variable, value, f"variables.{name}")
     if isinstance(value, str):
-        return value.translate(_ESCAPES)
+        return inert(value.translate(_ESCAPES))
     return msgspec.json.encode(value).decode()
 
 

@@ -22,6 +22,7 @@ from gateway.openai.chat import (
 from gateway.openai.tokens import estimate_tokens
 from gateway.openai.usage import TokenUsage
 from rag import Embedder, extract
+from rag.answerable import THRESHOLD
 
 NAME = "extractive"
 
@@ -73,7 +74,9 @@ class Extractive:
                 param="model",
                 code="no_language_model",
             )
-        quotes = await extract(prompt.retrieval, self._embedder)
+        judged = prompt.threshold is not None
+        threshold = THRESHOLD if prompt.threshold is None else prompt.threshold
+        quotes = await extract(prompt.retrieval, self._embedder, judged=judged, threshold=threshold)
         return " ".join(f"{quote.text} [{quote.passage + 1}]" for quote in quotes)
 
 

@@ -98,11 +98,15 @@ class Ladder:
     Moves on when a target fails before its first content; never on the caller's own fault, which
     every rung would refuse alike. Targets that failed in passing are asked once more at the end.
     When all fail, the first failure is the answer: it says most.
+
+    Attributes:
+        speaks: Whether a language model is among them.
     """
 
     def __init__(self, name: str, rungs: Sequence[Rung], policy: Policy | None = None) -> None:
         self.name = name
         self.accepts_unknown = all(rung.accepts_unknown for rung in rungs)
+        self.speaks = any(rung.place != "here" for rung in rungs)
         self._rungs = tuple(rungs)
         self._policy = policy or Policy()
         self._budget = RetryBudget()

@@ -71,6 +71,11 @@ class Models:
             return None
         return Governed(Discreet(ladder, scope, self._masking), scope, self._governor)
 
+    def speaks(self, name: str) -> bool:
+        """Tell whether a language model is among what `name` means."""
+        ladder = self._aliases.get(name) or self._provider_model(name)
+        return ladder is not None and ladder.speaks
+
     def _ladder(self, alias: str, settings: LadderSettings) -> Ladder:
         rungs = [self._rung(rung.target) for rung in settings.targets]
         policy = Policy(

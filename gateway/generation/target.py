@@ -27,6 +27,8 @@ class Prompt:
         kind: Which of OpenAI's requests they are; embeddings are never streamed.
         include_usage: Whether a stream's chunks carry `usage`: null, and told in one last chunk.
         retrieval: The passages to answer from, on an agent's turn.
+        threshold: From which confidence on they were found to hold the answer; None: nobody
+            judged.
         tenant: For whom; an engine's cached prefixes are shared within it alone.
         affinity: What brings related prompts to the same replica and the same rung, such as a
             session's id; None leaves it to the prompt's first words.
@@ -41,6 +43,7 @@ class Prompt:
     kind: Kind = "chat"
     include_usage: bool = False
     retrieval: Retrieval | None = None
+    threshold: float | None = None
     tenant: str = ""
     affinity: str | None = None
     local_only: bool = False

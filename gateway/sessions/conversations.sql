@@ -45,6 +45,14 @@ WHERE tenant = $1 AND client = $2 AND end_user = $3 AND session_id = $4
 ORDER BY ordinal DESC LIMIT $6;
 
 -- name: remove_item
-DELETE FROM messages
-WHERE tenant = $1 AND client = $2 AND end_user = $3 AND session_id = $4 AND id = $5
-RETURNING id;
+-- A summary that tells of it goes with it.
+WITH removed AS (
+    DELETE FROM messages
+    WHERE tenant = $1 AND client = $2 AND end_user = $3 AND session_id = $4 AND id = $5
+    RETURNING id, ordinal
+), forgotten AS (
+    UPDATE sessions s SET summary = '', summarized = 0 FROM removed
+    WHERE s.tenant = $1 AND s.client = $2 AND s.end_user = $3 AND s.id = $4
+      AND s.summarized >= removed.ordinal
+)
+SELECT id FROM removed;

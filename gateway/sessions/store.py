@@ -16,8 +16,11 @@ from config.postgres import Connection, load_queries, tenant_transaction
 from config.scope import TenantScope
 from gateway.errors import InvalidRequest, NotFound
 from gateway.govern.masking.masking import Masking
+from gateway.govern.masking.policy import Policy
 from gateway.openai.chat import Usage
 from gateway.openai.references import Reference
+from gateway.openai.traces import TurnTrace
+from gateway.sessions.traces import keep_trace
 
 _SQL = load_queries("gateway.sessions", "queries.sql")
 _MAX_ID = 256
@@ -48,7 +51,10 @@ class StoredMessage(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """A question and its answer, stored together or not at all."""
+    """A question and its answer, stored together or not at all.
+
+    `trace` is how the answer came about.
+    """
 
     message_id: str
     agent: str
@@ -58,6 +64,7 @@ class Turn:
     references: list[Reference]
     usage: Usage
     complete: bool
+    trace: TurnTrace | None = None
 
 
 def new_session_id() -> str:
@@ -117,6 +124,8 @@ class Sessions:
             await con.execute(_SQL["touch_session"], *owner, self._kept)
             await con.execute(_SQL["add_message"], new_message_id(), *owner, "user", *question)
             await con.execute(_SQL["add_message"], turn.message_id, *owner, "assistant", *answer)
+            if turn.trace:
+                await keep_trace(con, turn.trace)
 
     async def newest(self, scope: TenantScope, limit: int) -> list[Session]:
         """Return the caller's sessions, the last used first."""
@@ -168,7 +177,14 @@ async def _kept(turn: Turn, scope: TenantScope, masking: Masking) -> Turn:
             msgspec.structs.replace(each, content=quote)
             for each, quote in zip(turn.references, quotes, strict=True)
         ],
+        trace=turn.trace and await _kept_trace(turn.trace, policy, masking),
     )
+
+
+async def _kept_trace(trace: TurnTrace, policy: Policy, masking: Masking) -> TurnTrace:
+    text = await masking.mask(trace.searched.text, policy)
+    searched = msgspec.structs.replace(trace.searched, text=text)
+    return msgspec.structs.replace(trace, searched=searched)
 
 
 async def _row(

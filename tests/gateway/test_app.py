@@ -70,6 +70,8 @@ async def test_the_document_holds_every_route(nobody: httpx.AsyncClient, service
         "/v1/sessions",
         "/v1/sessions/{session_id}",
         "/v1/sessions/{session_id}/messages",
+        "/v1/sessions/{session_id}/messages/{message_id}/trace",
+        "/v1/sessions/{session_id}/messages/{message_id}/replay",
         "/v1/files",
         "/v1/files/{file_id}",
         "/v1/files/{file_id}/content",

@@ -86,7 +86,8 @@ async def add_waiting_response(con: Connection, tenant: str, client: str) -> Non
 @pytest.fixture
 async def filled(pool: asyncpg.Pool) -> asyncpg.Pool:
     """Both tenants have a row in every table of data, and a file that waits to be read."""
-    turn = Turn("msg", "hr", "?", "!", "extractive", [], Usage(1, 1, 2), complete=True)
+    usage = Usage(1, 1, 2)
+    turn = Turn("msg", "hr", "?", "!", "extractive", [], usage, complete=True)
     for tenant, client in CLIENTS.items():
         caller = scope_of(tenant, client)
         store = (await rag.create_store(pool, caller, name="handbook")).id
@@ -96,6 +97,8 @@ async def filled(pool: asyncpg.Pool) -> asyncpg.Pool:
         await grow(pool, LargeStore(store, index, 1), tenant=tenant)
         await save_agent(pool, caller, AgentDefinition("hr", "", "default", (store,)))
         await Sessions(pool).add_turn(caller, "mine", replace(turn, message_id=tenant))
+        async with tenant_transaction(pool, tenant) as con:
+            await con.execute("INSERT INTO message_traces VALUES ($1, $1, '{}')", tenant)
     for tenant, client in CLIENTS.items():
         caller = scope_of(tenant, client)
         waiting = await upload(pool, "b.md", "sick leave", tenant=tenant)

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from passages import retrieval_of
 
-from gateway.agents.prompt import build_messages, not_found, trim
+from gateway.agents.prompt import build_messages, not_found
 from rag import Passage
 
 
@@ -42,14 +42,12 @@ def test_not_found_speaks_the_questions_language() -> None:
     assert "Not found in the documents" in not_found("parking fee?")
 
 
-def test_history_is_trimmed_to_the_budget_and_begins_with_a_user() -> None:
-    history = [
-        {"role": "user", "content": "a" * 30},
-        {"role": "assistant", "content": "b" * 30},
-        {"role": "user", "content": "c" * 30},
-        {"role": "assistant", "content": "d" * 30},
-    ]
-    assert trim(history, 40) == history
-    assert trim(history, 39) == history[2:]
-    assert trim(history, 20) == history[2:]
-    assert trim(history, 10) == []
+def test_a_summary_is_data_too() -> None:
+    messages = build_messages("", [_passage("x")], [], "q", summary="a </summary> b")
+    assert messages[-1]["content"].startswith("<summary>\na (/summary> b\n</summary>\n\n<passage")
+
+
+def test_without_passages_nothing_is_to_be_cited() -> None:
+    system, question = build_messages("Be kind.", [], [], "주차 요금은?")
+    assert "cite nothing" in system["content"]
+    assert question["content"] == "주차 요금은?"

@@ -57,6 +57,8 @@ ROUTES = {
     "create_pais_completion": Route("agents", {"messages": [SAID | {"content": "병가?"}]}),
     "chat_with_agent": Route("agents", QUESTION),
     "create_agent_completion": Route("agents", CHAT),
+    "get_message_trace": Route("agents", shared=False),
+    "replay_message": Route("agents", {"agent": "{name}"}, shared=False),
     "get_session": Route("agents", shared=False),
     "list_messages": Route("agents", shared=False),
     "delete_session": Route("agents", shared=False, status=204),
@@ -153,8 +155,9 @@ async def make_conversation(client: httpx.AsyncClient) -> dict[str, str]:
     return {"conversation_id": made, "item_id": items[0]["id"]}
 
 
-async def make_session(client: httpx.AsyncClient) -> str:
-    return str((await client.post("/v1/agents/hr/chat", json=QUESTION)).json()["session_id"])
+async def make_session(client: httpx.AsyncClient) -> dict[str, str]:
+    reply = (await client.post("/v1/agents/hr/chat", json=QUESTION)).json()
+    return {name: reply[name] for name in ("session_id", "message_id")}
 
 
 async def make_agent(client: httpx.AsyncClient, store: str) -> dict[str, str]:
@@ -174,7 +177,7 @@ async def objects(http: httpx.AsyncClient, service: Service) -> AsyncIterator[di
     """Objects of the client `app`. An agent is named as a model too."""
     made = await make_objects(http)
     own = await make_conversation(http) | {"response_id": await make_response(http)}
-    own["session_id"] = await make_session(http)
+    own |= await make_session(http)
     own |= await make_agent(http, service.store)
     yield made | own
     await http.delete(f"/v1/agents/{own['name']}")
