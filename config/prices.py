@@ -33,6 +33,11 @@ def price_of(kind: str, model: str) -> Price | None:
     return _prices().get((kind, _DATE.sub("", model)))
 
 
+def list_prices() -> Mapping[tuple[str, str], Price]:
+    """Return every list price that is known, by the provider's kind and the model's name."""
+    return _prices()
+
+
 @cache
 def _prices() -> Mapping[tuple[str, str], Price]:
     text = (importlib.resources.files("config") / "prices.toml").read_text(encoding="utf-8")

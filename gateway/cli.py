@@ -11,7 +11,15 @@ from typing import TYPE_CHECKING, Annotated, NoReturn, TypeVar
 import typer
 
 from config.errors import ConfigError
-from gateway import cli_agents, cli_audit, cli_clients, cli_identity, cli_stores, cli_sync
+from gateway import (
+    cli_agents,
+    cli_audit,
+    cli_clients,
+    cli_identity,
+    cli_stores,
+    cli_sync,
+    cli_usage,
+)
 
 if TYPE_CHECKING:
     from gateway.credentials import Credentials
@@ -32,6 +40,7 @@ app.add_typer(cli_identity.keys_app, name="keys")
 app.add_typer(cli_agents.app, name="agent")
 app.add_typer(cli_stores.app, name="store")
 app.add_typer(cli_sync.app, name="sync")
+app.add_typer(cli_usage.app, name="usage")
 app.add_typer(cli_audit.app, name="audit")
 
 Config = Annotated[Path | None, typer.Option(help="Settings file; default naru.yaml.")]

@@ -42,6 +42,7 @@ class Services:
         sync: What may be read from outside, and by whom.
         pool: Works as `naru_app`: one tenant's rows at a time.
         engines: Where the engines that the parent process started listen, by name.
+        gpu_hour_usd: What an hour of our own engines costs, where that was said.
         starting: A file that is there until every one of them was up once.
     """
 
@@ -58,6 +59,7 @@ class Services:
     embedders: Embedders
     reranker: Reranker | None
     governor: Governor
+    gpu_hour_usd: float | None
     models: Models
     embeddings: Embeddings
     media: Media
@@ -170,6 +172,7 @@ async def open_services(
             embedders=embedders,
             reranker=reranker,
             governor=governor,
+            gpu_hour_usd=settings.ledger.gpu_hour_usd,
             models=models,
             embeddings=Embeddings(settings.embedding, embedders.default, settings.models),
             media=media,

@@ -103,6 +103,7 @@ async def test_the_document_holds_every_route(nobody: httpx.AsyncClient, service
         "/admin/signing-keys/{kid}",
         "/admin/limits",
         "/admin/limits/{limit_id}",
+        *("/admin/usage", "/admin/usage/records", "/admin/usage/break-even"),
     }
     assert set(paths) == expected | PUBLIC
     token = paths["/oauth/token"]["post"]

@@ -3,9 +3,9 @@
 How far a caller reaches is its role's business: `auth.admin`.
 """
 
-from gateway.routes.admin import api_keys, audit, clients, limits, signing_keys, tenants
+from gateway.routes.admin import api_keys, audit, clients, limits, signing_keys, tenants, usage
 
 ROUTERS = [
     *(tenants.ROUTER, clients.ROUTER, api_keys.ROUTER, signing_keys.ROUTER),
-    *(audit.ROUTER, limits.ROUTER),
+    *(audit.ROUTER, limits.ROUTER, usage.ROUTER),
 ]

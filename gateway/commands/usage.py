@@ -1,0 +1,124 @@
+"""Usage, read directly in the service's database."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, Concatenate, ParamSpec
+
+import asyncpg
+import msgspec
+
+from auth.admin import tenants as platform
+from config import embedded
+from config.errors import ConfigError
+from config.load import load_settings
+from config.postgres import open_pool
+from config.settings import Settings
+from gateway.commands.identity import administer
+from gateway.errors import InvalidRequest
+from gateway.govern import usage_report
+from gateway.govern.usage_export import as_csv
+from gateway.govern.usage_report import span_of
+
+_Given = ParamSpec("_Given")
+_PAGE = 1000
+
+Print = Callable[[str], None]
+Times = tuple[str | None, str | None, str]
+"""From, to, time zone."""
+
+
+@dataclass(frozen=True, slots=True)
+class UsageDesk:
+    """The ledger's tables, and whose rows are asked for."""
+
+    pool: asyncpg.Pool
+    tenants: list[str]
+    gpu_hour_usd: float | None
+
+
+def with_usage(
+    work: Callable[Concatenate[UsageDesk, _Given], Awaitable[None]],
+    tenant: str | None,
+    *arguments: _Given.args,
+    **options: _Given.kwargs,
+) -> None:
+    """Read a tenant's usage, or everybody's, in the service's database.
+
+    Raises:
+        ConfigError: The database does not answer, or what is asked for can't be.
+    """
+    listed = administer(platform.list_tenants) if tenant is None else []
+
+    async def do() -> None:
+        settings = load_settings()
+        async with _open(settings) as pool:
+            named = [each.id for each in listed] if tenant is None else [tenant]
+            await work(UsageDesk(pool, named, settings.ledger.gpu_hour_usd), *arguments, **options)
+
+    try:
+        asyncio.run(do())
+    except InvalidRequest as error:
+        raise ConfigError(str(error)) from None
+
+
+async def grouped(desk: UsageDesk, times: Times, by: str, as_json: bool, show: Print) -> None:  # noqa: FBT001 - an option
+    """Print sums by groups."""
+    rows: list[dict[str, Any]] = []
+    for tenant in desk.tenants:
+        names = [name for name in by.split(",") if name]
+        found = await usage_report.grouped(desk.pool, tenant, span_of(*times), names)
+        rows += [{"tenant": tenant, **row} for row in found]
+    show(msgspec.json.encode(rows).decode() if as_json else as_csv(rows).rstrip())
+
+
+async def exported(desk: UsageDesk, times: Times, show: Print) -> None:
+    """Print records, one a line."""
+    for tenant in desk.tenants:
+        after: str | None = None
+        while True:
+            page = await usage_report.records(
+                desk.pool, tenant, span_of(*times), after=after, limit=_PAGE
+            )
+            for record in page.records:
+                show(record.decode())
+            after = page.after
+            if after is None:
+                break
+
+
+async def compared(
+    desk: UsageDesk,
+    times: Times,
+    gpu_hour: float | None,
+    engines: bool,  # noqa: FBT001 - an option
+    show: Print,
+) -> None:
+    """Print what hosted models would have cost."""
+    price = gpu_hour or desk.gpu_hour_usd
+    if price is None:
+        raise ConfigError("say what an hour of your engines costs: --gpu-hour 2.5")
+    found = await usage_report.break_even(
+        desk.pool, desk.tenants, span_of(*times), price, engines=engines
+    )
+    show(
+        f"{found.requests} requests, {found.prompt_tokens:,} tokens in, "
+        f"{found.completion_tokens:,} out, in {found.hours:.1f} hours"
+    )
+    show(f"{'ours':<32} {found.usd:12.2f} USD at {price:g} an hour")
+    for each in found.models:
+        mark = "ours is less" if each.ours_is_less else f"even at {each.break_even_usd:.4f} an hour"
+        show(f"{each.model:<32} {each.usd:12.2f} USD  {mark}")
+
+
+@asynccontextmanager
+async def _open(settings: Settings) -> AsyncIterator[asyncpg.Pool]:
+    url = settings.database.url
+    runtime = embedded.runtime_path(settings.data_dir)
+    place = url.get_secret_value() if url else embedded.postgres_url(runtime)
+    try:
+        async with await open_pool(place, size=1) as pool:
+            yield pool
+    except (OSError, asyncpg.PostgresError) as error:
+        raise ConfigError(f"the database does not answer: {error}") from None
