@@ -18,6 +18,7 @@ from pydantic import (
 
 from config.agents import AgentSettings
 from config.audit import AuditSettings
+from config.cache import CacheSettings
 from config.context import ContextSettings
 from config.files import FileSettings
 from config.ledger import LedgerSettings
@@ -366,6 +367,7 @@ class Settings(Section):
     files: FileSettings = FileSettings()
     responses: ResponseSettings = ResponseSettings()
     audit: AuditSettings = AuditSettings()
+    cache: CacheSettings = CacheSettings()
     media: MediaSettings = MediaSettings()
     masking: MaskingSettings = MaskingSettings()
     sync: SyncSettings = SyncSettings()

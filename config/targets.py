@@ -94,6 +94,8 @@ class LadderSettings(Section):
     """The next target is asked when an engine's first token is to be expected later than this."""
     continuation: bool = False
     """Whether the next target goes on with a plain text answer that broke off."""
+    cache_ttl_s: float | None = Field(default=None, ge=1)
+    """How long a whole answer is told again to who asks exactly the same; default never."""
 
 
 Ladder = Annotated[LadderSettings, BeforeValidator(_ladder)]

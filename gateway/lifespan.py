@@ -21,6 +21,7 @@ from gateway.generation.embeddings import Embeddings
 from gateway.generation.models import Models
 from gateway.generation.replicas import Replicas, open_engines
 from gateway.govern.audit import AuditLog
+from gateway.govern.cache import ResponseCache
 from gateway.govern.governor import Governor
 from gateway.govern.ledger import open_ledger
 from gateway.govern.limits_store import LimitRules
@@ -122,7 +123,8 @@ async def open_services(
             )
         )
         calls = audit if settings.audit.calls else None
-        governor = Governor(ledger, calls=calls, limiter=limits.limiter)
+        answers = ResponseCache(cache, box, settings.cache)
+        governor = Governor(ledger, calls=calls, limiter=limits.limiter, cache=answers)
         stack.push_async_callback(governor.close)
         masking = Masking(settings.masking, box.masking_key)
         stack.callback(masking.close)

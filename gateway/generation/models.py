@@ -9,6 +9,7 @@ from config.scope import TenantScope
 from config.targets import LadderSettings, ProviderSettings
 from gateway.errors import NotFound
 from gateway.generation import extractive
+from gateway.generation.cached import Cached
 from gateway.generation.discreet import Discreet
 from gateway.generation.engine import Engine
 from gateway.generation.extractive import Extractive
@@ -53,6 +54,7 @@ class Models:
         self._governor = governor
         self._masking = masking
         self._extractive = Extractive(embedder)
+        self._ttls = {name: each.cache_ttl_s for name, each in aliases.items()}
         self._rungs: dict[str, Rung] = {}
         self._unnamed: OrderedDict[str, Ladder] = OrderedDict()
         named = {**_given_ladders(providers, engines), **aliases}
@@ -69,7 +71,12 @@ class Models:
         ladder = self._aliases.get(name) or self._provider_model(name)
         if ladder is None:
             return None
-        return Governed(Discreet(ladder, scope, self._masking), scope, self._governor)
+        told = self._cached(ladder)
+        return Governed(Discreet(told, scope, self._masking), scope, self._governor)
+
+    def _cached(self, ladder: Ladder) -> Target:
+        cache = self._governor.cache
+        return Cached(ladder, cache, self._ttls.get(ladder.name)) if cache else ladder
 
     def speaks(self, name: str) -> bool:
         """Tell whether a language model is among what `name` means."""

@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from typing import Protocol
 
 from gateway.govern.audit import AuditLog, call_event
+from gateway.govern.cache import ResponseCache
 from gateway.govern.charge import Charge
 from gateway.govern.limits import Limiter
 
@@ -27,17 +28,22 @@ class Ledger(Protocol):
 
 
 class Governor:
-    """Governs the requests of one process; `calls` is where each is audited, if that is wanted."""
+    """Governs the requests of one process.
+
+    `calls` is where each is audited, if that is wanted; `cache` keeps answers to be told again.
+    """
 
     def __init__(
         self,
         ledger: Ledger | None = None,
         calls: AuditLog | None = None,
         limiter: Limiter | None = None,
+        cache: ResponseCache | None = None,
     ) -> None:
         self._ledger = ledger
         self._calls = calls
         self._limiter = limiter
+        self.cache = cache
         self._settling: set[asyncio.Task[None]] = set()
 
     @asynccontextmanager

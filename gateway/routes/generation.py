@@ -88,6 +88,8 @@ def served_by(answered: Completion | Stream | Served) -> dict[str, str]:
             "x-naru-agent": answered.agent,
             "x-naru-agent-version": str(answered.agent_version),
         }
+    if not answered.attempts:
+        headers["x-naru-cache"] = "hit"
     if answered.reason:
         headers["x-naru-fallback-reason"] = _ascii(answered.reason)
     return headers
