@@ -162,6 +162,7 @@ async def service(
                 "falls-back": ["down/x", "extractive"],
                 "broken": ["down/y"],
                 "smart": ["down/x", "fake/gpt-x"],
+                "remembers": {"targets": ["fake/gpt-x"], "cache_ttl_s": 60},
             },
         }
     )
