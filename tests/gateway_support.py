@@ -10,10 +10,12 @@ from typing import Any
 
 import httpx
 import uvicorn
+from litestar import Litestar
 
 from auth import NewClient
 from config.settings import Settings
 from gateway.app import create_app
+from gateway.generation.budget import RetryBudget
 
 AWAY = "http://127.0.0.1:9/issuer"
 """A trusted issuer that nobody answers for."""
@@ -33,6 +35,12 @@ class Service:
     librarian_key: str
     limited_key: str
     store: str
+    app: Litestar
+
+    def forget_retries(self) -> None:
+        """Let every ladder ask again, whatever the tests before have used up."""
+        for ladder in self.app.state.services.models._aliases.values():
+            ladder._budget = RetryBudget()
 
 
 def client_of(service: Service, key: str | None) -> httpx.AsyncClient:

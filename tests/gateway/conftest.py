@@ -198,11 +198,8 @@ async def service(
         ):
             definition = AgentDefinition(name, "Be brief.", model, (store,))
             await save_agent(pool, scope_of("acme", "app"), definition)
-    server = uvicorn.Server(
-        uvicorn.Config(
-            create_app(settings, sockets), http="httptools", ws="none", log_level="warning"
-        )
-    )
+    app = create_app(settings, sockets)
+    server = uvicorn.Server(uvicorn.Config(app, http="httptools", ws="none", log_level="warning"))
     serving = asyncio.create_task(server.serve(sockets=[listening]))
     while not server.started:
         assert not serving.done(), "the application did not start"
@@ -218,6 +215,7 @@ async def service(
         librarian_key=librarian.key,
         limited_key=keys["limited"],
         store=store,
+        app=app,
     )
     server.should_exit = True
     await serving
@@ -228,6 +226,7 @@ async def service(
 @pytest.fixture
 async def http(service: Service) -> AsyncIterator[httpx.AsyncClient]:
     """The client `app` of `acme`."""
+    service.forget_retries()
     async with client_of(service, service.key) as client:
         yield client
 
