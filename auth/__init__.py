@@ -38,7 +38,7 @@ from auth.rotation import (
 from auth.secrets import SecretBox
 from auth.server import AuthorizationServer, OAuthAnswer
 from auth.throttle import Throttle
-from auth.verify import Credentials, Verifier, require
+from auth.verify import Credentials, Verifier, for_user, require
 from auth.watch import watching
 
 __all__ = [
@@ -76,6 +76,7 @@ __all__ = [
     "create_tenant",
     "find_client",
     "find_key",
+    "for_user",
     "list_signing_keys",
     "metadata",
     "remove_signing_key",

@@ -162,6 +162,12 @@ class InvalidEndUser(AuthError):
         return {}
 
 
+class InvalidUser(InvalidEndUser):
+    """The same of `user` in a request's body."""
+
+    param = "user"
+
+
 def _quoted(attributes: dict[str, str]) -> str:
     return ", ".join(
         f'{name}="{_UNQUOTABLE.sub("?", value)}"' for name, value in attributes.items()

@@ -18,6 +18,7 @@ from auth.errors import (
     InvalidCredentials,
     InvalidEndUser,
     InvalidToken,
+    InvalidUser,
     MissingCredentials,
     ProofRefused,
 )
@@ -249,7 +250,7 @@ def _for_end_user(verified: _Verified, named: tuple[str, ...]) -> TenantScope:
     if not named:
         if verified.end_user == "required":
             raise InvalidEndUser(f"name the end user in the header {END_USER_HEADER}")
-        return verified.scope
+        return replace(verified.scope, names_end_users=verified.end_user != "forbidden")
     if verified.end_user == "forbidden":
         raise InvalidEndUser(f"this caller may not name an end user: leave out {END_USER_HEADER}")
     if len(named) > 1 or not _END_USER.fullmatch(named[0]):
@@ -257,4 +258,21 @@ def _for_end_user(verified: _Verified, named: tuple[str, ...]) -> TenantScope:
             f"{END_USER_HEADER} is sent once, with 1 to 256 visible ASCII characters: "
             "percent-encode others"
         )
-    return replace(verified.scope, end_user=named[0])
+    return replace(verified.scope, end_user=named[0], names_end_users=True)
+
+
+def for_user(scope: TenantScope, user: str | None) -> TenantScope:
+    """Return the caller with the end user that its request's body names as `user`.
+
+    That is believed where, and as, the header is; of a caller who may name nobody it means nothing.
+
+    Raises:
+        InvalidUser: It is another one than the header names, or none that a header could name.
+    """
+    if user is None or not scope.names_end_users:
+        return scope
+    if scope.end_user not in ("", user):
+        raise InvalidUser(f"user: {END_USER_HEADER} names another one: send one of them")
+    if not _END_USER.fullmatch(user):
+        raise InvalidUser("user: 1 to 256 visible ASCII characters: percent-encode others")
+    return replace(scope, end_user=user)

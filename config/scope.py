@@ -1,6 +1,6 @@
 """Who is asking. Stands here so that `rag` can demand it without knowing `auth`."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal, Self
 
 SCOPES = ("inference", "agents", "agents:write", "knowledge", "knowledge:write", "admin")
@@ -40,6 +40,7 @@ class TenantScope:
         scopes: What the caller was granted, out of `SCOPES`.
         key: Id of the API key used, or None when a token was.
         end_user: For whom the client says it acts; sessions are its alone. Empty: for nobody.
+        names_end_users: Whether the client may say for whom it acts.
         role: What the client is within its tenant.
         allowed: Which objects it may use.
         local_only: Its prompts never leave for a model that is not our own.
@@ -50,6 +51,7 @@ class TenantScope:
     scopes: frozenset[str]
     key: str | None = None
     end_user: str = ""
+    names_end_users: bool = field(default=False, compare=False)
     role: Role = "viewer"
     allowed: Allowed = EVERYTHING
     local_only: bool = False

@@ -330,11 +330,21 @@ class EngineSettings(Section):
 
 
 class SessionSettings(Section):
-    """What of a conversation is given to the model again."""
+    """What of a conversation is given to the model again, and how its turns follow each other."""
 
     history_tokens: int = Field(default=2000, ge=0)
     retention_days: float | None = Field(default=None, gt=0)
     """How long a conversation is kept after its last turn; default until it is deleted."""
+    max_waiting: int = Field(default=16, ge=0)
+    """How many messages of one session may wait for the one before; more are answered 429."""
+    queue_timeout_s: float = Field(default=30.0, gt=0)
+    """Longest wait of a message for those before it in its session; then it is answered 429."""
+    lease_s: float = Field(default=10.0, ge=1)
+    """How long a turn's process may be silent before the turn is taken for dead."""
+    resume_grace_s: float = Field(default=30.0, ge=0)
+    """How long a resumable or repeatable turn goes on when nobody waits for it any more."""
+    replay_s: float = Field(default=86_400.0, gt=0)
+    """How long a turn is told again to who sends its `Idempotency-Key` or resumes its stream."""
 
 
 class ResponseSettings(Section):

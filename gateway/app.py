@@ -20,6 +20,7 @@ from gateway.govern.charge import current_exchange
 from gateway.guards import authenticate, check_every_route_is_declared, provide_caller
 from gateway.lifespan import Services, open_services
 from gateway.openapi import correct_document, openapi_config
+from gateway.paths import keep_slashes
 from gateway.request_ids import request_id
 from gateway.routes import (
     admin,
@@ -83,7 +84,7 @@ def create_app(
             agent_versions.ROUTER,
             pais.ROUTER,
             *agent_chat.HANDLERS,
-            *sessions.HANDLERS,
+            sessions.ROUTER,
             *traces.HANDLERS,
             files_router(settings.server.max_file_bytes),
             *(vector_stores.ROUTER, store_files.ROUTER),
@@ -103,6 +104,7 @@ def create_app(
         openapi_config=openapi_config(settings.issuer),
         on_app_init=[_without_logging],
     )
+    app.asgi_handler = keep_slashes(app.asgi_handler)
     check_every_route_is_declared(app)
     correct_document(app)
     return app

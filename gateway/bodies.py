@@ -1,4 +1,4 @@
-"""What must hold of every request's body, before anybody decodes it."""
+"""What must hold of every request's path and body, before anybody decodes it."""
 
 import re
 from typing import Any
@@ -6,12 +6,14 @@ from typing import Any
 from litestar import Request
 
 from gateway.errors import InvalidRequest, NotFound
+from gateway.paths import unfold_slashes
 
 _ESCAPED_NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 
 
 async def check_text(request: Request[Any, Any, Any]) -> None:
     """Refuse what no store can hold: bytes that are not UTF-8, and NUL characters."""
+    unfold_slashes(request)
     if "\0" in request.scope["path"]:
         raise NotFound("no such object: its id can't hold a NUL character")
     if request.method not in ("POST", "PUT", "PATCH") or request.route_handler.opt.get("raw_body"):

@@ -7,7 +7,8 @@
     ├── Conflict            409  not as things are now
     ├── VersionConflict     412  the object was changed since it was read
     ├── TooLarge            413  longer than a limit the message names
-    ├── Overloaded          429  an upstream's own limit; Retry-After is passed on
+    ├── KeyReused           422  an Idempotency-Key that was sent with another request
+    ├── Overloaded          429  an upstream's own limit, or a queue of ours; with Retry-After
     ├── LimitReached        429  a limit of ours; the message says whose
     ├── UpstreamError       502  a target answered nonsense or refused us
     │   ├── UpstreamRefused      the caller's own 4xx, from the upstream
@@ -109,8 +110,14 @@ class TooLarge(InvalidRequest):
     status = 413
 
 
+class KeyReused(InvalidRequest):
+    """422: an Idempotency-Key stands for one request (draft-ietf-httpapi-idempotency-key)."""
+
+    status = 422
+
+
 class Overloaded(GatewayError):
-    """429 from an upstream, with its Retry-After."""
+    """429, an upstream's own or ours, with its Retry-After."""
 
     status = 429
     type = "rate_limit_error"
@@ -197,6 +204,15 @@ def describe(error: Exception) -> Answer:
             return answer(error)
     _log.error("unexpected error", exc_info=error)
     return Answer(500, ErrorObject("internal error", "server_error", None, None))
+
+
+def retold(told: bytes) -> GatewayError:
+    """Return the error that an `Answer` tells, which was kept as JSON."""
+    answer = msgspec.json.decode(told, type=Answer)
+    fault = answer.error
+    error = GatewayError(fault.message, param=fault.param, code=fault.code, headers=answer.headers)
+    error.status, error.type = answer.status, fault.type
+    return error
 
 
 def _gateway(error: GatewayError) -> Answer:

@@ -17,6 +17,7 @@ from config.postgres import open_pool
 from config.settings import ServerSettings, Settings
 from config.sync import SyncSettings
 from gateway.agents.run import Agents
+from gateway.agents.turns import Turns
 from gateway.generation.embeddings import Embeddings
 from gateway.generation.models import Models
 from gateway.generation.replicas import Replicas, open_engines
@@ -32,6 +33,7 @@ from gateway.media import Media
 from gateway.responses.opening import Means, Responses, open_responses
 from gateway.sessions.conversations import Conversations
 from gateway.sessions.store import Sessions
+from gateway.sessions.turns import TurnStore
 from rag import Embedders, Reranker, Storage, open_embedders, open_reranker, open_storage
 
 
@@ -65,8 +67,9 @@ class Services:
     embeddings: Embeddings
     media: Media
     sessions: Sessions
-    agents: Agents
     limit_rules: LimitRules
+    agents: Agents
+    turns: Turns
     conversations: Conversations
     responses: Responses
     audit: AuditLog
@@ -133,7 +136,9 @@ async def open_services(
         stack.push_async_callback(media.close)
         days = settings.sessions.retention_days
         kept = None if days is None else timedelta(days=days)
-        sessions, conversations = Sessions(pool, kept, masking=masking), Conversations(pool, kept)
+        replayed = timedelta(seconds=settings.sessions.replay_s)
+        sessions = Sessions(pool, kept, replayed, masking=masking)
+        conversations = Conversations(pool, kept)
         agents = Agents(
             pool,
             embedders,
@@ -144,6 +149,9 @@ async def open_services(
             settings.agents,
             masking=masking,
         )
+        turn_store = TurnStore(pool, settings.sessions, kept, masking)
+        turns = Turns(agents, turn_store, settings.sessions)
+        stack.push_async_callback(turns.close)
         storage = open_storage(settings.files)
         means = Means(
             url=url,
@@ -153,7 +161,7 @@ async def open_services(
             reranker=reranker,
             models=models,
             media=media,
-            agents=agents,
+            turns=turns,
             conversations=conversations,
             sessions_kept=kept,
         )
@@ -179,8 +187,9 @@ async def open_services(
             embeddings=Embeddings(settings.embedding, embedders.default, settings.models),
             media=media,
             sessions=sessions,
-            agents=agents,
             limit_rules=limits.rules,
+            agents=agents,
+            turns=turns,
             conversations=conversations,
             responses=responses,
             audit=audit,

@@ -25,7 +25,7 @@ from gateway.guards import PUBLIC, is_public
 _STREAMED = {
     *("create_chat_completion", "create_completion"),
     *("chat_with_agent", "create_agent_completion", "create_pais_completion"),
-    *("create_response", "get_response"),
+    *("create_response", "get_response", "resume_stream"),
 }
 _BYTES = "get_file_content"
 _METHODS = ("get", "post", "put", "patch", "delete")

@@ -8,6 +8,7 @@ import asyncio
 import re
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -86,6 +87,19 @@ def data(payload: bytes) -> bytes:
 def event(name: str, payload: bytes) -> bytes:
     """Return one frame with an event name."""
     return b"event: " + name.encode() + b"\ndata: " + payload + b"\n\n"
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """An event that may be told again; `payload` is JSON and so holds no line end."""
+
+    payload: bytes
+    name: str | None = None
+
+    def encode(self, id_: str | None = None) -> bytes:
+        """Return it as it is sent, with what a client sends back as `Last-Event-ID`."""
+        told = event(self.name, self.payload) if self.name else data(self.payload)
+        return told if id_ is None else b"id: " + id_.encode() + b"\n" + told
 
 
 def comment(words: bytes) -> bytes:

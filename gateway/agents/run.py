@@ -5,6 +5,7 @@ from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 
 import asyncpg
+import msgspec
 
 from config.agents import AgentSettings
 from config.scope import TenantScope
@@ -132,6 +133,7 @@ class Agents:
         trace = trace_of(prepared, answer, draft.removed)
         note_verdict(trace)
         if question.session_id is not None:
+            told = await self._discreet(scope, draft.prepared.agent).answer(answer)
             turn = Turn(
                 message_id=answer.message_id,
                 agent=prepared.agent.name,
@@ -142,6 +144,7 @@ class Agents:
                 usage=answer.usage,
                 complete=complete,
                 trace=trace,
+                told=msgspec.json.encode(told),
             )
             await self._sessions.add_turn(scope, question.session_id, turn)
         return answer

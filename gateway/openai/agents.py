@@ -10,13 +10,15 @@ class AgentMessage(msgspec.Struct, forbid_unknown_fields=True):
     """Body of `POST /v1/agents/{name}/chat`.
 
     Without a `session_id` a new session is made; its id stands in the answer. `variables` are those
-    of the agent's instructions.
+    of the agent's instructions. A `resumable` stream goes on for some time when its client leaves,
+    who may come back with `Last-Event-ID`.
     """
 
     message: str
     session_id: str | None = None
     variables: Variables | None = None
     stream: bool | None = None
+    resumable: bool | None = None
 
 
 class AgentReply(msgspec.Struct):
@@ -43,6 +45,7 @@ class SessionEvent(msgspec.Struct, tag="session"):
     """First event of a stream."""
 
     session_id: str
+    message_id: str
 
 
 class FoundPassage(msgspec.Struct):

@@ -41,6 +41,7 @@ class AgentChatRequest(msgspec.Struct, forbid_unknown_fields=True):
     stream_options: StreamOptions | None = None
     session_id: str | None = None
     variables: Variables | None = None
+    resumable: bool | None = None
     temperature: Annotated[float, Meta(ge=0, le=2)] | None = None
     top_p: Annotated[float, Meta(ge=0, le=1)] | None = None
     max_tokens: Annotated[int, Meta(ge=1)] | None = None
@@ -109,7 +110,7 @@ class Choice(msgspec.Struct):
 
 
 class ChatCompletion(msgspec.Struct):
-    """A whole answer; `references` and `session_id` are Naru's, on agents."""
+    """A whole answer; `references`, `session_id` and `message_id` are Naru's, on agents."""
 
     id: str
     created: int
@@ -122,6 +123,7 @@ class ChatCompletion(msgspec.Struct):
     references: list[Reference] | UnsetType = UNSET
     session_id: str | UnsetType = UNSET
     index_context_info: list[IndexContext] | UnsetType = UNSET
+    message_id: str | UnsetType = UNSET
 
 
 class Delta(msgspec.Struct):
@@ -155,3 +157,4 @@ class ChatChunk(msgspec.Struct):
     references: list[Reference] | UnsetType = UNSET
     session_id: str | UnsetType = UNSET
     index_context_info: list[IndexContext] | UnsetType = UNSET
+    message_id: str | UnsetType = UNSET

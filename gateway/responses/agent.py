@@ -8,7 +8,8 @@ from config.scope import TenantScope
 from gateway.agents.draft import AgentAnswer, Question
 from gateway.agents.question import check_message
 from gateway.agents.registry import Agent
-from gateway.agents.run import Agents, LiveAnswer
+from gateway.agents.run import LiveAnswer
+from gateway.agents.turns import Turns
 from gateway.errors import InvalidRequest
 from gateway.openai.chat import Usage
 from gateway.openai.chat_request import JsonFormat
@@ -27,8 +28,8 @@ _SAMPLING = ("temperature", "top_p", "service_tier", "prompt_cache_key", "safety
 class AgentAnswers:
     """Asks agents; one per process."""
 
-    def __init__(self, agents: Agents, *, max_chars: int) -> None:
-        self._agents = agents
+    def __init__(self, turns: Turns, *, max_chars: int) -> None:
+        self._turns = turns
         self._max_chars = max_chars
 
     async def open(
@@ -46,10 +47,10 @@ class AgentAnswers:
         """
         question = self.question(scope, turn, context)
         if stream:
-            live = await self._agents.stream(scope, agent, question)
+            live = await self._turns.stream(scope, agent, question)
             served, said = live.served, _streamed(live)
         else:
-            answer = await self._agents.answer(scope, agent, question)
+            answer = await self._turns.answer(scope, agent, question)
             served, said = answer.served, _whole(answer)
         return Opened(served, said, TokenUsage(), question.message_id, kept=True)
 

@@ -39,7 +39,7 @@ _PURGE_S = 60.0
 _MOST_ATTEMPTS = 3
 _FIRST = 2
 """Number of the first event that a worker tells: `created` and `queued` come before."""
-_PURGES = ("purge_events", "purge_responses", "purge_sessions")
+_PURGES = ("purge_events", "purge_responses", "purge_turns", "purge_sessions")
 
 
 @dataclass(frozen=True, slots=True)

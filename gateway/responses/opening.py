@@ -12,7 +12,7 @@ from config.media import MediaSettings
 from config.postgres import open_pool
 from config.settings import ResponseSettings, ServerSettings
 from config.tasks import end_task
-from gateway.agents.run import Agents
+from gateway.agents.turns import Turns
 from gateway.generation.models import Models
 from gateway.media import Media
 from gateway.responses.agent import AgentAnswers
@@ -51,7 +51,7 @@ class Means:
     reranker: Reranker | None
     models: Models
     media: Media
-    agents: Agents
+    turns: Turns
     conversations: Conversations
     sessions_kept: timedelta | None
 
@@ -80,7 +80,7 @@ async def open_responses(
             means.conversations,
             means.models,
             by_model,
-            AgentAnswers(means.agents, max_chars=limits.max_message_chars),
+            AgentAnswers(means.turns, max_chars=limits.max_message_chars),
             sessions_kept=means.sessions_kept,
         )
         background = Background(store, responder, jobs, settings)

@@ -92,5 +92,8 @@ DELETE FROM response_events WHERE expires_at < now();
 -- name: purge_responses
 DELETE FROM responses WHERE expires_at < now();
 
+-- name: purge_turns
+DELETE FROM turns WHERE expires_at < now();
+
 -- name: purge_sessions
 DELETE FROM sessions WHERE expires_at < now();

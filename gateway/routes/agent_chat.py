@@ -1,37 +1,24 @@
 """`/v1/agents/{name}/chat`: what product teams call."""
 
 import time
-from collections.abc import AsyncGenerator
 from typing import Any
 
-import msgspec
 from litestar import Request, Response, post
 from litestar.params import FromPath, JSONBody
 
-from gateway.agents.draft import AgentAnswer, Question
+from gateway.agents.draft import Question
 from gateway.agents.question import check_message
 from gateway.agents.registry import find_agent
-from gateway.agents.run import LiveAnswer
 from gateway.agents.variables import filled
 from gateway.guards import Caller, needs
 from gateway.lifespan import Provided
-from gateway.openai.agents import (
-    AgentEvent,
-    AgentMessage,
-    AgentReply,
-    CitationEvent,
-    DeltaEvent,
-    DoneEvent,
-    FoundPassage,
-    RetrievalEvent,
-    SessionEvent,
-)
+from gateway.openai.agents import AgentMessage, AgentReply
 from gateway.openai.chat import AgentChatRequest, ChatCompletion
-from gateway.presence import while_connected
 from gateway.routes.agent_completions import complete_as_agent
-from gateway.routes.generation import served_by, stays_local
+from gateway.routes.agent_events import EventTelling
+from gateway.routes.generation import stays_local
+from gateway.routes.turns import Ask, respond
 from gateway.sessions.store import check_session_id, new_session_id
-from gateway.sse import EventStream, event
 
 
 @post(
@@ -54,15 +41,9 @@ async def chat(
     agent = filled(agent, data.variables)
     text = check_message(data.message, services.limits.max_message_chars, "message")
     question = Question(text, session_id, local_only=stays_local(request, caller))
-    if not data.stream:
-        turn = services.agents.answer(caller, agent, question)
-        answer = await while_connected(request, turn)
-        reply = _reply(answer, agent.name, session_id)
-        return Response(reply, headers=served_by(answer.served))
-    opening = services.agents.stream(caller, agent, question)
-    live = await while_connected(request, opening)
-    frames = _frames(live, agent.name, session_id)
-    return EventStream(frames, served_by(live.served), on_error=_error_frame)
+    telling = EventTelling(question.message_id, session_id, agent.name, int(time.time()))
+    ask = Ask(agent, question, telling, bool(data.stream), bool(data.resumable))
+    return await respond(ask, request, caller, services)
 
 
 @post(
@@ -87,48 +68,6 @@ async def chat_completions(
 
 def _session_id(given: str | None) -> str:
     return new_session_id() if given is None else check_session_id(given)
-
-
-def _reply(answer: AgentAnswer, agent: str, session_id: str) -> AgentReply:
-    return AgentReply(
-        response=answer.text,
-        references=answer.references,
-        session_id=session_id,
-        message_id=answer.message_id,
-        agent=agent,
-        model=answer.model,
-        answered=answer.answered,
-        agent_version=answer.agent_version,
-        index_version=answer.index_version,
-        usage=answer.usage,
-        created=int(time.time()),
-    )
-
-
-async def _frames(live: LiveAnswer, agent: str, session_id: str) -> AsyncGenerator[bytes, None]:
-    yield _frame(SessionEvent(session_id))
-    passages = live.retrieval.passages
-    found = [FoundPassage(p.source, p.page, round(p.score, 4), p.chunk_id) for p in passages]
-    yield _frame(RetrievalEvent(found))
-    try:
-        async for part in live.parts:
-            if isinstance(part, str):
-                yield _frame(DeltaEvent(part))
-                continue
-            for reference in part.references:
-                yield _frame(CitationEvent(reference))
-            yield _frame(DoneEvent(_reply(part, agent, session_id)))
-    finally:
-        await live.parts.aclose()
-
-
-def _frame(value: AgentEvent) -> bytes:
-    name = type(value).__struct_config__.tag
-    return event(str(name), msgspec.json.encode(value))
-
-
-def _error_frame(payload: bytes) -> bytes:
-    return event("error", b'{"type":"error",' + payload.removeprefix(b"{"))
 
 
 HANDLERS = [chat, chat_completions]

@@ -15,6 +15,7 @@ from gateway.generation.target import Comment, Completion, Prompt, Served, Strea
 from gateway.lifespan import Services
 from gateway.openai.embeddings import EmbeddingRequest
 from gateway.presence import while_connected
+from gateway.sessions.parts import Opened
 from gateway.sse import EventStream, comment, data
 
 _decode_fields = msgspec.json.Decoder(dict[str, Any]).decode
@@ -80,10 +81,10 @@ def whole(completion: Completion) -> Response[Any]:
     return Response(completion.body, media_type="application/json", headers=headers)
 
 
-def served_by(answered: Completion | Stream | Served) -> dict[str, str]:
+def served_by(answered: Completion | Stream | Served | Opened) -> dict[str, str]:
     """Return the headers that say who answered, and why not the targets before."""
     headers = {"x-naru-target": _ascii(answered.target), "x-naru-attempts": str(answered.attempts)}
-    if isinstance(answered, Served) and answered.agent:
+    if isinstance(answered, Served | Opened) and answered.agent:
         headers |= {
             "x-naru-agent": answered.agent,
             "x-naru-agent-version": str(answered.agent_version),

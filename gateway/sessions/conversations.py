@@ -14,6 +14,7 @@ from config.scope import TenantScope
 from gateway.errors import NotFound
 from gateway.openai.references import Reference, file_citations
 from gateway.openai.response_items import InputText, Item, Message, OutputText, new_item_id
+from gateway.sessions.store import delete_session, owner_of
 from rag.paging import Order
 
 _SQL = load_queries("gateway.sessions", "conversations.sql")
@@ -41,7 +42,7 @@ class Conversations:
         self, scope: TenantScope, metadata: dict[str, str], items: Sequence[Item]
     ) -> Conversation:
         """Make a conversation that begins with these items."""
-        owner = (*_owner(scope), f"conv_{uuid.uuid4().hex}")
+        owner = (*owner_of(scope), f"conv_{uuid.uuid4().hex}")
         told = msgspec.json.encode(metadata).decode()
         async with tenant_transaction(self._pool, scope.tenant) as con:
             row = await con.fetchrow(_SQL["insert"], *owner, told, self._kept)
@@ -55,7 +56,7 @@ class Conversations:
             NotFound: Unknown, or another's.
         """
         async with tenant_transaction(self._pool, scope.tenant) as con:
-            return await _find(con, (*_owner(scope), conversation_id))
+            return await _find(con, (*owner_of(scope), conversation_id))
 
     async def set_metadata(
         self, scope: TenantScope, conversation_id: str, metadata: dict[str, str]
@@ -66,7 +67,7 @@ class Conversations:
             NotFound: Unknown, or another's.
         """
         told = msgspec.json.encode(metadata).decode()
-        owner = (*_owner(scope), conversation_id)
+        owner = (*owner_of(scope), conversation_id)
         async with tenant_transaction(self._pool, scope.tenant) as con:
             row = await con.fetchrow(_SQL["set_metadata"], *owner, told)
         return _conversation(row)
@@ -78,8 +79,7 @@ class Conversations:
             NotFound: Unknown, or another's.
         """
         async with tenant_transaction(self._pool, scope.tenant) as con:
-            query = _SQL["delete"]
-            if await con.fetchval(query, *_owner(scope), conversation_id) is None:
+            if not await delete_session(con, (*owner_of(scope), conversation_id)):
                 raise _missing()
 
     async def add(
@@ -90,7 +90,7 @@ class Conversations:
         Raises:
             NotFound: Unknown, or another's.
         """
-        added, owner = renamed(items), (*_owner(scope), conversation_id)
+        added, owner = renamed(items), (*owner_of(scope), conversation_id)
         async with tenant_transaction(self._pool, scope.tenant) as con:
             if await con.fetchval(_SQL["touch"], *owner, self._kept) is None:
                 raise _missing()
@@ -111,7 +111,7 @@ class Conversations:
         Raises:
             NotFound: There is no such conversation of the caller, or no such item in it.
         """
-        owner = (*_owner(scope), conversation_id)
+        owner = (*owner_of(scope), conversation_id)
         query = _SQL["items_oldest_first" if order == "asc" else "items_newest_first"]
         async with tenant_transaction(self._pool, scope.tenant) as con:
             await _find(con, owner)
@@ -125,7 +125,7 @@ class Conversations:
             NotFound: There is no such conversation of the caller, or no such item in it.
         """
         async with tenant_transaction(self._pool, scope.tenant) as con:
-            return _item(await _row(con, "item", (*_owner(scope), conversation_id), item_id))
+            return _item(await _row(con, "item", (*owner_of(scope), conversation_id), item_id))
 
     async def remove(self, scope: TenantScope, conversation_id: str, item_id: str) -> Conversation:
         """Take an item out.
@@ -133,7 +133,7 @@ class Conversations:
         Raises:
             NotFound: There is no such conversation of the caller, or no such item in it.
         """
-        owner = (*_owner(scope), conversation_id)
+        owner = (*owner_of(scope), conversation_id)
         async with tenant_transaction(self._pool, scope.tenant) as con:
             found = await _find(con, owner)
             await _row(con, "remove_item", owner, item_id)
@@ -150,7 +150,7 @@ async def keep_turn(
     kept: timedelta | None,
 ) -> None:
     """Store a model's turn in the caller's transaction; one deleted meanwhile stays so."""
-    owner = (*_owner(scope), conversation_id)
+    owner = (*owner_of(scope), conversation_id)
     if await con.fetchval(_SQL["touch"], *owner, kept) is not None:
         await _add(con, owner, items, model)
 
@@ -184,10 +184,6 @@ async def _row(
     if row is None:
         raise NotFound("no such item in a conversation of yours", code="item_not_found")
     return row
-
-
-def _owner(scope: TenantScope) -> tuple[str, str, str]:
-    return scope.tenant, scope.client, scope.end_user
 
 
 def _conversation(row: asyncpg.Record | None) -> Conversation:

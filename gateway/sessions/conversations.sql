@@ -7,16 +7,13 @@ RETURNING id, extract(epoch FROM created_at)::bigint AS created_at, metadata::te
 
 -- name: find
 SELECT id, extract(epoch FROM created_at)::bigint AS created_at, metadata::text
-FROM sessions WHERE tenant = $1 AND client = $2 AND end_user = $3 AND id = $4;
+FROM sessions WHERE tenant = $1 AND client = $2 AND end_user = $3 AND id = $4
+  AND (expires_at IS NULL OR expires_at > now());
 
 -- name: set_metadata
 UPDATE sessions SET metadata = $5::text::jsonb
 WHERE tenant = $1 AND client = $2 AND end_user = $3 AND id = $4
 RETURNING id, extract(epoch FROM created_at)::bigint AS created_at, metadata::text;
-
--- name: delete
-DELETE FROM sessions WHERE tenant = $1 AND client = $2 AND end_user = $3 AND id = $4
-RETURNING id;
 
 -- name: touch
 UPDATE sessions SET updated_at = now(), expires_at = now() + $5::interval

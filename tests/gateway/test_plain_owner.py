@@ -7,6 +7,7 @@ import asyncpg
 import pytest
 from knowledge import fill
 from support import scope_of
+from turns_support import store_turn
 
 import auth
 import rag
@@ -55,7 +56,7 @@ async def test_a_plain_owner_prepares_the_database_and_the_service_works_on_it(
         store = (await rag.create_store(pool, caller, name="handbook")).id
         await fill(pool, InMemoryEmbedder(), store, {"a.md": "annual leave"}, tenant="acme")
         await save_agent(pool, caller, AgentDefinition("hr", "", "default", (store,)))
-        await Sessions(pool).add_turn(caller, "mine", turn)
+        await store_turn(pool, caller, "mine", turn)
         assert (await find_agent(pool, caller, "hr")).definition.vector_stores == (store,)
         assert len(await Sessions(pool).messages(caller, "mine")) == 2
         # What is deleted along passes the policies that the owner obeys as well.

@@ -7,14 +7,19 @@ import pytest
 from knowledge import fill, upload
 from large_store import LargeStore, grow
 from support import scope_of
+from turns_support import store_turn
 
 import rag
 from config.postgres import Connection, open_pool, tenant_transaction
+from config.scope import TenantScope
+from config.settings import SessionSettings
 from gateway.agents.changes import save_agent
 from gateway.agents.definition import AgentDefinition
 from gateway.govern.audit import AuditEvent, append
 from gateway.openai.chat import Usage
-from gateway.sessions.store import Sessions, Turn
+from gateway.sessions.parts import Said
+from gateway.sessions.store import Turn
+from gateway.sessions.turns import Keeping, NewTurn, TurnStore
 from rag.testing import InMemoryEmbedder
 
 NO_TENANTS = {
@@ -47,7 +52,7 @@ async def data_tables(owner: asyncpg.Connection) -> list[str]:
         for name in await tables(owner)
         if await owner.fetchval("SELECT has_table_privilege('naru_app', $1, 'SELECT')", name)
     ]
-    assert len(names) >= 29
+    assert len(names) >= 31
     return names
 
 
@@ -83,6 +88,13 @@ async def add_waiting_response(con: Connection, tenant: str, client: str) -> Non
     )
 
 
+async def add_kept_turn(pool: asyncpg.Pool, caller: TenantScope) -> None:
+    store, message = TurnStore(pool, SessionSettings(), None), f"{caller.tenant}: kept"
+    keeping = Keeping(request=b"", key=b"key", shape=b"{}")
+    await store.begin(caller, NewTurn(message, "mine", "hr", "?", keeping))
+    await store.tell(caller, message, 0, [Said("!")])
+
+
 @pytest.fixture
 async def filled(pool: asyncpg.Pool) -> asyncpg.Pool:
     """Both tenants have a row in every table of data, and a file that waits to be read."""
@@ -96,9 +108,10 @@ async def filled(pool: asyncpg.Pool) -> asyncpg.Pool:
             index = await con.fetchval("SELECT id FROM indexes")
         await grow(pool, LargeStore(store, index, 1), tenant=tenant)
         await save_agent(pool, caller, AgentDefinition("hr", "", "default", (store,)))
-        await Sessions(pool).add_turn(caller, "mine", replace(turn, message_id=tenant))
+        await store_turn(pool, caller, "mine", replace(turn, message_id=tenant))
         async with tenant_transaction(pool, tenant) as con:
             await con.execute("INSERT INTO message_traces VALUES ($1, $1, '{}')", tenant)
+        await add_kept_turn(pool, caller)
     for tenant, client in CLIENTS.items():
         caller = scope_of(tenant, client)
         waiting = await upload(pool, "b.md", "sick leave", tenant=tenant)
@@ -270,7 +283,7 @@ async def test_the_job_worker_sees_of_other_tenants_what_is_over_and_deletes_it(
     filled: asyncpg.Pool, owner: asyncpg.Connection, empty_database: str
 ) -> None:
     async with await open_pool(empty_database, size=1, role="naru_jobs") as jobs:
-        for name in ("response_events", "responses", "sessions"):
+        for name in ("response_events", "responses", "sessions", "turns"):
             await owner.execute(f"UPDATE {name} SET expires_at = now() WHERE tenant = 'rival'")
             seen = await jobs.fetch(f"SELECT tenant FROM {name}")
             assert {row["tenant"] for row in seen} == {"rival"}, name

@@ -13,6 +13,7 @@ from config.postgres import open_pool
 from config.settings import ResponseSettings, SessionSettings
 from config.targets import ProviderSettings
 from gateway.agents.run import Agents
+from gateway.agents.turns import Turns
 from gateway.generation.models import Models
 from gateway.govern.governor import Governor
 from gateway.govern.masking.masking import Masking
@@ -25,6 +26,7 @@ from gateway.responses.store import ResponseStore
 from gateway.responses.uploads import Uploads
 from gateway.sessions.conversations import Conversations
 from gateway.sessions.store import Sessions
+from gateway.sessions.turns import TurnStore
 from rag import Embedders
 from rag.parse.apart import open_parser
 from rag.storage import IN_POSTGRES
@@ -66,7 +68,8 @@ async def new_responder(pool: asyncpg.Pool) -> AsyncIterator[NewResponder]:
                 reranker=None,
                 max_choices=1,
             )
-            by_agent = AgentAnswers(agents, max_chars=1000)
+            turns = Turns(agents, TurnStore(pool, SessionSettings(), None), SessionSettings())
+            by_agent = AgentAnswers(turns, max_chars=1000)
             conversations = Conversations(pool)
             responder = Responder(
                 store, conversations, models, by_model, by_agent, sessions_kept=None

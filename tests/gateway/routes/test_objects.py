@@ -18,6 +18,7 @@ import httpx
 import pytest
 from asyncpg.connection import Connection
 from gateway_support import Service, client_of
+from turns_support import all_events
 
 QUESTION = {"message": "병가는 며칠인가요?"}
 CHAT = {"model": "hr", "messages": [{"role": "user", "content": "병가는 며칠인가요?"}]}
@@ -61,6 +62,9 @@ ROUTES = {
     "replay_message": Route("agents", {"agent": "{name}"}, shared=False),
     "get_session": Route("agents", shared=False),
     "list_messages": Route("agents", shared=False),
+    "get_message": Route("agents", shared=False),
+    "resume_stream": Route("agents", shared=False),
+    "fork_session": Route("agents", {}, shared=False, status=201),
     "delete_session": Route("agents", shared=False, status=204),
     "get_response": Route("inference", shared=False),
     "list_input_items": Route("inference", shared=False),
@@ -156,8 +160,11 @@ async def make_conversation(client: httpx.AsyncClient) -> dict[str, str]:
 
 
 async def make_session(client: httpx.AsyncClient) -> dict[str, str]:
-    reply = (await client.post("/v1/agents/hr/chat", json=QUESTION)).json()
-    return {name: reply[name] for name in ("session_id", "message_id")}
+    """A session with an answer that was streamed, so that its stream can be resumed."""
+    asked = QUESTION | {"stream": True, "resumable": True}
+    answer = await client.post("/v1/agents/hr/chat", json=asked)
+    first, *_ = all_events(answer.text)
+    return {name: first.data[name] for name in ("session_id", "message_id")}
 
 
 async def make_agent(client: httpx.AsyncClient, store: str) -> dict[str, str]:

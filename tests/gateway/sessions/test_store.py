@@ -6,6 +6,7 @@ from datetime import timedelta
 import asyncpg
 import pytest
 from support import scope_of
+from turns_support import store_turn
 
 from config.masking import MaskingSettings
 from gateway.errors import NotFound
@@ -25,13 +26,13 @@ def turn(question: str) -> Turn:
 
 
 async def said(sessions: Sessions, caller: object) -> list[str]:
-    return [m.content for m in await sessions.messages(caller, "s") if m.role == "user"]
+    return [m.content for m in await sessions.messages(caller, "s", 100) if m.role == "user"]
 
 
 async def test_one_id_is_another_conversation_for_every_end_user(pool: asyncpg.Pool) -> None:
     sessions = Sessions(pool)
     for caller, question in ((NOBODY, "general"), (ANNA, "anna's"), (BORA, "bora's")):
-        await sessions.add_turn(caller, "s", turn(question))
+        await store_turn(pool, caller, "s", turn(question))
     for caller, question in ((NOBODY, "general"), (ANNA, "anna's"), (BORA, "bora's")):
         assert await said(sessions, caller) == [question]
         assert (await sessions.history(caller, "s"))[0]["content"] == question
@@ -54,10 +55,10 @@ async def test_one_id_is_another_conversation_for_every_end_user(pool: asyncpg.P
 )
 async def test_nobody_else_finds_it(pool: asyncpg.Pool, other: object) -> None:
     sessions = Sessions(pool)
-    await sessions.add_turn(ANNA, "s", turn("secret"))
+    await store_turn(pool, ANNA, "s", turn("secret"))
     for attempt in (
         sessions.find(other, "s"),
-        sessions.messages(other, "s"),
+        sessions.messages(other, "s", 100),
         sessions.delete(other, "s"),
     ):
         with pytest.raises(NotFound, match="no such session of yours"):
@@ -71,10 +72,10 @@ async def test_a_session_is_over_some_time_after_its_last_turn(
     pool: asyncpg.Pool, owner: asyncpg.Connection
 ) -> None:
     query = "SELECT expires_at - now() FROM sessions"
-    await Sessions(pool).add_turn(NOBODY, "s", turn("?"))
+    await store_turn(pool, NOBODY, "s", turn("?"))
     assert await owner.fetchval(query) is None
     kept = timedelta(days=2)
-    await Sessions(pool, kept).add_turn(NOBODY, "s", turn("?"))
+    await store_turn(pool, NOBODY, "s", turn("?"), Sessions(pool, kept))
     assert timedelta(days=1) < await owner.fetchval(query) < kept
 
 
@@ -88,8 +89,9 @@ async def test_what_is_stored_is_masked_by_policy(pool: asyncpg.Pool) -> None:
     text = "010-1234-5678 hong@example.com"
     quote = Reference(1, "a.txt", None, text, 1.0, "d", "c", 0, 30)
     asked = replace(turn(text), answer=text, references=[quote])
-    await sessions.add_turn(NOBODY, "hr", asked)
-    await sessions.add_turn(NOBODY, "other", replace(asked, message_id="m", agent="other"))
+    await store_turn(pool, NOBODY, "hr", asked, sessions)
+    other = replace(asked, message_id="m", agent="other")
+    await store_turn(pool, NOBODY, "other", other, sessions)
     for session, masked in (("hr", "[PHONE] [EMAIL]"), ("other", "[PHONE] hong@example.com")):
         question, answer = await sessions.messages(NOBODY, session)
         assert question.content == answer.content == masked
