@@ -10,7 +10,7 @@ BIN := .venv/bin
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help run test engine-cpu lint format bench-embed bench-ingest bench-search bench-verify bench-engine bench-masking clean
+.PHONY: help run test engine-cpu lint format bench-embed bench-ingest bench-search bench-limits bench-verify bench-engine bench-masking clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -39,6 +39,9 @@ format: ## Let ruff lay out and mend the code
 
 bench-ingest: ## What reading documents costs beside embedding them, in CPU time and in time
 	@PYTHONPATH=. $(BIN)/python loadtest/ingest.py $(ARGS)
+
+bench-limits: ## What limiting a request costs, with a Redis of its own
+	@PYTHONPATH=. $(BIN)/python loadtest/limits.py
 
 bench-verify: ## What verifying a request costs in process
 	@PYTHONPATH=. $(BIN)/python loadtest/verify.py

@@ -16,6 +16,7 @@ from gateway import (
     cli_audit,
     cli_clients,
     cli_identity,
+    cli_limits,
     cli_stores,
     cli_sync,
     cli_usage,
@@ -41,6 +42,7 @@ app.add_typer(cli_agents.app, name="agent")
 app.add_typer(cli_stores.app, name="store")
 app.add_typer(cli_sync.app, name="sync")
 app.add_typer(cli_usage.app, name="usage")
+app.add_typer(cli_limits.app, name="limits")
 app.add_typer(cli_audit.app, name="audit")
 
 Config = Annotated[Path | None, typer.Option(help="Settings file; default naru.yaml.")]

@@ -10,8 +10,11 @@ from oauth_support import eventually
 from upstream_support import COMPLETION, DONE, HI, ROLE, STOP, Upstream, json_answer
 
 import auth
+from config.errors import ConfigError
 from config.postgres import open_pool
 from config.settings import AuthSettings
+from gateway.commands.limits import list_limits, make_limit, remove_limit
+from gateway.credentials import Credentials
 
 ASKED = {"messages": [{"role": "user", "content": "hi"}], "max_tokens": 20}
 CHAT = ASKED | {"model": "fake/gpt-x"}
@@ -195,3 +198,17 @@ async def test_a_tenants_own_limits_are_the_operators(service: Service, data_dir
         made = await http.post("/admin/limits", json={"per": "key", "subject": "nobodys"})
         assert (made.status_code, made.json()["tenant"]) == (201, "acme")
         assert (await http.delete(f"/admin/limits/{made.json()['id']}")).status_code == 200
+
+
+async def test_the_command_line_sets_lists_and_removes(limited: Caller) -> None:
+    key = limited._operator.headers["authorization"].removeprefix("Bearer ")
+    here = Credentials(url=str(limited._operator.base_url).rstrip("/"), api_key=key)
+    rule = {"per": "model", "subject": "by-command", "tokens_per_day": 7, "tenant": "rival"}
+    made = await make_limit(here, rule)
+    line = f"{made}  rival  model  by-command  tokens_per_day=7"
+    assert line in await list_limits(here, None)
+    assert await list_limits(here, "rival") == [line]
+    await remove_limit(here, made)
+    assert await list_limits(here, "rival") == []
+    with pytest.raises(ConfigError, match="no limit"):
+        await remove_limit(here, made)
