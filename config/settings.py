@@ -18,6 +18,7 @@ from pydantic import (
 
 from config.agents import AgentSettings
 from config.audit import AuditSettings
+from config.budgets import BudgetSettings
 from config.cache import CacheSettings
 from config.context import ContextSettings
 from config.files import FileSettings
@@ -25,6 +26,7 @@ from config.ledger import LedgerSettings
 from config.limits import LimitsSettings
 from config.masking import MaskingSettings
 from config.media import MediaSettings
+from config.prices import PricedName, PriceSettings
 from config.section import Section
 from config.sync import SyncSettings
 from config.targets import AliasName, Ladder, ProviderName, ProviderSettings
@@ -384,6 +386,10 @@ class Settings(Section):
     limits: LimitsSettings = LimitsSettings()
     ledger: LedgerSettings = LedgerSettings()
     agents: AgentSettings = AgentSettings()
+    budgets: BudgetSettings = BudgetSettings()
+    prices: dict[PricedName, PriceSettings] = Field(default={})
+    """Target -> what it costs: `PROVIDER/MODEL`, `PROVIDER/*`, `engine/NAME`. What is not here
+    costs what `config/prices.toml` says, if that says anything."""
     engines: dict[EngineName, EngineSettings] = Field(default={})
     providers: dict[ProviderName, ProviderSettings] = Field(default={})
     models: dict[AliasName, Ladder] = Field(default={})

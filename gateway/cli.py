@@ -14,6 +14,7 @@ from config.errors import ConfigError
 from gateway import (
     cli_agents,
     cli_audit,
+    cli_budgets,
     cli_clients,
     cli_identity,
     cli_limits,
@@ -36,6 +37,7 @@ app = typer.Typer(
 )
 app.add_typer(cli_identity.tenant_app, name="tenant")
 app.add_typer(cli_clients.app, name="client")
+app.add_typer(cli_budgets.app, name="budget")
 app.add_typer(cli_identity.key_app, name="key")
 app.add_typer(cli_identity.keys_app, name="keys")
 app.add_typer(cli_agents.app, name="agent")

@@ -2,6 +2,7 @@
 
     GatewayError
     ├── InvalidRequest      400  the caller must change the request
+    │   └── ModelUnpriced        the caller's budget counts money, and the model has no price
     ├── NotFound            404  unknown, or another's
     ├── NotPermitted        403  the caller is limited to other objects
     ├── Conflict            409  not as things are now
@@ -9,6 +10,7 @@
     ├── TooLarge            413  longer than a limit the message names
     ├── KeyReused           422  an Idempotency-Key that was sent with another request
     ├── Overloaded          429  an upstream's own limit, or a queue of ours; with Retry-After
+    ├── BudgetExhausted     429  nothing is left of a budget in money
     ├── LimitReached        429  a limit of ours; the message says whose
     ├── UpstreamError       502  a target answered nonsense or refused us
     │   ├── UpstreamRefused      the caller's own 4xx, from the upstream
@@ -114,6 +116,17 @@ class KeyReused(InvalidRequest):
     """422: an Idempotency-Key stands for one request (draft-ietf-httpapi-idempotency-key)."""
 
     status = 422
+
+
+class ModelUnpriced(InvalidRequest):
+    """400: a budget in money applies, and nobody said what the model costs."""
+
+
+class BudgetExhausted(GatewayError):
+    """429: the message says whose budget, and when it begins anew."""
+
+    status = 429
+    type = "insufficient_quota"
 
 
 class Overloaded(GatewayError):

@@ -22,12 +22,17 @@ from gateway.generation.embeddings import Embeddings
 from gateway.generation.models import Models
 from gateway.generation.replicas import Replicas, open_engines
 from gateway.govern.audit import AuditLog
+from gateway.govern.budgets import Budgets
+from gateway.govern.budgets_admin import BudgetDesk
+from gateway.govern.budgets_store import PostgresBank
 from gateway.govern.cache import ResponseCache
 from gateway.govern.governor import Governor
 from gateway.govern.ledger import open_ledger
 from gateway.govern.limits_store import LimitRules
 from gateway.govern.limits_watch import open_limits
 from gateway.govern.masking.masking import Masking
+from gateway.govern.money import Money
+from gateway.govern.prices import Rates
 from gateway.identity import open_identity
 from gateway.media import Media
 from gateway.responses.opening import Means, Responses, open_responses
@@ -35,6 +40,8 @@ from gateway.sessions.conversations import Conversations
 from gateway.sessions.store import Sessions
 from gateway.sessions.turns import TurnStore
 from rag import Embedders, Reranker, Storage, open_embedders, open_reranker, open_storage
+
+_BANK_CONNECTIONS = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +70,7 @@ class Services:
     reranker: Reranker | None
     governor: Governor
     gpu_hour_usd: float | None
+    budgets: BudgetDesk
     models: Models
     embeddings: Embeddings
     media: Media
@@ -125,9 +133,10 @@ async def open_services(
                 workers=settings.server.workers,
             )
         )
+        money, budgets = await _open_money(stack, settings, url)
         calls = audit if settings.audit.calls else None
         answers = ResponseCache(cache, box, settings.cache)
-        governor = Governor(ledger, calls=calls, limiter=limits.limiter, cache=answers)
+        governor = Governor(ledger, calls=calls, limiter=limits.limiter, cache=answers, money=money)
         stack.push_async_callback(governor.close)
         masking = Masking(settings.masking, box.masking_key)
         stack.callback(masking.close)
@@ -183,6 +192,7 @@ async def open_services(
             reranker=reranker,
             governor=governor,
             gpu_hour_usd=settings.ledger.gpu_hour_usd,
+            budgets=budgets,
             models=models,
             embeddings=Embeddings(settings.embedding, embedders.default, settings.models),
             media=media,
@@ -213,6 +223,18 @@ def _open_readers(
     if reranker:
         stack.push_async_callback(reranker.close)
     return embedders, reranker
+
+
+async def _open_money(
+    stack: AsyncExitStack, settings: Settings, url: str
+) -> tuple[Money, BudgetDesk]:
+    pool = await stack.enter_async_context(
+        await open_pool(url, size=_BANK_CONNECTIONS, role="naru_jobs")
+    )
+    budgets = Budgets(PostgresBank(pool))
+    await stack.enter_async_context(budgets.keeping())
+    rates = Rates(settings.prices, settings.providers)
+    return Money(rates, budgets, settings.budgets), BudgetDesk(pool)
 
 
 async def _open_models(

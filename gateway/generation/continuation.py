@@ -30,9 +30,13 @@ class Continuation:
 
     To the client it is one stream: same id, same model, one role, one usage; a comment says that,
     and from where, it goes on, and the usage names both targets.
+
+    Attributes:
+        usage: What both took, once it is closed.
     """
 
     def __init__(self, stream: Stream, prompt: Prompt, go_on: GoOn) -> None:
+        self.usage = TokenUsage()
         self._stream = stream
         self._current = stream
         self._prompt = prompt
@@ -114,14 +118,14 @@ class Continuation:
         return usage | sums | {"continued": [self._stream.target, self._current.target]}
 
     def _settle(self) -> None:
-        """Give the stream's usage its last value."""
-        if self._current is not self._stream:
-            told, usage = self._current.usage, self._stream.usage
-            usage.prompt_tokens = self._earlier.prompt_tokens + told.prompt_tokens
-            usage.completion_tokens = self._earlier.completion_tokens + told.completion_tokens
-            usage.cached_tokens = self._earlier.cached_tokens + told.cached_tokens
-            usage.estimated = self._earlier.estimated or told.estimated
-            usage.complete = told.complete
+        """Give the usage its last value."""
+        told, usage = self._current.usage, self.usage
+        usage.prompt_tokens = self._earlier.prompt_tokens + told.prompt_tokens
+        usage.completion_tokens = self._earlier.completion_tokens + told.completion_tokens
+        usage.cached_tokens = self._earlier.cached_tokens + told.cached_tokens
+        usage.engine_ns = self._earlier.engine_ns + told.engine_ns
+        usage.estimated = self._earlier.estimated or told.estimated
+        usage.complete = told.complete
 
 
 def _from(prompt: Prompt, text: str, usage: TokenUsage) -> Prompt:

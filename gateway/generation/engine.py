@@ -18,6 +18,7 @@ from gateway.generation.target import Completion, Prompt, Stream
 from gateway.generation.transcript import estimate_prompt
 from gateway.generation.upstream import UNREACHABLE, Call, OnEnd
 from gateway.openai.engine_fields import NOT_FOR_ENGINES
+from gateway.openai.usage import TokenUsage
 
 _Result = TypeVar("_Result", Completion, Stream)
 _STREAM_OPTIONS = {"include_usage": True, "continuous_usage_stats": True}
@@ -97,24 +98,28 @@ class Engine:
     async def _complete(self, replica: Replica, prompt: Prompt) -> Completion:
         visit = replica.begin(estimate_prompt(prompt))
         try:
-            return await replica.upstream.complete(self._call(replica, prompt))
-        finally:
+            completion = await replica.upstream.complete(self._call(replica, prompt))
+        except BaseException:
             replica.end(visit)
+            raise
+        completion.usage.engine_ns = replica.end(visit)
+        return completion
 
     async def _stream(self, replica: Replica, prompt: Prompt) -> Stream:
-        visit = replica.begin(estimate_prompt(prompt))
+        visit, usage = replica.begin(estimate_prompt(prompt)), TokenUsage()
         try:
             call = self._call(replica, prompt, stream_options=_STREAM_OPTIONS)
-            stream = await replica.upstream.stream(call, self._on_end(replica, visit))
+            on_end = self._on_end(replica, visit, usage)
+            stream = await replica.upstream.stream(call, on_end, usage)
         except BaseException:
             replica.end(visit)
             raise
         replica.first_token(visit)
         return stream
 
-    def _on_end(self, replica: Replica, visit: Visit) -> OnEnd:
+    def _on_end(self, replica: Replica, visit: Visit, usage: TokenUsage) -> OnEnd:
         def ended(error: GatewayError | None) -> None:
-            replica.end(visit)
+            usage.engine_ns = replica.end(visit)
             self._replicas.admission.leave()
             if error and at_fault(error):
                 replica.breaker.fail(error)

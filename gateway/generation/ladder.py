@@ -9,9 +9,11 @@ from dataclasses import dataclass, field, replace
 from typing import Literal, Protocol, TypeVar
 
 from gateway.errors import (
+    BudgetExhausted,
     ContextOverflow,
     GatewayError,
     InvalidRequest,
+    ModelUnpriced,
     Unavailable,
     UpstreamInterrupted,
     UpstreamRefused,
@@ -27,6 +29,7 @@ from gateway.openai.engine_fields import ENGINE_ONLY
 _log = logging.getLogger(__name__)
 _Result = TypeVar("_Result", Completion, Stream)
 _BACK_OFF_S = (0.05, 0.25)
+_UNPAID = (BudgetExhausted, ModelUnpriced)
 
 
 class Place(Protocol):
@@ -87,9 +90,13 @@ class _Climb:
 
     @property
     def failure(self) -> GatewayError:
-        """Return the first failure; one of an upstream says more than one of ours."""
-        upstreams = (error for rung, error in self.failures if rung.place != "here")
-        return next(upstreams, self.failures[0][1])
+        """Return the first failure; one of an upstream says more than one of ours.
+
+        What only money stands against could be answered, had others not failed.
+        """
+        upstreams = [error for rung, error in self.failures if rung.place != "here"]
+        others = (error for error in upstreams if not isinstance(error, _UNPAID))
+        return next(others, (upstreams or [self.failures[0][1]])[0])
 
 
 class Ladder:
@@ -129,7 +136,8 @@ class Ladder:
         async def go_on(continued: Prompt) -> Stream:
             return await self._climb(following, continued, lambda rung, p: rung.stream(p))
 
-        return replace(stream, payloads=Continuation(stream, prompt, go_on))
+        joined = Continuation(stream, prompt, go_on)
+        return replace(stream, payloads=joined, usage=joined.usage)
 
     def _plan(self, prompt: Prompt) -> list[Rung]:
         """Return the rungs to ask, in their order.
@@ -218,7 +226,7 @@ class Ladder:
             self._note(climb, rung, error)
         except UpstreamRefused:
             raise
-        except (Unavailable, PiiBlocked) as error:
+        except (Unavailable, PiiBlocked, *_UNPAID) as error:
             # It was not asked.
             self._note(climb, rung, error)
         except GatewayError as error:

@@ -1,16 +1,27 @@
-"""A rung whose every attempt stands on the request's account."""
+"""A rung whose every attempt stands on the request's account, and is paid for before it is made."""
 
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Literal
 
+from gateway.errors import ModelUnpriced
+from gateway.generation.allowance import Terms, with_limit
 from gateway.generation.ladder import Rung
+from gateway.generation.paid import Paid, PaidPayloads, cut_off
 from gateway.generation.target import Completion, Prompt, Stream
+from gateway.govern.charge import Attempt, Charge
+from gateway.govern.money import Money
 
 
 class Metered:
     """What a ladder is made of: the rung itself, and what asking it costs."""
 
-    def __init__(self, rung: Rung) -> None:
+    def __init__(self, rung: Rung, money: Money | None = None, terms: Terms | None = None) -> None:
         self._rung = rung
+        self._money = money or Money()
+        self._terms = terms or Terms(None)
         self.name = rung.name
         self.accepts_unknown = rung.accepts_unknown
 
@@ -29,17 +40,92 @@ class Metered:
         return self._rung.first_token_s(prompt)
 
     async def complete(self, prompt: Prompt) -> Completion:
-        """Return the whole answer, and what it took on the account."""
-        attempt = prompt.charge and prompt.charge.attempt(self.name, self.place)
+        """Return the whole answer, and what it took on the account.
+
+        Raises:
+            BudgetExhausted: The caller's budget does not pay for it.
+            ModelUnpriced: The caller has a budget, and what the rung costs is not known.
+        """
+        paid = await self._pay(prompt)
+        if paid:
+            return await self._complete_paid(paid)
+        attempt = self._attempt(prompt.charge)
         completion = await self._rung.complete(prompt)
         if attempt:
             attempt.usage = completion.usage
         return completion
 
     async def stream(self, prompt: Prompt) -> Stream:
-        """Return the opened stream; what it takes grows on the account."""
-        attempt = prompt.charge and prompt.charge.attempt(self.name, self.place)
+        """Return the opened stream; what it takes grows on the account.
+
+        Raises:
+            BudgetExhausted: The caller's budget does not pay for it.
+            ModelUnpriced: The caller has a budget, and what the rung costs is not known.
+        """
+        paid = await self._pay(prompt)
+        if paid:
+            return await self._stream_paid(paid)
+        attempt = self._attempt(prompt.charge)
         stream = await self._rung.stream(prompt)
         if attempt:
             attempt.usage = stream.usage
         return stream
+
+    def _attempt(self, charge: Charge | None) -> Attempt | None:
+        return charge.attempt(self.name, self.place, self._terms.rate) if charge else None
+
+    async def _pay(self, prompt: Prompt) -> Paid | None:
+        """Reserve what the answer may cost; None where no budget counts it."""
+        charge, rate = prompt.charge, self._terms.rate
+        if charge is None or (rate and rate.free):
+            return None
+        budgets = self._money.budgets
+        if not budgets.bound(charge.scope):
+            return None
+        if rate is None:
+            raise ModelUnpriced(
+                f"model: the caller's spending is counted, and nobody said what {self.name} "
+                "costs: set its price in `prices`, or declare it free",
+                param="model",
+                code="model_unpriced",
+            )
+        allowance = self._terms.allowance(rate, prompt, self.context)
+        hold = await budgets.hold(charge.scope, allowance.least, allowance.most)
+        attempt = charge.attempt(
+            self.name, self.place, rate, reserved=hold.amount, bookings=hold.bookings
+        )
+        tokens = allowance.tokens_for(hold.amount)
+        if tokens is not None:
+            prompt = with_limit(prompt, self._terms.limit, tokens)
+        return Paid(prompt, attempt, allowance, hold, budgets)
+
+    async def _complete_paid(self, paid: Paid) -> Completion:
+        async with _within(paid, whole=True):
+            completion = await self._rung.complete(paid.prompt)
+        paid.attempt.usage = completion.usage
+        paid.settle()
+        return completion
+
+    async def _stream_paid(self, paid: Paid) -> Stream:
+        async with _within(paid, whole=False):
+            stream = await self._rung.stream(paid.prompt)
+        paid.attempt.usage = stream.usage
+        return replace(stream, payloads=PaidPayloads(stream.payloads, paid))
+
+
+@asynccontextmanager
+async def _within(paid: Paid, *, whole: bool) -> AsyncIterator[None]:
+    """Let a rung answer for as long as is paid for; settle what a failure cost.
+
+    Raises:
+        BudgetExhausted: It took longer.
+    """
+    timeout = asyncio.timeout_at(paid.until)
+    try:
+        async with timeout:
+            yield
+    except BaseException as error:
+        paid.settle_failure(error, whole=whole)
+        if isinstance(error, TimeoutError) and timeout.expired():
+            raise cut_off() from None
+        raise

@@ -1,5 +1,6 @@
 """Which target a model's name means: an alias of the settings, or `provider/model`."""
 
+import math
 from collections import OrderedDict
 from collections.abc import Container, Mapping, Sequence
 
@@ -9,6 +10,7 @@ from config.scope import TenantScope
 from config.targets import LadderSettings, ProviderSettings
 from gateway.errors import NotFound
 from gateway.generation import extractive
+from gateway.generation.allowance import Terms
 from gateway.generation.cached import Cached
 from gateway.generation.discreet import Discreet
 from gateway.generation.engine import Engine
@@ -27,6 +29,8 @@ from rag import Embedder
 DEFAULT_ALIAS = "default"
 _OPENAI_DEFAULT = "openai/gpt-4o-mini"
 _MOST_UNNAMED = 1_000
+# Their newer models refuse `max_tokens`; other servers may not know anything else.
+_NEWEST = ("openai", "azure")
 
 
 class Models:
@@ -52,6 +56,7 @@ class Models:
         self._engines = engines
         self._http = http
         self._governor = governor
+        self._money = governor.money
         self._masking = masking
         self._extractive = Extractive(embedder)
         self._ttls = {name: each.cache_ttl_s for name, each in aliases.items()}
@@ -98,8 +103,18 @@ class Models:
         return self._rungs.get(name) or self._rungs.setdefault(name, self._made(name))
 
     def _made(self, name: str) -> Rung:
-        rung = Metered(self._target(name))
+        rung = Metered(self._target(name), self._money, self._terms(name))
         return Masked(rung, self._masking) if rung.place == "hosted" else rung
+
+    def _terms(self, name: str) -> Terms:
+        """Return what asking a target costs, and how it is kept to that."""
+        rate, assumed = self._money.rates.of(name), self._money.assumed
+        provider, _, rest = name.partition("/")
+        if provider == "engine":
+            engine = self._engines[rest.partition("/")[0]]
+            return Terms(rate, assumed, timeout_ns=math.ceil(engine.total_timeout_s * 10**9))
+        newest = provider in self._providers and self._providers[provider].kind in _NEWEST
+        return Terms(rate, assumed, "max_completion_tokens" if newest else "max_tokens")
 
     def _target(self, name: str) -> Rung:
         if name == extractive.NAME:

@@ -10,6 +10,7 @@ import msgspec
 from config.settings import EngineSettings
 from gateway.generation.breaker import Breaker
 from gateway.generation.prediction import FirstTokenTimes
+from gateway.generation.shares import Shares
 from gateway.generation.upstream import Upstream
 
 _TRY = aiohttp.ClientTimeout(total=2.0)
@@ -41,11 +42,13 @@ class Visit:
         tokens: How long its prompt is.
         ahead: How many tokens were to be read before its own first one.
         since: When it began (`time.monotonic`).
+        share: What `Shares` had given each request by then.
     """
 
     tokens: int
     ahead: float
     since: float
+    share: int
 
 
 class Replica:
@@ -72,6 +75,7 @@ class Replica:
         self.upstream = Upstream(engine, base, http, settings)
         self._root = base.removesuffix("/v1")
         self._http = http
+        self._shares = Shares()
         self._visits: set[Visit] = set()
         self._unread: set[Visit] = set()
         self._others = self._others_waiting = self._cache_use = 0.0
@@ -101,7 +105,8 @@ class Replica:
 
     def begin(self, tokens: int) -> Visit:
         """Count a request that is sent; it must `end`."""
-        visit = Visit(tokens, self._ahead() + tokens, time.monotonic())
+        ahead = self._ahead() + tokens
+        visit = Visit(tokens, ahead, time.monotonic(), self._shares.begin())
         self._visits.add(visit)
         self._unread.add(visit)
         return visit
@@ -112,10 +117,11 @@ class Replica:
         self._last_sample = time.monotonic()
         self._times.record(visit.ahead, self._last_sample - visit.since)
 
-    def end(self, visit: Visit) -> None:
-        """Count the request no more."""
+    def end(self, visit: Visit) -> int:
+        """Count the request no more; return its nanoseconds of the replica."""
         self._visits.discard(visit)
         self._unread.discard(visit)
+        return self._shares.end(visit.share)
 
     async def look(self) -> None:
         """Ask how it is. Whoever is only slow stays up: it may be busy."""

@@ -33,6 +33,7 @@ class Replicas:
         self, name: str, settings: EngineSettings, replicas: Sequence[Replica], salt_key: bytes
     ) -> None:
         self.name = name
+        self.total_timeout_s = settings.total_timeout_s
         self.admission = Admission(
             f"engine {name}",
             limit=settings.max_requests,

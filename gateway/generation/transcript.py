@@ -23,9 +23,9 @@ class Transcript:
         usage: The tokens so far.
     """
 
-    def __init__(self, prompt: Prompt, model: str) -> None:
+    def __init__(self, prompt: Prompt, model: str, usage: TokenUsage | None = None) -> None:
         self.begun = False
-        self.usage = TokenUsage()
+        self.usage = usage or TokenUsage()
         self._prompt = prompt
         self._normaliser = Normaliser(prompt.kind, model)
         self._told: bytes | None = None

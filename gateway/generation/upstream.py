@@ -93,15 +93,15 @@ class Upstream:
             usage.estimated = True
         return Completion(mended, self.name, usage=usage)
 
-    async def stream(self, call: Call, on_end: "OnEnd") -> Stream:
-        """Return the stream once its first content is there.
+    async def stream(self, call: Call, on_end: "OnEnd", usage: TokenUsage | None = None) -> Stream:
+        """Return the stream once its first content is there; what it takes is told in `usage`.
 
         `on_end` is called once when an opened stream is over: with the error that ended it, or
         None. It is not called when this raises.
         """
         options = {"include_usage": True, **call.fields.get("stream_options", {})}
         fields = call.fields | {"stream": True, "stream_options": options}
-        transcript = Transcript(call.prompt, call.fields["model"])
+        transcript = Transcript(call.prompt, call.fields["model"], usage)
         held: deque[bytes] = deque()
         with self._translated():
             async with asyncio.timeout(self._timeouts.first_byte_timeout_s):

@@ -8,6 +8,7 @@ from typing import Literal, Protocol
 
 from config.scope import TenantScope
 from gateway.errors import ClientGone, GatewayError
+from gateway.govern.prices import Rate
 from gateway.openai.usage import TokenUsage
 
 Kind = Literal["chat", "completions", "embeddings", "rerank", "agent"]
@@ -70,13 +71,24 @@ class Attempt:
     """One target that was asked; the usage of a stream is final once that is closed.
 
     Attributes:
-        cost: In US nano-dollars (10^-9); None where no price is known.
+        rate: What it costs; None where no price is known.
+        reserved: What was reserved for it, in US nano-dollars (10^-9); 0 where no budget counts it.
+        bookings: Where its cost is booked: period and lease of each budget.
+        cost: In US nano-dollars; None where no price is known, or it has not ended.
     """
 
     target: str
     place: Place
     usage: TokenUsage = field(default_factory=TokenUsage)
+    rate: Rate | None = None
+    reserved: int = 0
+    bookings: tuple[tuple[int, str], ...] = ()
     cost: int | None = None
+
+    def price(self) -> None:
+        """Say what it cost by its usage, unless that was said already."""
+        if self.cost is None and self.rate:
+            self.cost = self.rate.of_usage(self.usage)
 
 
 class Entry(Protocol):
@@ -119,9 +131,17 @@ class Charge:
     exchange: Exchange = field(default_factory=current_exchange)
     entry: Entry | None = field(default=None, repr=False)
 
-    def attempt(self, target: str, place: Place) -> Attempt:
+    def attempt(
+        self,
+        target: str,
+        place: Place,
+        rate: Rate | None = None,
+        *,
+        reserved: int = 0,
+        bookings: tuple[tuple[int, str], ...] = (),
+    ) -> Attempt:
         """Note that a target is asked."""
-        attempt = Attempt(target, place)
+        attempt = Attempt(target, place, rate=rate, reserved=reserved, bookings=bookings)
         self.attempts.append(attempt)
         if self.entry:
             self.entry.note_attempt()

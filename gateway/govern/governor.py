@@ -9,6 +9,7 @@ from gateway.govern.audit import AuditLog, call_event
 from gateway.govern.cache import ResponseCache
 from gateway.govern.charge import Charge
 from gateway.govern.limits import Limiter
+from gateway.govern.money import Money
 
 
 class Ledger(Protocol):
@@ -31,6 +32,9 @@ class Governor:
     """Governs the requests of one process.
 
     `calls` is where each is audited, if that is wanted; `cache` keeps answers to be told again.
+
+    Attributes:
+        money: What they cost, and what their callers may spend.
     """
 
     def __init__(
@@ -39,7 +43,9 @@ class Governor:
         calls: AuditLog | None = None,
         limiter: Limiter | None = None,
         cache: ResponseCache | None = None,
+        money: Money | None = None,
     ) -> None:
+        self.money = money or Money()
         self._ledger = ledger
         self._calls = calls
         self._limiter = limiter
@@ -108,6 +114,8 @@ class Governor:
 
     async def _settle(self, charge: Charge) -> None:
         charge.end()
+        for attempt in charge.attempts:
+            attempt.price()
         if self._limiter:
             self._limiter.settle(charge)
         await self._record(charge)

@@ -13,7 +13,7 @@ SELECT
     date_trunc('day', at, 'UTC') + interval '1 day' + $2::interval
 FROM json_populate_recordset(NULL::usage_records, $1::text::json)
 ON CONFLICT DO NOTHING
-RETURNING client, key, end_user, model, at, cost
+RETURNING id
 
 -- name: expired_tenants
 -- As `naru_jobs`, which sees of every tenant what is over.

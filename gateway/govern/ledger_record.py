@@ -6,8 +6,10 @@ from collections.abc import Sequence
 
 import msgspec
 
+from gateway.govern.budgets_store import Booking
 from gateway.govern.charge import Attempt, Charge
 from gateway.govern.journal_slots import ROOM, Left
+from gateway.govern.prices import Rate
 from gateway.openai.usage import TokenUsage
 
 KILLED = "killed"
@@ -31,6 +33,18 @@ class AttemptRecord(msgspec.Struct):
     cost: int | None
 
 
+class Unsettled(msgspec.Struct, array_like=True):
+    """What the last attempt costs, should nobody see its end: as `Attempt` has it.
+
+    Attributes:
+        rate: Of tokens asked, cached and said; None where time is what costs.
+    """
+
+    rate: tuple[int, int, int] | None
+    reserved: int
+    bookings: list[tuple[int, str]]
+
+
 class UsageRecord(msgspec.Struct):
     """One request's record; its fields are columns of `usage_records`.
 
@@ -38,6 +52,8 @@ class UsageRecord(msgspec.Struct):
         target: Who answered, or was asked last; empty where nobody was asked.
         cost: In US nano-dollars, as far as prices are known; None where none is.
         fallback: Why earlier targets did not answer.
+        bookings: Where the cost is booked; no column.
+        unsettled: Of a request that is open; no column.
     """
 
     id: str
@@ -63,6 +79,8 @@ class UsageRecord(msgspec.Struct):
     fallback: str | None
     attempts: list[AttemptRecord]
     verdicts: dict[str, str]
+    bookings: list[Booking] = []
+    unsettled: Unsettled | None = None
 
 
 _encode = msgspec.json.Encoder().encode
@@ -101,6 +119,7 @@ def left_text(left: Left) -> bytes:
         last.cached_tokens = counted.cached_tokens
         last.estimated = counted.estimated
         _total(record)
+    _price_lost(record, counted)
     record.ending = KILLED
     return _encode(record)
 
@@ -133,8 +152,40 @@ def _record(charge: Charge) -> UsageRecord:
         attempts=[_attempt(each) for each in charge.attempts],
         verdicts={name: _short(said, _LONGEST_NAME) for name, said in charge.verdicts.items()},
     )
+    record.bookings = [
+        Booking(period, lease, each.cost)
+        for each in charge.attempts
+        for period, lease in each.bookings
+        if each.cost
+    ]
+    last = charge.attempts[-1] if charge.attempts else None
+    if last and last.rate and last.cost is None:
+        record.unsettled = Unsettled(_per_token(last), last.reserved, list(last.bookings))
     _total(record)
     return record
+
+
+def _per_token(attempt: Attempt) -> tuple[int, int, int] | None:
+    rate = attempt.rate
+    return None if rate is None or rate.gpu_second else (rate.input, rate.cached, rate.output)
+
+
+def _price_lost(record: UsageRecord, counted: TokenUsage) -> None:
+    """Say what the last attempt of a killed process cost, and book it."""
+    unsettled, record.unsettled = record.unsettled, None
+    if unsettled is None or not record.attempts:
+        return
+    last = record.attempts[-1]
+    if unsettled.rate and (counted.completion_tokens or not unsettled.reserved):
+        usage = TokenUsage(last.prompt_tokens, last.completion_tokens, last.cached_tokens)
+        last.cost = Rate(*unsettled.rate).of_usage(usage)
+    else:
+        # It may have done all that was asked of it.
+        last.cost = unsettled.reserved
+    record.cost = _cost(record.attempts)
+    record.bookings += [
+        Booking(period, lease, last.cost) for period, lease in unsettled.bookings if last.cost
+    ]
 
 
 def _attempt(attempt: Attempt) -> AttemptRecord:

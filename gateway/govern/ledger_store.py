@@ -11,6 +11,7 @@ import msgspec
 
 from config.postgres import Connection, load_queries
 from config.tasks import end_task
+from gateway.govern.budgets_store import Booking, book
 
 _SQL = load_queries("gateway.govern", "ledger.sql")
 _CONNECT_S = 5.0
@@ -20,7 +21,9 @@ _Result = TypeVar("_Result")
 
 
 class _Owner(msgspec.Struct):
+    id: str
     tenant: str
+    bookings: list[Booking] = []
 
 
 _owner_of = msgspec.json.Decoder(_Owner).decode
@@ -78,17 +81,24 @@ class LedgerStore:
 
     async def _add(self, con: Connection, texts: Sequence[bytes]) -> None:
         by_tenant: dict[str, list[bytes]] = defaultdict(list)
+        bookings: dict[str, list[Booking]] = {}
         for text in texts:
-            by_tenant[_owner_of(text).tenant].append(text)
+            owner = _owner_of(text)
+            by_tenant[owner.tenant].append(text)
+            bookings[owner.id] = owner.bookings
         async with con.transaction():
             # In one order everywhere: two processes must not wait for each other.
             for tenant in sorted(by_tenant):
-                await self._add_of(con, tenant, by_tenant[tenant])
+                added = await self._add_of(con, tenant, by_tenant[tenant])
+                # In the transaction that adds the records: each is booked once.
+                await book(con, [each for id_ in added for each in bookings[id_]])
 
-    async def _add_of(self, con: Connection, tenant: str, texts: Sequence[bytes]) -> None:
+    async def _add_of(self, con: Connection, tenant: str, texts: Sequence[bytes]) -> list[str]:
+        """Add a tenant's records; return the ids of those that were not there yet."""
         await con.execute("SELECT set_config('naru.tenant', $1, true)", tenant)
         records = (b"[" + b",".join(texts) + b"]").decode()
-        await con.fetch(_SQL["add"], records, self._kept)
+        rows = await con.fetch(_SQL["add"], records, self._kept)
+        return [row["id"].hex for row in rows]
 
     async def _purge(self, con: Connection) -> None:
         for row in await con.fetch(_SQL["expired_tenants"]):

@@ -1,6 +1,6 @@
 """Tokens of one answer, counted while it grows."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import msgspec
 
@@ -28,6 +28,8 @@ class TokenUsage:
         cached_tokens: Those of the prompt that the upstream had in its cache.
         estimated: The counts are ours: the upstream told none.
         complete: The answer came to its end; else the counts are the last ones known.
+        engine_ns: Nanoseconds of an engine of ours; requests that it computes at the same time
+            share them.
     """
 
     prompt_tokens: int = 0
@@ -35,6 +37,7 @@ class TokenUsage:
     cached_tokens: int = 0
     estimated: bool = False
     complete: bool = False
+    engine_ns: int = field(default=0, compare=False)
 
     def take(self, told: UsageView) -> None:
         """Take the upstream's count, which includes what it told before."""

@@ -93,6 +93,8 @@ async def test_the_document_holds_every_route(nobody: httpx.AsyncClient, service
         "/v1/vector_stores/{store_id}/sources/{source_id}",
         "/v1/vector_stores/{store_id}/sources/{source_id}/sync",
         "/admin/audit",
+        "/admin/budgets",
+        "/admin/budgets/{budget_id}",
         "/admin/tenants",
         "/admin/tenants/{tenant_id}",
         "/admin/clients",

@@ -95,6 +95,14 @@ async def add_kept_turn(pool: asyncpg.Pool, caller: TenantScope) -> None:
     await store.tell(caller, message, 0, [Said("!")])
 
 
+async def add_budget(con: Connection, tenant: str) -> None:
+    await con.execute(
+        "INSERT INTO budgets (id, tenant, period, amount) VALUES ($1, $1, 'day', 1)", tenant
+    )
+    taken = "SELECT lease_budget($1, $1, '', '', NULL, $1, 1, 1, 0, 0, interval '1 day')"
+    await con.execute(taken, tenant)
+
+
 @pytest.fixture
 async def filled(pool: asyncpg.Pool) -> asyncpg.Pool:
     """Both tenants have a row in every table of data, and a file that waits to be read."""
@@ -133,6 +141,7 @@ async def filled(pool: asyncpg.Pool) -> asyncpg.Pool:
             await con.execute(f"{early} VALUES ($1, $2, '', '', '[1]')", store.id, waiting.id)
             await add_waiting_response(con, tenant, client)
             await con.execute("INSERT INTO limits (id, tenant, per) VALUES ($1, $1, 'key')", tenant)
+            await add_budget(con, tenant)
             alias = "INSERT INTO agent_aliases (agent, name, tenant, targets)"
             await con.execute(f"{alias} VALUES ('hr', 'prod', $1, '[]')", tenant)
             await append(con, b"key", tenant, [AuditEvent(tenant, "made", "done")])
@@ -270,6 +279,8 @@ async def test_the_job_worker_sees_of_other_tenants_what_is_to_be_done_and_no_mo
                 assert {row["id"] for row in seen} == {"acme: due", "rival: due"}
             elif name in ("audit_heads", "limits"):
                 assert {row["tenant"] for row in seen} == {"acme", "rival"}
+            elif name == "budgets":
+                assert {row["id"] for row in seen} == {"acme", "rival"}
             elif name == "response_jobs":
                 assert {row["response"] for row in seen} == {"acme", "rival"}
             else:

@@ -1,17 +1,23 @@
 import datetime as dt
 
 import msgspec
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from config.scope import TenantScope
+from gateway.govern.budgets_store import Booking
 from gateway.govern.charge import Asked, Charge, Place
 from gateway.govern.journal_slots import ROOM, Left
 from gateway.govern.ledger_record import UsageRecord, ended_text, left_text, opened_text
+from gateway.govern.prices import Rate
 from gateway.openai.usage import TokenUsage
 
 SCOPE = TenantScope("acme", "app", frozenset(), key="key-1", end_user="kim")
 TEXT = st.text(st.characters(exclude_categories=()), max_size=300)
+
+
+RATE = Rate(10**6, 10**6, 10**7)
 
 
 def decoded(text: bytes) -> UsageRecord:
@@ -106,3 +112,35 @@ def test_every_record_fits_and_its_sums_are_whole(
     assert record.prompt_tokens == len(targets) * 2**40
     assert record.cost == (len(targets) * 2**50 or None)
     assert sum(each.prompt_tokens for each in record.attempts) == record.prompt_tokens
+
+
+def test_what_a_request_cost_is_booked() -> None:
+    asked = charge()
+    for said in (3, 0, 4):
+        each = asked.attempt("a/x", "hosted", RATE, reserved=99, bookings=((1, "l"), (2, "m")))
+        each.cost = said
+    assert decoded(ended_text(asked)).bookings == [
+        *(Booking(1, "l", 3), Booking(2, "m", 3)),
+        *(Booking(1, "l", 4), Booking(2, "m", 4)),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("rate", "counted", "cost"),
+    [
+        (RATE, TokenUsage(9, 5, 4), 59),
+        (RATE, TokenUsage(), 99),
+        (Rate(gpu_second=1), TokenUsage(9, 5, 4), 99),
+    ],
+)
+def test_a_killed_request_is_booked_with_what_it_may_have_cost(
+    rate: Rate, counted: TokenUsage, cost: int
+) -> None:
+    asked = charge()
+    asked.attempt("a/x", "hosted", rate, reserved=99, bookings=((1, "l"),))
+    killed = decoded(left_text(Left(opened_text(asked), ended=False, counted=counted)))
+    assert (killed.cost, killed.bookings, killed.unsettled) == (
+        cost,
+        [Booking(1, "l", cost)],
+        None,
+    )

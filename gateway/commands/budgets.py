@@ -1,0 +1,41 @@
+"""`naru budget`, over the service's own API."""
+
+from typing import Any
+from urllib.parse import urlencode
+
+from gateway.commands.remote import call, connect
+from gateway.credentials import Credentials
+
+
+async def ask(credentials: Credentials, method: str, path: str, body: object) -> dict[str, Any]:
+    """Return what the service answers at `/admin/budgets` + `path`.
+
+    Raises:
+        ConfigError: It does not answer, or refuses.
+    """
+    async with connect(credentials) as session:
+        return await call(session, method, f"/admin/budgets{path}", json=body)
+
+
+async def list_budgets(credentials: Credentials, tenant: str | None) -> list[str]:
+    """Return a line for each budget of a tenant.
+
+    Raises:
+        ConfigError: The service does not answer, or refuses.
+    """
+    lines: list[str] = []
+    more: dict[str, str] = {"limit": "100"} | ({"tenant": tenant} if tenant else {})
+    async with connect(credentials) as session:
+        while True:
+            found = await call(session, "GET", f"/admin/budgets?{urlencode(more)}")
+            lines += [_line(budget) for budget in found["data"]]
+            if not found["has_more"]:
+                return lines
+            more["after"] = found["last_id"]
+
+
+def _line(budget: dict[str, Any]) -> str:
+    whose = "/".join(budget[name] for name in ("tenant", "client", "end_user") if budget[name])
+    left = "" if budget["left_usd"] is None else f"  {budget['left_usd']} left"
+    spent = f"{budget['spent_usd']} of {budget['amount_usd']} USD spent"
+    return f"{budget['id']}  {whose}  {budget['period']}  {spent}{left}"

@@ -1,0 +1,156 @@
+"""What an answer may cost at most, and how its target is kept to what is paid for."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import msgspec
+
+from config.budgets import BudgetSettings
+from gateway.generation.target import Prompt
+from gateway.generation.transcript import words_of
+from gateway.govern.prices import Rate
+
+GRACE = 8
+"""How many tokens more than its limit an answer may seem to have: a chunk need not be a token."""
+
+_LIMITS = ("max_completion_tokens", "max_tokens")
+_DEFAULT_OF_COMPLETIONS = 16  # OpenAI's, and vLLM's
+_TEMPLATE_TOKENS = 64
+_TOOLS_TOKENS = 512
+_LEAST_NS = 10**9
+
+
+@dataclass(frozen=True, slots=True)
+class Allowance:
+    """What is reserved for an answer.
+
+    Attributes:
+        prompt_tokens: How many tokens it is asked with, at most.
+        choices: How many answers at a time.
+        answer_tokens: How long each may be: as the caller says, as the target does, or as assumed.
+        bounded: Whether the target keeps to that by itself.
+        least: Nano-dollars that pay for one token at least; 0 where everything is free.
+        most: Nano-dollars that pay for all of it.
+    """
+
+    rate: Rate
+    prompt_tokens: int
+    choices: int
+    answer_tokens: int
+    bounded: bool
+    least: int
+    most: int
+
+    def tokens_for(self, amount: int) -> int | None:
+        """Return how long each answer may be for that much; None where it need not be said."""
+        payable = self.rate.tokens_for(amount, self.prompt_tokens)
+        if payable is None or (self.bounded and amount >= self.most):
+            return None
+        return max(min(payable // self.choices - GRACE, self.answer_tokens), 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What asking a target costs, and what is assumed where nobody says.
+
+    Attributes:
+        rate: None where no price is known.
+        limit: The field that says how long an answer may be.
+        timeout_ns: How long the target may take, all in all.
+    """
+
+    rate: Rate | None
+    assumed: BudgetSettings = field(default_factory=BudgetSettings)
+    limit: str = "max_tokens"
+    timeout_ns: int = 0
+
+    def allowance(self, rate: Rate, prompt: Prompt, context: int | None) -> Allowance:
+        """Return what the target's answer may take; `context` is how many tokens it holds."""
+        asked = _limit_of(prompt)
+        longest = rate.longest or context
+        answer = asked if asked is not None else longest or self.assumed.answer_tokens
+        asking = tokens_at_most(prompt, rate.image or self.assumed.image_tokens)
+        choices = _choices(prompt)
+        one = GRACE + 1 if answer else 0
+        few_ns = min(_LEAST_NS, self.timeout_ns)
+        return Allowance(
+            rate=rate,
+            prompt_tokens=asking,
+            choices=choices,
+            answer_tokens=answer,
+            bounded=bool(_given(prompt)) or (asked is None and longest is not None) or not answer,
+            least=rate.at_most(asking, one * choices, few_ns),
+            most=rate.at_most(asking, (answer + GRACE if answer else 0) * choices, self.timeout_ns),
+        )
+
+
+def with_limit(prompt: Prompt, limit: str, tokens: int) -> Prompt:
+    """Return the prompt that asks for answers of no more tokens; `limit` where it named none."""
+    if prompt.kind == "embeddings":
+        return prompt
+    given = _given(prompt) or {"max_tokens" if prompt.kind == "completions" else limit: tokens}
+    lowered = {name: min(value, tokens) for name, value in given.items()}
+    return replace(prompt, fields={**prompt.fields, **lowered})
+
+
+def tokens_at_most(prompt: Prompt, image_tokens: int) -> int:
+    """Return how many tokens a prompt has at most.
+
+    No tokenizer makes more tokens than there are bytes. Of pictures their size in pixels counts,
+    not that of their files: each is taken for `image_tokens`.
+    """
+    words = words_of(prompt)
+    rest = {
+        name: value
+        for name, value in prompt.fields.items()
+        if name not in ("messages", "prompt", "input")
+    }
+    tools = _TOOLS_TOKENS if rest.get("tools") or rest.get("functions") else 0
+    size = len(words) + len(msgspec.json.encode(rest)) + _TEMPLATE_TOKENS + tools
+    if prompt.kind != "chat" or b'"image_url"' not in words:
+        return size
+    images = list(_images(_plain(prompt.fields["messages"])))
+    return size - sum(len(image) for image in images) + image_tokens * len(images)
+
+
+def _images(messages: Any) -> Iterator[str]:  # noqa: ANN401 - JSON
+    """Yield each picture's URL or data, of messages that may hold anything."""
+    for message in messages if isinstance(messages, list) else ():
+        parts = message.get("content") if isinstance(message, dict) else None
+        for part in parts if isinstance(parts, list) else ():
+            image = part.get("image_url") if isinstance(part, dict) else None
+            if isinstance(image, dict):
+                image = image.get("url")
+            if isinstance(image, str):
+                yield image
+
+
+def _limit_of(prompt: Prompt) -> int | None:
+    """Return how long an answer may be as it was asked for."""
+    if prompt.kind == "embeddings":
+        return 0
+    given = _given(prompt)
+    if not given and prompt.kind == "completions":
+        return _DEFAULT_OF_COMPLETIONS
+    return min(given.values(), default=None)
+
+
+def _given(prompt: Prompt) -> Mapping[str, int]:
+    values = {name: _plain(prompt.fields[name]) for name in _LIMITS if name in prompt.fields}
+    return {name: value for name, value in values.items() if isinstance(value, int) and value >= 0}
+
+
+def _choices(prompt: Prompt) -> int:
+    """Return how many answers are asked for: `n` for each of a completion's prompts."""
+    counts = (_plain(prompt.fields.get(name)) for name in ("n", "best_of"))
+    each = max([1, *(count for count in counts if isinstance(count, int))])
+    if prompt.kind != "completions":
+        return each
+    prompts = _plain(prompt.fields.get("prompt"))
+    several = isinstance(prompts, list) and prompts and not isinstance(prompts[0], int)
+    return each * len(prompts) if several else each
+
+
+def _plain(value: Any) -> Any:  # noqa: ANN401 - JSON
+    return msgspec.json.decode(value) if isinstance(value, msgspec.Raw) else value

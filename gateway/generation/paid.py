@@ -1,0 +1,192 @@
+"""An attempt that is paid for: what it may take, what it took, and its end where that is more."""
+
+import asyncio
+import logging
+import math
+from typing import Self
+
+from gateway.errors import (
+    BudgetExhausted,
+    InvalidRequest,
+    Overloaded,
+    Unavailable,
+    UpstreamError,
+    UpstreamRefused,
+)
+from gateway.generation.allowance import Allowance
+from gateway.generation.target import Comment, Payloads, Prompt, view_chunk
+from gateway.generation.transcript import estimate_prompt
+from gateway.generation.upstream import UNREACHABLE
+from gateway.govern.budgets import Budgets
+from gateway.govern.budgets_lease import Hold
+from gateway.govern.charge import Attempt
+
+_UNBILLED = (UpstreamRefused, Overloaded, Unavailable, InvalidRequest)
+# How many tokens a stream says at most between two looks at it: as many as before, and some.
+_AHEAD_TOKENS = 256
+_NS = 10**9
+_log = logging.getLogger(__name__)
+
+
+class Paid:
+    """One attempt and what is reserved for it.
+
+    Attributes:
+        prompt: What the target is asked, so that it keeps to what is paid for.
+        tokens: How many tokens of answers are paid for; None where they cost nothing.
+        until: Until when the target may work, by the event loop's clock; None where its time
+            costs nothing.
+        said: How many tokens a stream has said so far.
+    """
+
+    def __init__(
+        self, prompt: Prompt, attempt: Attempt, allowance: Allowance, hold: Hold, budgets: Budgets
+    ) -> None:
+        self.prompt = prompt
+        self.attempt = attempt
+        self.said = 0
+        self._allowance = allowance
+        self._rate = allowance.rate
+        self._hold = hold
+        self._budgets = budgets
+        self._began = asyncio.get_running_loop().time()
+        self.tokens = self._rate.tokens_for(hold.amount, allowance.prompt_tokens)
+        paid_ns = self._rate.ns_for(hold.amount)
+        self.until = None if paid_ns is None else self._began + paid_ns / _NS
+
+    def settle(self, said: int = 0) -> None:
+        """Settle what the answer took; `said` are its chunks, where nobody told its tokens."""
+        usage = self.attempt.usage
+        if usage.estimated:
+            usage.completion_tokens = max(usage.completion_tokens, said)
+        self._settle(self._rate.of_usage(usage))
+
+    def settle_failure(self, error: BaseException, *, whole: bool) -> None:
+        """Settle an attempt that failed before there was an answer.
+
+        A target that refused did nothing. One that was cut off may have done all that was asked of
+        it, where the answer was to come as a whole; else it has read the prompt.
+        """
+        if not _billed(error):
+            self._settle(0)
+        elif self._rate.gpu_second:
+            passed = asyncio.get_running_loop().time() - self._began
+            self._settle(self._rate.at_most(0, 0, math.ceil(passed * _NS)))
+        elif whole:
+            self._settle(self._hold.amount)
+        else:
+            self._settle(self._rate.at_most(estimate_prompt(self.prompt), 0))
+
+    def follow(self) -> None:
+        """Let the reservation know from here on how far a stream is."""
+        if not self._rate.gpu_second:
+            self._hold.so_far = lambda: self._by_now(2 * self.said + _AHEAD_TOKENS)
+
+    def watch(self) -> None:
+        """Look whether what a stream has said so far is paid for.
+
+        Raises:
+            BudgetExhausted: That is more than is paid for.
+            Unavailable: What is reserved may be others' by now.
+        """
+        late = self.until is not None and asyncio.get_running_loop().time() > self.until
+        if late or (self.tokens is not None and self.said > self.tokens):
+            _log.warning("%s goes beyond the limit it was given", self.attempt.target)
+            raise cut_off()
+        if not self._budgets.alive(self._hold) and self._by_now(self.said) > self._hold.bound:
+            raise Unavailable(
+                "the answer was cut off: what is left of a budget can't be looked up",
+                code="budget_unavailable",
+            )
+
+    def _by_now(self, said: int) -> int:
+        passed = asyncio.get_running_loop().time() - self._began
+        ns = math.ceil(passed * _NS) if self._rate.gpu_second else 0
+        return self._rate.at_most(self._allowance.prompt_tokens, said, ns)
+
+    def _settle(self, cost: int) -> None:
+        if self.attempt.cost is None:
+            self.attempt.cost = cost
+            if cost > self._hold.amount:
+                message = "%s took %d nano-dollars, %d more than its limits allow"
+                _log.warning(message, self.attempt.target, cost, cost - self._hold.amount)
+        self._hold.settle(self.attempt.cost)
+
+
+class PaidPayloads:
+    """A stream's payloads, as far as they are paid for; settled when they end."""
+
+    def __init__(self, payloads: Payloads, paid: Paid) -> None:
+        self._chunks = 0
+        self._told = False
+        self._payloads = payloads
+        self._paid = paid
+        paid.follow()
+
+    def __aiter__(self) -> Self:
+        """Return itself."""
+        return self
+
+    async def __anext__(self) -> bytes:
+        """Return the next payload.
+
+        Raises:
+            BudgetExhausted: The target says more than is paid for.
+        """
+        try:
+            if self._paid.until is None:
+                payload = await anext(self._payloads)
+            else:
+                async with asyncio.timeout_at(self._paid.until):
+                    payload = await anext(self._payloads)
+            if not isinstance(payload, Comment):
+                self._count(payload)
+                self._paid.watch()
+        except TimeoutError:
+            await self.aclose()
+            raise cut_off() from None
+        except BaseException:
+            await self.aclose()
+            raise
+        return payload
+
+    async def aclose(self) -> None:
+        """End it, and the upstream's work with it."""
+        try:
+            await self._payloads.aclose()
+        finally:
+            self._paid.settle(self._chunks)
+
+    def __del__(self) -> None:
+        # Who opens a stream and is cancelled before its first frame has nothing to close yet.
+        self._paid.settle(self._chunks)
+
+    def _count(self, payload: bytes) -> None:
+        """Count tokens as the target tells them, else as many as there were chunks."""
+        for choice in view_chunk(payload).choices:
+            if choice.said or choice.delta.tool_calls or choice.delta.refusal:
+                self._chunks += 1
+        paid, usage = self._paid, self._paid.attempt.usage
+        self._told = self._told or usage.completion_tokens != paid.said
+        if not self._told:
+            # A crash finds on the account what was said until then.
+            usage.completion_tokens = self._chunks
+            usage.prompt_tokens = usage.prompt_tokens or estimate_prompt(paid.prompt)
+        paid.said = usage.completion_tokens
+
+
+def cut_off() -> BudgetExhausted:
+    """Return the error of an answer that took more than was reserved for it."""
+    return BudgetExhausted(
+        "the answer was cut off: it took more than was reserved of a budget, though the target was "
+        "told its limit",
+        code="budget_exhausted",
+    )
+
+
+def _billed(error: BaseException) -> bool:
+    """Tell whether a target may have worked for the attempt."""
+    if isinstance(error, _UNBILLED):
+        return False
+    code = (error.code or "") if isinstance(error, UpstreamError) else ""
+    return not (code == UNREACHABLE or code.startswith("upstream_status_"))

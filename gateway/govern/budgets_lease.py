@@ -1,0 +1,249 @@
+"""A lease: what a process may spend of one period of one budget. No clock and no store in here."""
+
+import math
+import uuid
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+from config.scope import TenantScope
+
+TTL_S = 15.0
+"""How long a lease holds by the database's clock, from each renewal on."""
+
+_MARGIN_S = 3.0
+_IDLE_S = 60.0
+_SLACK = 8
+_PLENTY = 32
+
+Period = Literal["day", "month"]
+
+
+class Key(NamedTuple):
+    """Whose spending a lease is for: a budget, and of whom where that is everybody's apart."""
+
+    budget: str
+    client: str
+    end_user: str
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """What may be spent in a period.
+
+    Attributes:
+        client: Whose spending counts: empty for everybody's together, `*` for everybody's apart.
+        end_user: The same, of a client's end users.
+        amount: Nano-dollars.
+    """
+
+    id: str
+    tenant: str
+    client: str
+    end_user: str
+    period: Period
+    amount: int
+
+    def __str__(self) -> str:
+        whose = "the end user's" if self.end_user else "the client's" if self.client else "the"
+        return f"{whose} budget of this {self.period}"
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """What a process asks for: that a lease holds `want` in all.
+
+    Attributes:
+        period: None for the one that it is now.
+        number: Grows with every question about the lease.
+        slack: How much of it is for later.
+        safe: How much is surely not used, should the process die.
+    """
+
+    tenant: str
+    key: Key
+    period: int | None
+    lease: str
+    number: int
+    want: int
+    slack: int
+    safe: int
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """What it gets: `granted` in all.
+
+    Attributes:
+        ends_in_s: When the period is over.
+        unspent: What is not spent of the budget; some of it is leased to this and other processes.
+    """
+
+    period: int
+    ends_in_s: float
+    granted: int
+    unspent: int
+
+
+def key_of(budget: Budget, scope: TenantScope) -> Key:
+    """Return whose spending it is when this caller spends."""
+    client = scope.client if budget.client else ""
+    return Key(budget.id, client, scope.end_user if budget.end_user else "")
+
+
+class Lease:
+    """One process's part of one period of a budget.
+
+    Attributes:
+        free: What nothing is reserved for; below 0 where answers took more than was reserved.
+        ends_at: When the period is over, by the process's clock.
+        dry_until: Until when asking for more is pointless.
+        retired: Nothing is reserved from it any more.
+    """
+
+    def __init__(self, budget: Budget, key: Key) -> None:
+        self.id = uuid.uuid4().hex
+        self.budget = budget
+        self.key = key
+        self.period: int | None = None
+        self.free = 0
+        self.unspent = budget.amount
+        self.ends_at = math.inf
+        self.dry_until = -math.inf
+        self.retired = False
+        self._granted = 0
+        self._number = 0
+        self._usable_until = -math.inf
+        self._holds: set[Hold] = set()
+        self._largest = 0
+        self._used = False
+        self._used_at = math.inf
+
+    @property
+    def order(self) -> tuple[str, Key, int]:
+        """Return its place among the rows that are locked."""
+        return self.budget.tenant, self.key, self.period or 2**62
+
+    @property
+    def needs_renewal(self) -> bool:
+        """Tell whether something is reserved from it, or could be returned."""
+        return bool(self._holds) or self.free > 0 or (self.free < 0 and not self.retired)
+
+    def available(self, now: float) -> int:
+        """Return what can be reserved; nothing of a lease that may have expired."""
+        return self.free if now < self._usable_until and not self.retired else 0
+
+    def alive(self, now: float) -> bool:
+        """Tell whether what is reserved from it is surely still so."""
+        return now < self._usable_until and self.free >= 0
+
+    def note(self, most: int) -> None:
+        """Learn how much is asked for at a time."""
+        self._largest = max(self._largest * 7 // 8, most)
+
+    def asks_for(self, most: int, now: float) -> bool:
+        """Tell whether reserving `most` needs a word with the database."""
+        return self.available(now) < most and now >= self.dry_until
+
+    def long_idle(self, now: float) -> bool:
+        """Tell whether it was not used for a minute."""
+        return not self.needs_renewal and now - self._used_at > _IDLE_S
+
+    def growth(self, most: int) -> Ask:
+        """Ask for what `most` lacks, and a little more."""
+        need = max(most - self.free, 0)
+        slack = _SLACK * most if need else 0
+        return self._ask(self._granted + need + slack, slack)
+
+    def renewal(self) -> Ask:
+        """Ask for what is in use, return the rest; all that is free where nothing was used."""
+        slack = min(_SLACK * self._largest, max(self.unspent, 0) // _PLENTY)
+        kept = min(self.free, slack) if self._used and not self.retired else 0
+        self._used = False
+        if self.free < 0:
+            return self._ask(self._granted - self.free, 0)
+        # What is on its way back can't be reserved meanwhile, whether the answer comes or not.
+        self._granted -= self.free - kept
+        self.free = kept
+        return self._ask(self._granted, 0)
+
+    def take(self, grant: Grant, asked_at: float) -> None:
+        """Take in an answer; `asked_at` is when the question was sent, by the process's clock."""
+        self.free += grant.granted - self._granted
+        self._granted = grant.granted
+        self.period = grant.period
+        self.unspent = grant.unspent
+        self.ends_at = asked_at + grant.ends_in_s
+        # What was reserved in a period is settled in it, however long that takes.
+        self._usable_until = asked_at + TTL_S - _MARGIN_S
+        for hold in self._holds:
+            hold.bound = hold.exposure
+        self._used_at = asked_at
+
+    def budget_gone(self) -> None:
+        """Take in that the budget was deleted: nothing bounds what is under way."""
+        self._holds.clear()
+        self.free = self._granted = 0
+        self.retired = True
+
+    def reserve(self, hold: "Hold") -> None:
+        """Reserve what is held."""
+        self.free -= hold.amount
+        self._holds.add(hold)
+        self._used = True
+
+    def settle(self, hold: "Hold", cost: int) -> None:
+        """Take what was reserved for the hold, all but `cost`, back."""
+        if hold in self._holds:
+            self._holds.discard(hold)
+            self.free += hold.amount - cost
+
+    def _ask(self, want: int, slack: int) -> Ask:
+        safe = 0
+        for hold in self._holds:
+            hold.exposure = hold.estimate()
+            safe += hold.amount - hold.exposure
+        self._number += 1
+        asked = (self.budget.tenant, self.key, self.period, self.id, self._number)
+        return Ask(*asked, want, slack, safe)
+
+
+class Hold:
+    """What is reserved for one attempt.
+
+    Attributes:
+        amount: Nano-dollars.
+        so_far: Tells what the attempt has cost by now and will by the next look, at most; where
+            nobody can tell, all of it.
+        bound: What others were told that it takes, should this process die now.
+    """
+
+    def __init__(self, leases: Sequence[Lease], amount: int) -> None:
+        self.amount = amount
+        self.so_far: Callable[[], int] | None = None
+        self.exposure = amount
+        self.bound = amount
+        self._leases = tuple(leases)
+        self._settled = False
+        for lease in leases:
+            lease.reserve(self)
+
+    @property
+    def bookings(self) -> tuple[tuple[int, str], ...]:
+        """Return where its cost is to be booked: period and lease of each budget."""
+        return tuple((lease.period, lease.id) for lease in self._leases if lease.period is not None)
+
+    def estimate(self) -> int:
+        """Return what it takes, should the process die now."""
+        return min(self.so_far(), self.amount) if self.so_far else self.amount
+
+    def alive(self, now: float) -> bool:
+        """Tell whether all of it is surely still reserved."""
+        return all(lease.alive(now) for lease in self._leases)
+
+    def settle(self, cost: int) -> None:
+        """Say what the attempt cost. What is said first counts."""
+        if not self._settled:
+            self._settled = True
+            for lease in self._leases:
+                lease.settle(self, cost)
