@@ -134,6 +134,25 @@ def evaluate(
 
 
 @app.command()
+def replay(
+    session: Annotated[str, typer.Argument(help="A session's id.")],
+    message: Annotated[str, typer.Argument(help="The id of an answer in it.")],
+    agent: Annotated[str, typer.Option(help="NAME, NAME@VERSION or NAME@ALIAS.")],
+    *,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, not columns.")] = False,
+) -> None:
+    """Ask a question again, with the same history, of another version; nothing is stored."""
+    import json
+
+    from gateway.commands import replay as command
+
+    told = _run(command.replay(_credentials(), session, message, agent))
+    typer.echo(
+        json.dumps(told, ensure_ascii=False) if as_json else "\n".join(command.side_by_side(told))
+    )
+
+
+@app.command()
 def version() -> None:
     """Print the version."""
     typer.echo(importlib.metadata.version("naru-gateway"))
