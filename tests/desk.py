@@ -23,12 +23,14 @@ from gateway.agents.definition import AgentDefinition
 from gateway.agents.draft import AgentAnswer, Question
 from gateway.agents.registry import Agent
 from gateway.agents.run import Agents
+from gateway.agents.turns import Turns
 from gateway.generation.models import Models
 from gateway.govern.governor import Governor
 from gateway.govern.masking.masking import Masking
 from gateway.openai.traces import TurnTrace
 from gateway.sessions.store import Sessions
 from gateway.sessions.traces import find_trace
+from gateway.sessions.turns import TurnStore
 from rag import Embedders
 from rag.testing import InMemoryEmbedder, InMemoryReranker
 
@@ -61,6 +63,7 @@ class Desk:
     reranker: InMemoryReranker
     upstream: Upstream
     agents: Agents
+    turns: Turns
     store: str
     asked: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
 
@@ -95,7 +98,7 @@ class Desk:
         **more: Any,
     ) -> AgentAnswer:
         question = Question(text, session, **more)
-        return await self.agents.answer(scope, agent or self.agent(), question)
+        return await self.turns.answer(scope, agent or self.agent(), question)
 
     async def trace(self, session: str, answer: AgentAnswer) -> TurnTrace:
         found = await find_trace(self.pool, APP, session, answer.message_id)
@@ -148,6 +151,9 @@ async def open_desk(
         )
         store = (await rag.create_store(pool, APP, name="handbook")).id
         await fill(pool, embedder, store, HANDBOOK)
-        yield Desk(pool, embedder, reranker, upstream, agents, store)
+        settings = SessionSettings()
+        turns = Turns(agents, TurnStore(pool, settings, None), settings)
+        yield Desk(pool, embedder, reranker, upstream, agents, turns, store)
+        await turns.close()
     await governor.close()
     masking.close()
