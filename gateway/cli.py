@@ -16,6 +16,7 @@ from gateway import (
     cli_audit,
     cli_budgets,
     cli_clients,
+    cli_feedback,
     cli_identity,
     cli_limits,
     cli_stores,
@@ -46,6 +47,7 @@ app.add_typer(cli_sync.app, name="sync")
 app.add_typer(cli_usage.app, name="usage")
 app.add_typer(cli_limits.app, name="limits")
 app.add_typer(cli_audit.app, name="audit")
+app.add_typer(cli_feedback.app, name="feedback")
 
 Config = Annotated[Path | None, typer.Option(help="Settings file; default naru.yaml.")]
 

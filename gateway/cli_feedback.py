@@ -1,0 +1,35 @@
+"""`naru feedback`: what users think of answers."""
+
+import asyncio
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(help="What users think of answers.", no_args_is_help=True)
+
+
+@app.command()
+def export(
+    agent: Annotated[str | None, typer.Option(help="Of this one alone.")] = None,
+    form: Annotated[
+        str,
+        typer.Option(
+            help="full; eval, a set for `naru eval`; or chat, OpenAI's format for fine-tuning."
+        ),
+    ] = "full",
+) -> None:
+    """Print the tenant's feedback as JSON, one a line (scope `admin`)."""
+    from gateway.commands.feedback import export as run
+    from gateway.credentials import credentials_here
+
+    asyncio.run(run(credentials_here(), agent, form, typer.echo))
+
+
+@app.command()
+def compare(agent: Annotated[str, typer.Argument(metavar="AGENT")]) -> None:
+    """Compare the ratings of an agent's versions, with 95 % confidence intervals."""
+    from gateway.commands.feedback import compared, table
+    from gateway.credentials import credentials_here
+
+    for line in table(asyncio.run(compared(credentials_here(), agent))):
+        typer.echo(line)
