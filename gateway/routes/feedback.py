@@ -98,7 +98,7 @@ async def list_all(
 
 
 @get("/compare", operation_id="compare_agent_versions")
-async def compare_versions(agent: str, caller: Caller, services: Provided) -> Comparison:
+async def compare_versions(agent: FromQuery[str], caller: Caller, services: Provided) -> Comparison:
     """Compare an agent's versions by their ratings."""
     return compare(agent, await tally_feedback(services.pool, caller, agent))
 
