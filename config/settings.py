@@ -22,6 +22,7 @@ from config.budgets import BudgetSettings
 from config.cache import CacheSettings
 from config.context import ContextSettings
 from config.files import FileSettings
+from config.guardrails import GuardrailSettings
 from config.ledger import LedgerSettings
 from config.limits import LimitsSettings
 from config.masking import MaskingSettings
@@ -382,6 +383,7 @@ class Settings(Section):
     cache: CacheSettings = CacheSettings()
     media: MediaSettings = MediaSettings()
     masking: MaskingSettings = MaskingSettings()
+    guardrails: GuardrailSettings = GuardrailSettings()
     sync: SyncSettings = SyncSettings()
     limits: LimitsSettings = LimitsSettings()
     ledger: LedgerSettings = LedgerSettings()

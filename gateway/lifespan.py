@@ -27,6 +27,7 @@ from gateway.govern.budgets_admin import BudgetDesk
 from gateway.govern.budgets_store import PostgresBank
 from gateway.govern.cache import ResponseCache
 from gateway.govern.governor import Governor
+from gateway.govern.guardrails.guardrails import Guardrails
 from gateway.govern.ledger import open_ledger
 from gateway.govern.limits_store import LimitRules
 from gateway.govern.limits_watch import open_limits
@@ -136,7 +137,9 @@ async def open_services(
         money, budgets = await _open_money(stack, settings, url)
         calls = audit if settings.audit.calls else None
         answers = ResponseCache(cache, box, settings.cache)
-        governor = Governor(ledger, calls=calls, limiter=limits.limiter, cache=answers, money=money)
+        guardrails = Guardrails(settings.guardrails)
+        stack.callback(guardrails.close)
+        governor = Governor(ledger, calls, limits.limiter, answers, money, guardrails)
         stack.push_async_callback(governor.close)
         masking = Masking(settings.masking, box.masking_key)
         stack.callback(masking.close)

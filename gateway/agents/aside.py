@@ -48,6 +48,7 @@ class Aside:
             affinity=self.affinity,
             local_only=self.local_only,
             agent=self.agent,
+            verdicts={},
         )
         try:
             async with asyncio.timeout(self.timeout_s):

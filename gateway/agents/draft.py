@@ -1,6 +1,6 @@
 """One turn's question and its answer while that grows."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -41,6 +41,7 @@ class Question:
         sampling: OpenAI sampling fields for the model.
         local_only: Never send it to a model that is not our own.
         message_id: What the answer's message is called.
+        verdicts: What guardrails found in it; None where nobody looked yet.
     """
 
     text: str
@@ -50,6 +51,13 @@ class Question:
     sampling: dict[str, Any] = field(default_factory=dict)
     local_only: bool = False
     message_id: str = field(default_factory=new_message_id)
+    verdicts: Mapping[str, str] | None = None
+
+    @property
+    def words(self) -> dict[str, Any]:
+        """Return what the caller says, as guardrails read it."""
+        said = [{"role": "system", "content": each} for each in self.instructions]
+        return {"message": self.text, "messages": [*said, *self.given]}
 
 
 @dataclass(frozen=True, slots=True)

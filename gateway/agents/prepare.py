@@ -51,8 +51,10 @@ class Preparer:
         Raises:
             UpstreamError: The settings lack the agent's model.
             NotFound: One of the agent's vector stores is there no more.
+            InvalidRequest: A guardrail blocks the question.
         """
         definition = agent.definition
+        question = await self._judged(scope, definition, question)
         history = await self._history(scope, agent, question, before)
         aside = self._aside(scope, definition, question, self.limits.rewrite_timeout_s)
         asked = await stand_alone(question.text, history, aside)
@@ -77,6 +79,13 @@ class Preparer:
                 code="agent_model_missing",
             )
         return target
+
+    async def _judged(
+        self, scope: TenantScope, agent: AgentDefinition, question: Question
+    ) -> Question:
+        found = await self.models.judged(scope, agent.name, agent.model, question.words)
+        local_only = question.local_only or found.stays
+        return replace(question, verdicts=found.said, local_only=local_only)
 
     async def _history(
         self, scope: TenantScope, agent: Agent, question: Question, before: int | None
@@ -181,6 +190,7 @@ def _prompt(scope: TenantScope, prepared: Prepared) -> Prompt:
         affinity=question.session_id,
         local_only=question.local_only or definition.residency == "local",
         agent=definition.name,
+        verdicts=question.verdicts,
     )
 
 

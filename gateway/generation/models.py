@@ -3,6 +3,7 @@
 import math
 from collections import OrderedDict
 from collections.abc import Container, Mapping, Sequence
+from typing import Any
 
 import aiohttp
 
@@ -16,13 +17,17 @@ from gateway.generation.discreet import Discreet
 from gateway.generation.engine import Engine
 from gateway.generation.extractive import Extractive
 from gateway.generation.governed import Governed
+from gateway.generation.guarded import Guarded
 from gateway.generation.hosted import Hosted
 from gateway.generation.ladder import Ladder, Policy, Rung
 from gateway.generation.masked import Masked
 from gateway.generation.metered import Metered
 from gateway.generation.replicas import Replicas
 from gateway.generation.target import Target
+from gateway.govern.charge import Asked, Charge
 from gateway.govern.governor import Governor
+from gateway.govern.guardrails.guardrails import Found
+from gateway.govern.guardrails.verdict import Action
 from gateway.govern.masking.masking import Masking
 from rag import Embedder
 
@@ -76,8 +81,26 @@ class Models:
         ladder = self._aliases.get(name) or self._provider_model(name)
         if ladder is None:
             return None
-        told = self._cached(ladder)
-        return Governed(Discreet(told, scope, self._masking), scope, self._governor)
+        discreet = Discreet(self._cached(ladder), scope, self._masking)
+        guarded = Guarded(discreet, scope, self._governor.guardrails)
+        return Governed(guarded, scope, self._governor)
+
+    async def judged(
+        self, scope: TenantScope, agent: str, model: str, words: Mapping[str, Any]
+    ) -> Found:
+        """Return what guardrails find in what is asked of an agent, before it does anything.
+
+        Raises:
+            InvalidRequest: One blocks it; the usage record says so.
+        """
+        found = await self._governor.guardrails.look(
+            words, tenant=scope.tenant, models=(agent, model)
+        )
+        if found.action is Action.BLOCK:
+            charge = Charge(scope, Asked("agent", agent), verdicts=found.said)
+            async with self._governor.governing(charge):
+                found.check()
+        return found
 
     def _cached(self, ladder: Ladder) -> Target:
         cache = self._governor.cache

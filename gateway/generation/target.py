@@ -39,6 +39,7 @@ class Prompt:
         charge: The account of the request that it is a part of.
         agent: The agent whose turn it is a part of; empty where a model was asked.
         egress: What of personal data hosted targets may read; None is what its tenant's may.
+        verdicts: What guardrails found in the caller's words; None where nobody looked yet.
     """
 
     fields: Fields
@@ -54,6 +55,7 @@ class Prompt:
     charge: Charge | None = None
     agent: str = ""
     egress: Policy | None = None
+    verdicts: Mapping[str, str] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,9 +5,11 @@ from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from typing import Protocol
 
+from config.guardrails import GuardrailSettings
 from gateway.govern.audit import AuditLog, call_event
 from gateway.govern.cache import ResponseCache
 from gateway.govern.charge import Charge
+from gateway.govern.guardrails.guardrails import Guardrails
 from gateway.govern.limits import Limiter
 from gateway.govern.money import Money
 
@@ -44,12 +46,14 @@ class Governor:
         limiter: Limiter | None = None,
         cache: ResponseCache | None = None,
         money: Money | None = None,
+        guardrails: Guardrails | None = None,
     ) -> None:
         self.money = money or Money()
         self._ledger = ledger
         self._calls = calls
         self._limiter = limiter
         self.cache = cache
+        self.guardrails = guardrails or Guardrails(GuardrailSettings())
         self._settling: set[asyncio.Task[None]] = set()
 
     @asynccontextmanager

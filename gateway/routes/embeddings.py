@@ -5,6 +5,7 @@ from typing import Any
 from litestar import Request, Response, post
 from litestar.params import JSONBody
 
+from gateway.generation.guarded import check_words
 from gateway.generation.models import unknown_model
 from gateway.govern.charge import Asked, Charge
 from gateway.guards import Caller, needs
@@ -32,6 +33,8 @@ async def create_embedding(
         asked = Asked("embeddings", data.model, prompt_bytes=len(await request.body()))
         charge = Charge(caller, asked)
         async with services.governor.governing(charge):
+            words = {"input": data.input}
+            await check_words(services.governor.guardrails, charge, words, data.model)
             attempt = charge.attempt(data.model, "here")
             completion = await services.embeddings.embed(data)
             attempt.usage = completion.usage

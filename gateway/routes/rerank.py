@@ -9,6 +9,7 @@ from litestar.params import JSONBody
 from msgspec import UNSET
 
 from gateway.errors import InvalidRequest
+from gateway.generation.guarded import check_words
 from gateway.generation.models import unknown_model
 from gateway.govern.charge import Asked, Charge
 from gateway.guards import Caller, needs
@@ -45,6 +46,8 @@ async def create_rerank(
         raise unknown_model(data.model)
     charge = Charge(caller, Asked("rerank", data.model, prompt_bytes=len(await request.body())))
     async with services.governor.governing(charge):
+        words = {"query": data.query, "documents": data.documents}
+        await check_words(services.governor.guardrails, charge, words, data.model)
         attempt = charge.attempt(data.model, "here")
         scoring = reranker.rerank(data.query, data.documents, max_tokens=data.max_tokens_per_doc)
         scores = await while_connected(request, scoring)

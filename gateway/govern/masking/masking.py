@@ -71,7 +71,7 @@ class Masking:
             return Hidden(fields, {})
         key = self._session_key(session)
         try:
-            if _is_small(fields):
+            if is_small(fields):
                 return _hidden(fields, policy, key)
             return await self._threads.run(lambda: _hidden(fields, policy, key, Turns()))
         except Blocked as blocked:
@@ -124,7 +124,7 @@ def _hidden(
     return Hidden(changed(dict(fields), hider.whole), pseudonyms.originals)
 
 
-def _is_small(fields: Mapping[str, Any]) -> bool:
+def is_small(fields: Mapping[str, Any]) -> bool:
     """Tell whether fields are short, without looking at all that is there."""
     left, values = _SMALL, list[Any](fields.values())
     while values and left > 0:

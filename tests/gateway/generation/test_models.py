@@ -12,6 +12,7 @@ from config.settings import EngineSettings
 from config.targets import LadderSettings, ProviderSettings
 from gateway.generation.discreet import Discreet
 from gateway.generation.governed import Governed
+from gateway.generation.guarded import Guarded
 from gateway.generation.ladder import Ladder
 from gateway.generation.masked import Masked
 from gateway.generation.models import Models
@@ -31,9 +32,11 @@ def limited_to(*models: str) -> TenantScope:
 def ladder_of(models: Models, name: str) -> Ladder:
     target = models.find(EVERYBODY, name)
     assert isinstance(target, Governed)
-    assert isinstance(target._ladder, Discreet)
-    assert isinstance(target._ladder._ladder, Ladder)
-    return target._ladder._ladder
+    assert isinstance(target._ladder, Guarded)
+    discreet = target._ladder._ladder
+    assert isinstance(discreet, Discreet)
+    assert isinstance(discreet._ladder, Ladder)
+    return discreet._ladder
 
 
 @pytest.fixture

@@ -141,5 +141,5 @@ async def test_texts_are_masked_short_or_long(masking: Masking) -> None:
     ],
 )
 def test_what_is_long_is_known_in_no_time(fields: dict[str, Any]) -> None:
-    assert not module._is_small(fields)
-    assert module._is_small(FIELDS)
+    assert not module.is_small(fields)
+    assert module.is_small(FIELDS)

@@ -1,0 +1,1 @@
+"""Guardrails: small judges of what models are asked, by alias and tenant."""

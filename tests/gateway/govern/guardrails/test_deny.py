@@ -1,0 +1,73 @@
+"""Phrases that must not be said."""
+
+import unicodedata
+
+import pytest
+from pydantic import ValidationError
+
+from config.guardrails import DenySettings, LengthSettings
+from gateway.govern.guardrails.deny import Deny
+from gateway.govern.guardrails.length import Length
+from gateway.govern.guardrails.parts import Part
+from gateway.govern.guardrails.verdict import Action, Verdict
+
+PHRASES = ("Acme", "담배", "trade secret", "사내 기밀", "c++")
+FILLER = "연차 휴가는 연간 15일이다. The office opens at eight. "
+
+
+def judged(text: str) -> Verdict:
+    return Deny(DenySettings(phrases=PHRASES)).check([Part("input", "user", text)])
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "acme",
+        "ACME의 주가",
+        "담배를 산다",
+        "담배는요?",
+        "담배에서도",
+        "그건 담배입니다.",
+        unicodedata.normalize("NFD", "담배가 좋다"),
+        "trade  secret",
+        "Trade-Secret!",
+        "a\u200bc\u200bme",
+        "ａｃｍｅ",
+        "사내 기밀을",
+        "I write C++.",
+    ],
+)
+@pytest.mark.parametrize("before", [0, 2040, 2046, 1_000_000])
+def test_a_phrase_is_found_at_any_place(text: str, before: int) -> None:
+    padded = f"{(FILLER * (before // len(FILLER) + 1))[:before]} {text}"
+    assert judged(padded) == Verdict(1.0, Action.BLOCK, "input")
+
+
+@pytest.mark.parametrize(
+    "text", ["acmeology", "macme", "담배꽁초", "금연담배", "trade", "기밀", "c+"]
+)
+def test_a_part_of_another_word_is_none(text: str) -> None:
+    assert judged(text) == Verdict()
+
+
+def test_a_thousand_phrases_are_one_search() -> None:
+    deny = Deny(DenySettings(phrases=tuple(f"word{i} x{i}" for i in range(1000))))
+    assert deny.check([Part("input", "user", FILLER * 200)]) == Verdict()
+    assert deny.check([Part("input", "user", FILLER * 200 + "word999 x999")]).score == 1
+
+
+@pytest.mark.parametrize("phrase", ["", " ", "\u200b", "…", "x" * 101])
+def test_a_phrase_that_would_hit_everything_is_refused(phrase: str) -> None:
+    with pytest.raises(ValidationError):
+        DenySettings(phrases=(phrase,))
+
+
+def test_what_users_say_is_counted_together() -> None:
+    said = [
+        Part("messages[0].content", "system", "x" * 100),
+        Part("messages[1].content", "user", "가" * 6),
+        Part("messages[2].content", "user", "나" * 5),
+    ]
+    length = Length(LengthSettings(max_chars=10, action="local"))
+    assert length.check(said) == Verdict(1.0, Action.LOCAL, "messages[2].content")
+    assert length.check(said[:2]) == Verdict()
