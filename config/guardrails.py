@@ -36,6 +36,8 @@ class DenySettings(Section):
     phrases: tuple[_Phrase, ...] = Field(min_length=1, max_length=1000)
     """Whole words, in any case; Korean particles may follow."""
     action: GuardAction = "block"
+    answers: bool = False
+    """Whether answers end before a phrase, too (`finish_reason: content_filter`)."""
 
 
 class LengthSettings(Section):

@@ -82,7 +82,7 @@ class Models:
         if ladder is None:
             return None
         discreet = Discreet(self._cached(ladder), scope, self._masking)
-        guarded = Guarded(discreet, scope, self._governor.guardrails)
+        guarded = Guarded(discreet, scope, self._governor.guardrails, self._masking)
         return Governed(guarded, scope, self._governor)
 
     async def judged(

@@ -18,7 +18,10 @@ _PARTICLES = (
 )
 _PARTICLE = "|".join(sorted(_PARTICLES.split(), key=len, reverse=True))
 _MOST_PARTICLES = 3
-_GAP = r"[\s\-_.]{1,4}"
+_LONGEST_GAP = 4
+_BEHIND = _MOST_PARTICLES * max(map(len, _PARTICLES.split())) + 1
+"""How many characters behind a phrase tell whether it ends there."""
+_GAP = rf"[\s\-_.]{{1,{_LONGEST_GAP}}}"
 
 
 @dataclass(slots=True)
@@ -30,20 +33,28 @@ class _Node:
 
 
 class Deny:
-    """Looks for phrases as whole words: Korean ones may have particles."""
+    """Looks for phrases as whole words: Korean ones may have particles.
+
+    Attributes:
+        pattern: Finds them in a text.
+        longest: How many characters decide whether one begins.
+        answers: Whether answers must not have them either.
+    """
 
     name = "deny"
 
     def __init__(self, settings: DenySettings) -> None:
         phrases = [_normal(phrase) for phrase in settings.phrases]
         self._action = Action[settings.action.upper()]
-        self._pattern = _pattern(phrases)
+        self.answers = settings.answers
+        self.pattern = _pattern(phrases)
+        self.longest = _LONGEST_GAP * max(map(len, phrases)) + _BEHIND
 
     def check(self, parts: Sequence[Part]) -> Verdict:
         """Return what it finds, and the first part that has it."""
         between = Turns()
         for part in parts:
-            if any(self._pattern.search(window) for window in windows(part.text, between)):
+            if any(self.pattern.search(window) for window in windows(part.text, between)):
                 return Verdict(1.0, self._action, part.path)
         return Verdict()
 

@@ -105,6 +105,10 @@ class Guardrails:
             _log.error("guardrails failed: %s", type(error).__name__)
             raise _unavailable() from None
 
+    def denied(self, tenant: str, models: Sequence[str]) -> list[Deny]:
+        """Return what applies to answers."""
+        return [each for each in self.at(tenant, models) if isinstance(each, Deny) and each.answers]
+
     def at(self, tenant: str, models: Sequence[str]) -> Sequence[Guardrail]:
         """Return the guardrails that apply."""
         names = [name if name in self._settings.models else "" for name in models]

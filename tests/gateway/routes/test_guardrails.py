@@ -18,6 +18,7 @@ GUARDRAILS = {
     "injection": {},
     "models": {
         "mine": {"injection": {"action": "local"}},
+        "cut": {"deny": {"phrases": ["담배"], "answers": True}},
         "noted": {"injection": {"action": "flag"}},
         "all-MiniLM-L6-v2": {"length": {"max_chars": 2_000_000}},
     },
@@ -33,7 +34,7 @@ async def guarded(
         "redis": {"url": redis_url},
         "guardrails": GUARDRAILS,
         "providers": {"fake": {"base_url": upstream.url, "api_key": "sk-upstream"}},
-        "models": {"smart": ["fake/x"], "mine": ["fake/x"], "noted": ["fake/x"]},
+        "models": {"smart": ["fake/x"], "mine": ["fake/x"], "noted": ["fake/x"], "cut": ["fake/x"]},
         "server": {"max_message_chars": 2_000_000},
     }
     async with replica_of(service, sockets, settings) as opened:
@@ -124,6 +125,36 @@ async def test_what_must_stay_here_goes_nowhere_else(
     answer = await app.post("/v1/chat/completions", json=body)
     assert answer.json()["error"]["code"] == "no_local_target"
     assert quiet.asked == []
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_an_answer_ends_before_a_phrase(
+    app: httpx.AsyncClient, guarded: Service, quiet: Upstream, *, stream: bool
+) -> None:
+    said = "여기서는 담배를 팔지 않습니다."
+    choice = {"message": {"content": said}, "finish_reason": "stop"}
+    body = msgspec.json.encode({"choices": [choice]})
+    chunks = [{"choices": [{"delta": {"content": character}}]} for character in said]
+    frames = [b"data: " + msgspec.json.encode(chunk) + b"\n\n" for chunk in chunks]
+    if stream:
+        quiet.stream(*frames, STOP, DONE)
+    else:
+        quiet.answer = lambda _: json_answer(body)
+    _, asked = _routes(FILLER, "cut")["chat"]
+    answer = await app.post("/v1/chat/completions", json={**asked, "stream": stream})
+    heard, reasons = "", list[str]()
+    if stream:
+        lines = [line.removeprefix("data: ") for line in answer.text.splitlines() if line]
+        assert lines[-1] == "[DONE]"
+        for chunk in map(msgspec.json.decode, lines[:-1]):
+            heard += chunk["choices"][0]["delta"].get("content") or ""
+            reasons += filter(None, [chunk["choices"][0].get("finish_reason")])
+    else:
+        heard = answer.json()["choices"][0]["message"]["content"]
+        reasons = [answer.json()["choices"][0]["finish_reason"]]
+    assert (heard, reasons) == ("여기서는 ", ["content_filter"])
+    ending, verdicts = await _recorded(guarded, answer.headers["x-request-id"])
+    assert (ending, verdicts["deny"]) == ("completed", "block 1.00")
 
 
 async def _recorded(service: Service, request_id: str) -> tuple[str, dict[str, str]]:
