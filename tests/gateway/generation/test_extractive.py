@@ -33,3 +33,22 @@ async def test_without_passages_it_says_what_to_configure() -> None:
     with pytest.raises(InvalidRequest, match="providers") as caught:
         await Extractive(InMemoryEmbedder()).complete(Prompt({}))
     assert caught.value.code == "no_language_model"
+
+
+@pytest.mark.parametrize("similarities", [(), (0.4, 0.4)])
+async def test_how_sure_the_passages_must_be_is_the_prompts(
+    similarities: tuple[float, ...],
+) -> None:
+    texts = ("Employees get 15 days of annual leave.", "Sick leave is paid for ten days.")
+    question = "Which colleagues ever refuse or regret sick leave?"
+    found = retrieval_of(question, *texts, similarities=similarities)
+
+    async def told(threshold: float | None) -> str | None:
+        prompt = Prompt({}, retrieval=found, threshold=threshold)
+        completion = await Extractive(InMemoryEmbedder()).complete(prompt)
+        return view_completion(completion.body).choices[0].message.content
+
+    assert not await told(None), "nobody judged, so the engine does"
+    assert await told(0.01) == f"{texts[1]} [2]"
+    if similarities:
+        assert not await told(0.45), "by meaning it is asked again, as strictly"

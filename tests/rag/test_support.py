@@ -1,0 +1,83 @@
+"""Which citations of a sentence hold, and where their passages say it."""
+
+import pytest
+from passages import retrieval_of
+
+from rag.errors import EmbedderUnavailable
+from rag.support import Claim, Support
+from rag.testing import InMemoryEmbedder
+
+LEAVE = "연차 휴가는 연간 15일이다. 남은 연차는 5일까지 이월할 수 있다."
+SICK = "병가는 연간 10일까지 유급이다. 진단서는 연속 3일부터 낸다."
+EXPENSES = "Travel expenses are reimbursed within 30 days. Receipts are kept for two years."
+HOTEL = "Hotels in Korea are covered up to 120,000 won per night."
+PASSAGES = (LEAVE, SICK, EXPENSES, HOTEL)
+
+
+def support(embedder: InMemoryEmbedder | None = None) -> Support:
+    return Support(retrieval_of("?", *PASSAGES).passages, embedder)
+
+
+@pytest.mark.parametrize(
+    ("sentence", "index", "says"),
+    [
+        ("연차 휴가는 1년에 15일입니다.", 0, "연차 휴가는 연간 15일이다."),
+        ("병가는 10일까지 유급입니다.", 1, "병가는 연간 10일까지 유급이다."),
+        (
+            "Travel expenses: reimbursed within thirty days.",
+            2,
+            "Travel expenses are reimbursed within 30 days.",
+        ),
+        ("A hotel in Korea is covered up to 120 thousand won.", 3, HOTEL),
+        (
+            'The policy says "receipts are kept for two years".',
+            2,
+            "Receipts are kept for two years",
+        ),
+    ],
+)
+async def test_a_paraphrase_is_supported_by_the_place_that_says_it(
+    sentence: str, index: int, says: str
+) -> None:
+    judged = support()
+    assert await judged.supporting(Claim(sentence), [index]) == [index]
+    span = judged.spans[index]
+    assert PASSAGES[index][span.start : span.end] == says
+
+
+@pytest.mark.parametrize(
+    ("sentence", "index"),
+    [
+        pytest.param("연차 휴가는 1년에 16일입니다.", 0, id="another number"),
+        pytest.param("연차 휴가는 1년에 15일입니다.", 1, id="another passage"),
+        pytest.param("Hotels in Korea are covered up to 210,000 won.", 3, id="another amount"),
+        pytest.param('It says "receipts are kept for ten years".', 2, id="no such quote"),
+        pytest.param("Travel by helicopter needs the board's approval.", 2, id="other words"),
+    ],
+)
+async def test_what_a_passage_does_not_say_is_not_supported(sentence: str, index: int) -> None:
+    judged = support(InMemoryEmbedder())
+    assert await judged.supporting(Claim(sentence), [index]) == []
+    assert not judged.spans
+
+
+async def test_two_passages_that_say_it_together() -> None:
+    claim = Claim("연차 휴가는 연간 15일이고 병가는 연간 10일까지 유급입니다.")
+    assert await support().supporting(claim, [0, 1]) == [0, 1]
+    assert await support().supporting(claim, [0]) == [], "10 stands in the other one"
+
+
+async def test_an_embedder_that_fails_is_not_asked_again() -> None:
+    class Broken(InMemoryEmbedder):
+        calls = 0
+
+        async def embed(self, *_: object) -> list[object]:  # type: ignore[override]
+            self.calls += 1
+            raise EmbedderUnavailable("it is gone")
+
+    broken = Broken()
+    judged = support(broken)
+    for _ in range(2):
+        claim = Claim("Travel costs get repaid quickly.")
+        assert await judged.supporting(claim, [2]) == []
+    assert broken.calls == 1
