@@ -14,12 +14,12 @@ from gateway_support import Service, client_of, replica_of
 async def engine_service(
     service: Service, redis_url: str, sockets: Path, data_dir: Path, engine: RunningEngine
 ) -> AsyncIterator[Service]:
-    """A second replica of `service`, which has the engine as the model `tiny`."""
+    """A second replica of `service`, with the engine as the model `tiny`; `quotes` has none."""
     settings = {
         "data_dir": data_dir,
         "redis": {"url": redis_url},
         "engines": {"tiny": {"urls": [engine.url]}},
-        "models": {"tiny": ["engine/tiny"]},
+        "models": {"tiny": ["engine/tiny"], "quotes": ["extractive"]},
     }
     async with replica_of(service, sockets, settings) as opened:
         yield opened
