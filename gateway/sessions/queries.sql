@@ -70,14 +70,6 @@ FROM messages WHERE tenant = $1 AND client = $2 AND end_user = $3 AND session_id
   AND role IN ('user', 'assistant') AND ($5::bigint IS NULL OR ordinal > $5)
 ORDER BY ordinal LIMIT $6;
 
--- name: recent_messages
-SELECT role, content FROM (
-    SELECT role, content, ordinal FROM messages
-    WHERE tenant = $1 AND client = $2 AND end_user = $3 AND session_id = $4
-      AND role IN ('user', 'assistant') AND content <> ''
-    ORDER BY ordinal DESC LIMIT $5
-) AS newest ORDER BY ordinal;
-
 -- name: insert_fork
 INSERT INTO sessions (tenant, client, end_user, id, metadata, expires_at)
 SELECT tenant, client, end_user, $5, metadata, now() + $6::interval FROM sessions

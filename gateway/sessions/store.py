@@ -25,7 +25,6 @@ from gateway.sessions.traces import keep_trace
 
 _SQL = load_queries("gateway.sessions", "queries.sql")
 _MAX_ID = 256
-_MAX_HISTORY = 100
 _REPLAYED = timedelta(days=1)
 _decode_item = msgspec.json.Decoder(dict[str, Any]).decode
 
@@ -116,13 +115,6 @@ class Sessions:
         self._pool = pool
         self._kept = kept
         self._replayed = replayed
-
-    async def history(self, scope: TenantScope, session_id: str) -> list[dict[str, str]]:
-        """Return the newest messages as `role` and `content`, oldest first; none if unknown."""
-        async with tenant_transaction(self._pool, scope.tenant) as con:
-            query = _SQL["recent_messages"]
-            rows = await con.fetch(query, *owner_of(scope), session_id, _MAX_HISTORY)
-        return [dict(row) for row in rows]
 
     async def add_turn(self, scope: TenantScope, session_id: str, turn: Turn) -> None:
         """Store the turn that holds the session, and the session when it is the first.
