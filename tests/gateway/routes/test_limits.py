@@ -178,8 +178,7 @@ async def test_a_rule_is_there_once(limited: Caller) -> None:
     assert (again.status_code, again.json()["error"]["code"]) == (400, "limit_exists")
     nowhere = await limited._operator.post("/admin/limits", json=body | {"tenant": "nobody"})
     assert nowhere.status_code == 404
-    listed = (await limited._operator.get("/admin/limits", params={"limit": 100})).json()["data"]
-    (mine,) = [each for each in listed if each["id"] == rule]
+    mine = (await limited._operator.get(f"/admin/limits/{rule}")).json()
     assert (mine["tokens_per_day"], mine["requests_per_minute"]) == (5, None)
 
 
@@ -207,8 +206,9 @@ async def test_the_command_line_sets_lists_and_removes(limited: Caller) -> None:
     made = await make_limit(here, rule)
     line = f"{made}  rival  model  by-command  tokens_per_day=7"
     assert line in await list_limits(here, None)
-    assert await list_limits(here, "rival") == [line]
+    assert line in await list_limits(here, "rival")
+    assert line not in await list_limits(here, "acme")
     await remove_limit(here, made)
-    assert await list_limits(here, "rival") == []
+    assert line not in await list_limits(here, None)
     with pytest.raises(ConfigError, match="no limit"):
         await remove_limit(here, made)

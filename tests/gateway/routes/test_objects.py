@@ -63,6 +63,7 @@ ROUTES = {
     "get_session": Route("agents", shared=False),
     "list_messages": Route("agents", shared=False),
     "get_message": Route("agents", shared=False),
+    "delete_feedback": Route("agents", shared=False),
     "resume_stream": Route("agents", shared=False),
     "fork_session": Route("agents", {}, shared=False, status=201),
     "delete_session": Route("agents", shared=False, status=204),
@@ -160,11 +161,16 @@ async def make_conversation(client: httpx.AsyncClient) -> dict[str, str]:
 
 
 async def make_session(client: httpx.AsyncClient) -> dict[str, str]:
-    """A session with an answer that was streamed, so that its stream can be resumed."""
+    """A session with an answer that was streamed, so that its stream can be resumed, and rated."""
     asked = QUESTION | {"stream": True, "resumable": True}
     answer = await client.post("/v1/agents/hr/chat", json=asked)
     first, *_ = all_events(answer.text)
-    return {name: first.data[name] for name in ("session_id", "message_id")}
+    made = {name: first.data[name] for name in ("session_id", "message_id")}
+    rated = await client.post(
+        "/v1/feedback", json={"message_id": made["message_id"], "rating": "up"}
+    )
+    assert rated.status_code == 200, rated.text
+    return made
 
 
 async def make_agent(client: httpx.AsyncClient, store: str) -> dict[str, str]:
