@@ -144,7 +144,7 @@ class Draft:
         completion = view_completion(body)
         for choice in completion.choices[:1]:
             self._finish_reason = choice.finish_reason or "stop"
-            said = await self._citations.feed(choice.message.content or "")
+            said = await self._citations.feed(_storable(choice.message.content or ""))
             self._say(self._links.feed(said))
 
     async def take_chunk(self, payload: bytes) -> str:
@@ -154,7 +154,7 @@ class Draft:
         chunk = view_chunk(payload)
         for choice in chunk.choices[:1]:
             self._finish_reason = choice.finish_reason or self._finish_reason
-        return self._say(self._links.feed(await self._citations.feed(chunk.content)))
+        return self._say(self._links.feed(await self._citations.feed(_storable(chunk.content))))
 
     async def finish(self) -> str:
         """Return what was held back; where there is no text at all, the honest answer."""
@@ -210,3 +210,8 @@ class Draft:
         asked = estimate_tokens(self.prepared.question.text)
         said = estimate_tokens(text)
         return Usage(prompt_tokens=asked, completion_tokens=said, total_tokens=asked + said)
+
+
+def _storable(text: str) -> str:
+    """Return a model's text without NUL characters, which PostgreSQL can't hold."""
+    return text.replace("\0", "")

@@ -122,6 +122,23 @@ async def test_an_agent_on_a_hosted_model(http: httpx.AsyncClient, upstream: Ups
     assert roles == ["system", "user", "assistant", "user"]
 
 
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_nul_character_of_a_model_loses_no_turn(
+    http: httpx.AsyncClient, upstream: Upstream, *, stream: bool
+) -> None:
+    upstream.stream(*_says("ten\0 ", "\0days"))
+    if not stream:
+        choice = {"message": {"content": "ten\0 \0days"}, "finish_reason": "stop"}
+        reply = json.dumps({"choices": [choice]}).encode()
+        upstream.answer = lambda _: json_answer(reply)
+    session = f"nul-{stream}"
+    body = {"message": "병가는 며칠인가요?", "session_id": session, "stream": stream}
+    answer = await http.post("/v1/agents/clever/chat", json=body)
+    assert answer.status_code == 200
+    messages = (await http.get(f"/v1/sessions/{session}/messages")).json()["data"]
+    assert messages[1]["content"] == "ten days"
+
+
 async def test_an_agents_model_is_given_the_sampling_fields(
     http: httpx.AsyncClient, upstream: Upstream
 ) -> None:
