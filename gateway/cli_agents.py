@@ -95,3 +95,13 @@ def delete(name: Name) -> None:
     from gateway.credentials import credentials_here
 
     asyncio.run(agents.delete_agent(credentials_here(), name))
+
+
+@app.command("compare")
+def compare(name: Name) -> None:
+    """Compare the versions by what users think of their answers (scope `admin`)."""
+    from gateway.commands.feedback import compared, table
+    from gateway.credentials import credentials_here
+
+    for line in table(asyncio.run(compared(credentials_here(), name))):
+        typer.echo(line)

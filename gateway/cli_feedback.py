@@ -8,6 +8,11 @@ import typer
 app = typer.Typer(help="What users think of answers.", no_args_is_help=True)
 
 
+@app.callback()
+def feedback() -> None:
+    """What users think of answers."""
+
+
 @app.command()
 def export(
     agent: Annotated[str | None, typer.Option(help="Of this one alone.")] = None,
@@ -23,13 +28,3 @@ def export(
     from gateway.credentials import credentials_here
 
     asyncio.run(run(credentials_here(), agent, form, typer.echo))
-
-
-@app.command()
-def compare(agent: Annotated[str, typer.Argument(metavar="AGENT")]) -> None:
-    """Compare the ratings of an agent's versions, with 95 % confidence intervals."""
-    from gateway.commands.feedback import compared, table
-    from gateway.credentials import credentials_here
-
-    for line in table(asyncio.run(compared(credentials_here(), agent))):
-        typer.echo(line)

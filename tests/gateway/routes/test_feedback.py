@@ -12,9 +12,11 @@ from gateway_support import Service, client_of
 
 import auth
 from auth.profile import default_scopes
+from config.errors import ConfigError
 from config.postgres import open_pool
 from config.settings import AuthSettings
-from gateway.commands.feedback import FORMS, table
+from gateway.commands.feedback import FORMS, compared, export, table
+from gateway.credentials import Credentials
 
 ASKED = "How many days of annual leave are there?"
 
@@ -145,6 +147,23 @@ async def test_versions_are_compared(http: httpx.AsyncClient, admin: httpx.Async
     assert version["low"] <= version["share"] <= version["high"]
     assert len(table(found)) == 1 + len(found["versions"]) + len(found["differences"])
     assert (await http.get("/admin/feedback")).status_code == 403
+
+
+async def test_the_command_line_exports_and_compares(
+    http: httpx.AsyncClient, admin: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.commands.feedback._PAGE", 1)
+    rated = [(await answered(http))["message_id"] for _ in range(2)]
+    for message in rated:
+        await rate(http, message)
+    key = admin.headers["authorization"].removeprefix("Bearer ")
+    here = Credentials(url=str(admin.base_url).rstrip("/"), api_key=key)
+    lines: list[str] = []
+    await export(here, "hr", "full", lines.append)
+    assert set(rated) <= {json.loads(line)["message_id"] for line in lines}
+    with pytest.raises(ConfigError, match="no form"):
+        await export(here, "hr", "nonsense", lines.append)
+    assert (await compared(here, "hr"))["agent"] == "hr"
 
 
 def test_what_is_exported() -> None:
