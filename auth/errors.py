@@ -7,6 +7,7 @@
     ├── ProofRefused             401 invalid_dpop_proof or use_dpop_nonce (RFC 9449 section 7.1)
     ├── InsufficientScope        403 insufficient_scope
     └── InvalidEndUser           400, no challenge: the credentials are good
+        └── InvalidUser          the same of `user` in a body
 
     RegistrationError        an administrator asked for what can't be; str() says what to do
     ├── InvalidName              400, an id or a name breaks its grammar
