@@ -130,8 +130,10 @@ def _log_of(scope: Scope) -> AuditLog:
 async def audit_token(log: AuditLog, action: str, answer: OAuthAnswer) -> None:
     """Record what the authorization server did, before it says so.
 
+    A standby still issues tokens: the record is written when the store takes it again.
+
     Raises:
-        Unavailable: It can't be recorded; then nothing was issued.
+        Unavailable: Too many records wait.
     """
     client, done = answer.client, answer.status == 200
     body = answer.body or {}
@@ -148,4 +150,4 @@ async def audit_token(log: AuditLog, action: str, answer: OAuthAnswer) -> None:
         actor={"client": client.id} if client else {},
         detail={"status": answer.status, **detail},
     )
-    await log.record(event)
+    await log.record_in_time(event)

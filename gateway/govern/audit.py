@@ -7,6 +7,7 @@ waits for its record waits for everybody's.
 import asyncio
 import logging
 import time
+from collections import deque
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -15,7 +16,7 @@ from typing import Any
 import asyncpg
 import msgspec
 
-from config.postgres import Connection, load_queries, tenant_transaction
+from config.postgres import UNREACHABLE, Connection, load_queries, tenant_transaction
 from config.scope import TenantScope
 from config.tasks import end_task
 from gateway.errors import Unavailable
@@ -45,6 +46,7 @@ class AuditEvent:
         target: What it was done to, by its ids.
         actor: Who did it: client, key, end user.
         detail: What else tells it; no secrets, no text of users or documents.
+        at_ms: When, in milliseconds since 1970.
     """
 
     tenant: str
@@ -53,6 +55,7 @@ class AuditEvent:
     target: Mapping[str, str] = field(default_factory=dict)
     actor: Mapping[str, str] = field(default_factory=dict)
     detail: Mapping[str, Any] = field(default_factory=dict)
+    at_ms: int = field(default_factory=lambda: time.time_ns() // 1_000_000)
 
 
 def actor_of(scope: TenantScope) -> dict[str, str]:
@@ -87,6 +90,7 @@ class AuditLog:
         self._pool = pool
         self._key = key
         self._waiting: list[tuple[AuditEvent, asyncio.Future[int]]] = []
+        self._late: deque[AuditEvent] = deque(maxlen=_MOST_WAITING)
         self._wake = asyncio.Event()
 
     async def record(self, event: AuditEvent) -> int:
@@ -106,6 +110,18 @@ class AuditLog:
                 return await stored
         except TimeoutError:
             raise _not_kept() from None
+
+    async def record_in_time(self, event: AuditEvent) -> None:
+        """Record what a store that only reads does not hinder; at the latest when it writes again.
+
+        Raises:
+            Unavailable: As `record`.
+        """
+        try:
+            await self.record(event)
+        except UNREACHABLE as error:
+            _log.warning("audit: %s is recorded later: %s", event.action, type(error).__name__)
+            self._late.append(event)
 
     async def try_to_record(self, event: AuditEvent) -> None:
         """Record what has happened already; where that fails, the log says so."""
@@ -151,13 +167,23 @@ class AuditLog:
                 events = [event for event, _ in entries]
                 links = await append(con, self._key, tenant, events)
         except Exception as error:  # noqa: BLE001 - who waits gets it
-            for _, stored in entries:
+            for event, stored in entries:
                 if not stored.done():
                     stored.set_exception(error)
+                elif not stored.cancelled():
+                    self._late.append(event)
             return
         for (_, stored), each in zip(entries, links, strict=True):
             if not stored.done():
                 stored.set_result(each.seq)
+        self._bring_in_late()
+
+    def _bring_in_late(self) -> None:
+        """Let what could not be stored wait again: the store writes."""
+        while self._late:
+            done: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+            done.set_result(0)
+            self._waiting.append((self._late.popleft(), done))
 
     async def page(
         self,
@@ -197,7 +223,7 @@ async def append(
 
 def _fields(event: AuditEvent) -> JsonObject:
     fields = {
-        "at": time.time_ns() // 1_000_000,
+        "at": event.at_ms,
         "tenant": event.tenant,
         "action": event.action,
         "outcome": event.outcome,

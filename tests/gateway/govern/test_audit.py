@@ -155,6 +155,24 @@ async def test_what_can_not_be_stored_is_said(
     await log.try_to_record(event("t"))
 
 
+async def test_what_a_standby_can_not_store_is_stored_later(
+    log: AuditLog, pool: asyncpg.Pool, owner: asyncpg.Connection
+) -> None:
+    database = await owner.fetchval("SELECT quote_ident(current_database())")
+    await owner.execute(f"ALTER DATABASE {database} SET default_transaction_read_only = on")
+    await pool.expire_connections()
+    await log.record_in_time(event(TENANT, "token.issue"))
+    with pytest.raises(asyncpg.ReadOnlySQLTransactionError):
+        await log.record(event(TENANT))
+    await owner.execute("SET default_transaction_read_only = off")
+    await owner.execute(f"ALTER DATABASE {database} RESET default_transaction_read_only")
+    await pool.expire_connections()
+    await log.record(event(TENANT, "first"))
+    await log.record(event(TENANT, "second"))
+    found = [json.loads(bytes(each))["action"] for each in await log.page(TENANT, limit=5)]
+    assert sorted(found) == ["first", "second", "token.issue"]
+
+
 async def test_a_call_is_recorded_without_its_text(log: AuditLog) -> None:
     charge = Charge(SCOPE, Asked("chat", "default"))
     charge.attempt("fake/x", "hosted").usage = TokenUsage(prompt_tokens=3, completion_tokens=4)
