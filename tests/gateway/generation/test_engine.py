@@ -170,21 +170,21 @@ async def test_whoever_leaves_ends_the_engines_work(
     if phase == "decode":
         await asyncio.sleep(0.3)
     asking.cancel()
-    assert await _until(engine, lambda counts: _busy(counts) == 0, 5) < 1
+    assert await _until(engine, lambda counts: _busy(counts) == 0, 20) < 5
     with pytest.raises(asyncio.CancelledError):
         await asking
 
 
 async def test_whoever_leaves_the_queue_is_forgotten(target: Engine, engine: RunningEngine) -> None:
     asking = [asyncio.create_task(target.stream(_prompt(max_tokens=LONG))) for _ in range(300)]
-    await _until(engine, lambda counts: counts["num_requests_waiting"] > 20, 20)
+    await _until(engine, lambda counts: counts["num_requests_waiting"] > 20, 60)
     for task in asking:
         task.cancel()
     opened = await asyncio.gather(*asking, return_exceptions=True)
     for stream in opened:
         if isinstance(stream, Stream):
             await stream.payloads.aclose()
-    assert await _until(engine, lambda counts: _busy(counts) == 0, 5) < 1
+    assert await _until(engine, lambda counts: _busy(counts) == 0, 20) < 5
 
 
 async def test_two_hundred_at_once(target: Engine, engine: RunningEngine) -> None:
