@@ -104,7 +104,7 @@ async def test_what_hosted_targets_cost_is_told(tmp_path: Path) -> None:
     }
     findings = await examine(Settings.model_validate(values), None)
     assert [finding.text for finding in findings if finding.subject == "price"] == [
-        "openai/gpt-4o-mini: $0.15 in, $0.6 out (a million tokens)",
+        "openai/gpt-4o-mini: $0.15 in, $0.60 out (a million tokens)",
         "openai/gpt-x: not known (a million tokens)",
     ]
 

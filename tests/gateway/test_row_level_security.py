@@ -17,6 +17,7 @@ from gateway.agents.changes import save_agent
 from gateway.agents.definition import AgentDefinition
 from gateway.govern.audit import AuditEvent, append
 from gateway.openai.chat import Usage
+from gateway.sessions.feedback import Opinion, give_feedback
 from gateway.sessions.parts import Said
 from gateway.sessions.store import Turn
 from gateway.sessions.turns import Keeping, NewTurn, TurnStore
@@ -117,6 +118,7 @@ async def filled(pool: asyncpg.Pool) -> asyncpg.Pool:
         await grow(pool, LargeStore(store, index, 1), tenant=tenant)
         await save_agent(pool, caller, AgentDefinition("hr", "", "default", (store,)))
         await store_turn(pool, caller, "mine", replace(turn, message_id=tenant))
+        await give_feedback(pool, caller, tenant, Opinion(up=True))
         async with tenant_transaction(pool, tenant) as con:
             await con.execute("INSERT INTO message_traces VALUES ($1, $1, '{}')", tenant)
         await add_kept_turn(pool, caller)

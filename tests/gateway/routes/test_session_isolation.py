@@ -3,6 +3,7 @@ operation, every id that could be taken for another one.
 """
 
 import unicodedata
+import uuid
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any
@@ -117,10 +118,18 @@ async def said(client: httpx.AsyncClient, session_id: str) -> list[str]:
     return [m["content"] for m in answer.json()["data"] if m["role"] == "user"]
 
 
+@pytest.fixture
+async def newcomer(service: Service) -> AsyncIterator[httpx.AsyncClient]:
+    """A caller for whom there is no session yet, whatever tests ran before."""
+    async with client_of(service, service.key) as client:
+        client.headers["x-naru-end-user"] = uuid.uuid4().hex
+        yield client
+
+
 async def test_every_id_is_a_session_of_its_own_and_can_be_addressed(
-    callers: dict[Who, httpx.AsyncClient],
+    newcomer: httpx.AsyncClient,
 ) -> None:
-    client = callers[Who("key", "anna")]
+    client = newcomer
     for number, session_id in enumerate(IDS):
         await write(client, session_id, f"{ASKED} {number}")
     for number, session_id in enumerate(IDS):
