@@ -6,15 +6,15 @@ from typing import Any
 from litestar import Request, get, post
 from litestar.params import FromPath, JSONBody
 
-from gateway.agents.draft import AgentAnswer, Question
-from gateway.agents.registry import Agent, find_agent
+from gateway.agents.draft import Question
+from gateway.agents.registry import find_agent
 from gateway.agents.variables import filled
 from gateway.errors import NotFound
 from gateway.guards import Caller, needs
 from gateway.lifespan import Provided
-from gateway.openai.agents import AgentReply
 from gateway.openai.traces import Replay, ReplayedAnswer, ReplayRequest, TurnTrace
 from gateway.presence import while_connected
+from gateway.routes.agent_events import EventTelling
 from gateway.routes.generation import stays_local
 from gateway.sessions.recall import find_answer
 from gateway.sessions.traces import find_trace
@@ -61,24 +61,8 @@ async def replay(
     turn = services.agents.replay(caller, agent, question, told.ordinal)
     answer, replayed = await while_connected(request, turn)
     original = ReplayedAnswer(told.answer, told.references, told.agent, told.model, told.created_at)
-    reply = _reply(agent, session_id, answer)
-    return Replay(told.question, original, trace, reply, replayed)
-
-
-def _reply(agent: Agent, session_id: str, answer: AgentAnswer) -> AgentReply:
-    return AgentReply(
-        response=answer.text,
-        references=answer.references,
-        session_id=session_id,
-        message_id=answer.message_id,
-        agent=agent.name,
-        model=answer.model,
-        answered=answer.answered,
-        agent_version=answer.agent_version,
-        index_version=answer.index_version,
-        usage=answer.usage,
-        created=int(time.time()),
-    )
+    telling = EventTelling(answer.message_id, session_id, agent.name, int(time.time()))
+    return Replay(told.question, original, trace, telling.reply(answer), replayed)
 
 
 HANDLERS = [get_trace, replay]
