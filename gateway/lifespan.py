@@ -11,9 +11,8 @@ import asyncpg
 import redis.asyncio
 from litestar.di import NamedDependency
 
-from auth import AuthorizationServer, SecretBox, SigningKeys, Verifier
+from auth import AuthorizationServer, SigningKeys, Verifier
 from auth.admin.desk import Desk
-from config.postgres import open_pool
 from config.settings import ServerSettings, Settings
 from config.sync import SyncSettings
 from gateway.agents.run import Agents
@@ -22,18 +21,11 @@ from gateway.generation.embeddings import Embeddings
 from gateway.generation.models import Models
 from gateway.generation.replicas import Replicas, open_engines
 from gateway.govern.audit import AuditLog
-from gateway.govern.budgets import Budgets
 from gateway.govern.budgets_admin import BudgetDesk
-from gateway.govern.budgets_store import PostgresBank
-from gateway.govern.cache import ResponseCache
 from gateway.govern.governor import Governor
-from gateway.govern.guardrails.guardrails import Guardrails
-from gateway.govern.ledger import open_ledger
 from gateway.govern.limits_store import LimitRules
-from gateway.govern.limits_watch import open_limits
 from gateway.govern.masking.masking import Masking
-from gateway.govern.money import Money
-from gateway.govern.prices import Rates
+from gateway.governance import Governance, Stores, open_governance, open_stores
 from gateway.identity import open_identity
 from gateway.media import Media
 from gateway.responses.opening import Means, Responses, open_responses
@@ -41,8 +33,6 @@ from gateway.sessions.conversations import Conversations
 from gateway.sessions.store import Sessions
 from gateway.sessions.turns import TurnStore
 from rag import Embedders, Reranker, Storage, open_embedders, open_reranker, open_storage
-
-_BANK_CONNECTIONS = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +80,23 @@ Provided = NamedDependency[Services]
 """A handler's parameter `services`."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Generation:
+    embedders: Embedders
+    reranker: Reranker | None
+    models: Models
+    media: Media
+
+
+@dataclass(frozen=True, slots=True)
+class _Talks:
+    sessions: Sessions
+    conversations: Conversations
+    agents: Agents
+    turns: Turns
+    kept: timedelta | None
+
+
 @asynccontextmanager
 async def open_services(
     settings: Settings,
@@ -102,119 +109,51 @@ async def open_services(
 
     `sockets` is the folder where the embedding and reranking workers listen.
     """
-    if settings.database.url is None or settings.redis.url is None:
-        raise RuntimeError("a web worker is started by `naru serve`, which names the stores")
     async with AsyncExitStack() as stack:
-        url = settings.database.url.get_secret_value()
-        pool = await stack.enter_async_context(
-            await open_pool(url, size=settings.database.pool_size)
-        )
-        cache = _open_redis(stack, settings.redis.url.get_secret_value())
-        box = SecretBox.load(settings.auth, settings.data_dir)
+        stores = await open_stores(stack, settings)
         identity = await stack.enter_async_context(
-            open_identity(settings.auth, settings.issuer, box, url, cache)
+            open_identity(settings.auth, settings.issuer, stores.box, stores.url, stores.redis)
         )
-        audit = AuditLog(pool, box.audit_key)
-        await stack.enter_async_context(audit.writing())
-        embedders, reranker = _open_readers(stack, settings, sockets)
+        readers = _open_readers(stack, settings, sockets)
         replicas = await stack.enter_async_context(
-            open_engines(settings.engines, engines, box.salt_key)
+            open_engines(settings.engines, engines, stores.box.salt_key)
         )
-        ledger = await stack.enter_async_context(
-            open_ledger(settings.ledger, settings.data_dir, url)
-        )
-        limits = await stack.enter_async_context(
-            open_limits(
-                settings.limits,
-                cache,
-                database_url=url,
-                redis_url=settings.redis.url.get_secret_value(),
-                pool=pool,
-                pseudonym=box.pseudonym,
-                workers=settings.server.workers,
-            )
-        )
-        money, budgets = await _open_money(stack, settings, url)
-        calls = audit if settings.audit.calls else None
-        answers = ResponseCache(cache, box, settings.cache)
-        guardrails = Guardrails(settings.guardrails)
-        stack.callback(guardrails.close)
-        governor = Governor(ledger, calls, limits.limiter, answers, money, guardrails)
-        stack.push_async_callback(governor.close)
-        masking = Masking(settings.masking, box.masking_key)
-        stack.callback(masking.close)
-        models = await _open_models(stack, settings, replicas, embedders, governor, masking)
-        media = Media(settings.media)
-        stack.push_async_callback(media.close)
-        days = settings.sessions.retention_days
-        kept = None if days is None else timedelta(days=days)
-        replayed = timedelta(seconds=settings.sessions.replay_s)
-        sessions = Sessions(pool, kept, replayed, masking=masking)
-        conversations = Conversations(pool, kept)
-        agents = Agents(
-            pool,
-            embedders,
-            models,
-            sessions,
-            settings.sessions,
-            reranker,
-            settings.agents,
-            masking=masking,
-        )
-        turn_store = TurnStore(pool, settings.sessions, kept, masking)
-        turns = Turns(agents, turn_store, settings.sessions)
-        stack.push_async_callback(turns.close)
+        governance = await open_governance(stack, settings, stores)
+        generation = await _open_generation(stack, settings, replicas, readers, governance)
+        talks = _open_talks(stack, settings, stores, generation, governance.masking)
         storage = open_storage(settings.files)
-        means = Means(
-            url=url,
-            pool=pool,
-            storage=storage,
-            embedders=embedders,
-            reranker=reranker,
-            models=models,
-            media=media,
-            turns=turns,
-            conversations=conversations,
-            sessions_kept=kept,
-        )
-        responses = await stack.enter_async_context(
-            open_responses(means, settings.responses, settings.server, settings.media)
-        )
+        responses = await _open_responses(stack, settings, stores, storage, generation, talks)
         yield Services(
             issuer=settings.issuer,
             limits=settings.server,
             sync=settings.sync,
-            pool=pool,
+            pool=stores.pool,
             storage=storage,
-            redis=cache,
+            redis=stores.redis,
             keys=identity.keys,
             desk=identity.desk,
             authorization=identity.authorization,
             verifier=identity.verifier,
-            embedders=embedders,
-            reranker=reranker,
-            governor=governor,
+            embedders=generation.embedders,
+            reranker=generation.reranker,
+            governor=governance.governor,
             gpu_hour_usd=settings.ledger.gpu_hour_usd,
-            budgets=budgets,
-            models=models,
-            embeddings=Embeddings(settings.embedding, embedders.default, settings.models),
-            media=media,
-            sessions=sessions,
-            limit_rules=limits.rules,
-            agents=agents,
-            turns=turns,
-            conversations=conversations,
+            budgets=governance.budgets,
+            models=generation.models,
+            embeddings=Embeddings(
+                settings.embedding, generation.embedders.default, settings.models
+            ),
+            media=generation.media,
+            sessions=talks.sessions,
+            limit_rules=governance.limit_rules,
+            agents=talks.agents,
+            turns=talks.turns,
+            conversations=talks.conversations,
             responses=responses,
-            audit=audit,
+            audit=governance.audit,
             engines=engines,
             starting=starting,
         )
-
-
-def _open_redis(stack: AsyncExitStack, url: str) -> "redis.asyncio.Redis":
-    opened = redis.asyncio.from_url(url, socket_timeout=1.0, socket_connect_timeout=1.0)
-    stack.push_async_callback(opened.aclose)
-    return opened
 
 
 def _open_readers(
@@ -228,35 +167,78 @@ def _open_readers(
     return embedders, reranker
 
 
-async def _open_money(
-    stack: AsyncExitStack, settings: Settings, url: str
-) -> tuple[Money, BudgetDesk]:
-    pool = await stack.enter_async_context(
-        await open_pool(url, size=_BANK_CONNECTIONS, role="naru_jobs")
-    )
-    budgets = Budgets(PostgresBank(pool))
-    await stack.enter_async_context(budgets.keeping())
-    rates = Rates(settings.prices, settings.providers)
-    return Money(rates, budgets, settings.budgets), BudgetDesk(pool)
-
-
-async def _open_models(
+async def _open_generation(
     stack: AsyncExitStack,
     settings: Settings,
     replicas: Mapping[str, Replicas],
-    embedders: Embedders,
-    governor: Governor,
-    masking: Masking,
-) -> Models:
+    readers: tuple[Embedders, Reranker | None],
+    governance: Governance,
+) -> _Generation:
     http = await stack.enter_async_context(
         aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0))
     )
-    return Models(
+    embedders, reranker = readers
+    models = Models(
         settings.models,
         settings.providers,
         replicas,
         http,
         embedders.default,
-        governor,
-        masking,
+        governance.governor,
+        governance.masking,
+    )
+    media = Media(settings.media)
+    stack.push_async_callback(media.close)
+    return _Generation(embedders, reranker, models, media)
+
+
+def _open_talks(
+    stack: AsyncExitStack,
+    settings: Settings,
+    stores: Stores,
+    generation: _Generation,
+    masking: Masking,
+) -> _Talks:
+    days = settings.sessions.retention_days
+    kept = None if days is None else timedelta(days=days)
+    replayed = timedelta(seconds=settings.sessions.replay_s)
+    sessions = Sessions(stores.pool, kept, replayed, masking=masking)
+    agents = Agents(
+        stores.pool,
+        generation.embedders,
+        generation.models,
+        sessions,
+        settings.sessions,
+        generation.reranker,
+        settings.agents,
+        masking=masking,
+    )
+    turn_store = TurnStore(stores.pool, settings.sessions, kept, masking)
+    turns = Turns(agents, turn_store, settings.sessions)
+    stack.push_async_callback(turns.close)
+    return _Talks(sessions, Conversations(stores.pool, kept), agents, turns, kept)
+
+
+async def _open_responses(
+    stack: AsyncExitStack,
+    settings: Settings,
+    stores: Stores,
+    storage: Storage,
+    generation: _Generation,
+    talks: _Talks,
+) -> Responses:
+    means = Means(
+        url=stores.url,
+        pool=stores.pool,
+        storage=storage,
+        embedders=generation.embedders,
+        reranker=generation.reranker,
+        models=generation.models,
+        media=generation.media,
+        turns=talks.turns,
+        conversations=talks.conversations,
+        sessions_kept=talks.kept,
+    )
+    return await stack.enter_async_context(
+        open_responses(means, settings.responses, settings.server, settings.media)
     )
