@@ -10,7 +10,7 @@ BIN := .venv/bin
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help run test engine-cpu lint format bench-embed bench-ingest bench-search bench-limits bench-verify bench-engine bench-masking clean
+.PHONY: help run test fuzz engine-cpu lint format bench-embed bench-ingest bench-search bench-limits bench-verify bench-engine bench-masking clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -26,6 +26,9 @@ test: ## Install what is missing; lint, types and all tests: exactly what CI run
 	@$(PYTHON) scripts/bootstrap.py --dev
 	@$(MAKE) --no-print-directory lint
 	$(BIN)/pytest
+
+fuzz: ## The property tests with inputs that no run has tried yet
+	$(BIN)/pytest -m hypothesis --hypothesis-profile=default
 
 lint: ## Ruff, strict types and the import contracts
 	$(BIN)/ruff check .

@@ -15,6 +15,7 @@ _NUMBER = re.compile(
 """The first digit of what may be a number of a kind."""
 
 _PREFIX = re.compile(r"[A-Za-z+(]")
+_LONGEST_PREFIX = 2
 _AT = re.compile(r"@(?<=[0-9A-Za-z._%+-]@)(?=[0-9A-Za-z])")
 _LOCAL = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ._%+-"
 _DOMAIN = re.compile(
@@ -54,13 +55,19 @@ def undecided(text: str, start: int) -> int:
     """Return from where on more text could change what is found; the length where nowhere."""
     least = max(start, len(text) - REACH)
     tail = text[least:]
-    word = least + len(tail.rstrip(_OPEN_WORD))
+    word = least + min(len(tail.rstrip(_OPEN_WORD)), _before_prefix(tail))
     last = None
     for run in _OPEN_NUMBER.finditer(tail):
         last = run
     if last is None or not _may_go_on(tail, last.end()):
         return word
     return min(word, least + last.start())
+
+
+def _before_prefix(tail: str) -> int:
+    """Return where the brackets and signs begin that a number may begin with."""
+    last = tail[-_LONGEST_PREFIX:]
+    return len(tail) - len(last) + len(last.rstrip("+("))
 
 
 def _may_go_on(tail: str, end: int) -> bool:
@@ -78,7 +85,7 @@ def _next_number(text: str, start: int, floor: int) -> Found | None:
 def _firsts(text: str, digit: int, floor: int) -> Iterator[int]:
     """Yield where a number may begin whose first digit is at `digit`."""
     first = digit
-    while first > floor and digit - first < 2 and _PREFIX.match(text, first - 1):
+    while first > floor and digit - first < _LONGEST_PREFIX and _PREFIX.match(text, first - 1):
         first -= 1
     yield from range(first, digit + 1)
 

@@ -36,6 +36,7 @@ WEATHER: dict[str, Any] = {
     "parameters": SCHEMA,
     "strict": True,
 }
+_LONG = 8000
 set_tracing_disabled(True)
 
 
@@ -142,18 +143,30 @@ async def test_what_an_engine_is_not_sent(
 
 
 async def test_who_leaves_ends_the_engines_work(engine_http: httpx.AsyncClient) -> None:
-    body = ASKED | {"max_output_tokens": 4000, "stream": True, "ignore_eos": True}
-    async with engine_http.stream("POST", PATH, json=body) as stream:
+    for _ in range(4):
+        left = await _leave_early(engine_http)
+        if left["status"] == "cancelled":
+            break
+        # On a busy machine the tiny engine may be done before anybody notices; not every time.
+        assert left["usage"]["output_tokens"] == _LONG
+    assert left["status"] == "cancelled"
+    assert 0 < left["usage"]["output_tokens"] < _LONG
+
+
+async def _leave_early(http: httpx.AsyncClient) -> dict[str, Any]:
+    """Leave a long answer at its first word; return what is stored of it."""
+    body = ASKED | {"max_output_tokens": _LONG, "stream": True, "ignore_eos": True}
+    async with http.stream("POST", PATH, json=body) as stream:
         events = frames_of(stream)
         begun = (await anext(events))["response"]["id"]
         async for event in events:
             if event["type"] == "response.output_text.delta":
                 break
-    async with asyncio.timeout(10):
-        while (found := await engine_http.get(f"{PATH}/{begun}")).status_code == 404:
+    async with asyncio.timeout(60):
+        while (found := await http.get(f"{PATH}/{begun}")).status_code == 404:
             await asyncio.sleep(0.05)
-    assert found.json()["status"] == "cancelled"
-    assert 0 < found.json()["usage"]["output_tokens"] < 4000
+    stored: dict[str, Any] = found.json()
+    return stored
 
 
 async def test_the_openai_sdk(sdk: openai.AsyncOpenAI) -> None:

@@ -88,6 +88,8 @@ def test_every_cut_finds_what_the_whole_text_has(text: str, cuts: list[int]) -> 
 
 @settings(max_examples=150, deadline=None)
 @given(_TEXTS)
+@example("(02)4111 1111")
+@example("+(02)4111 1111, ((02) 4111 1111")
 def test_so_does_every_character_by_itself(text: str) -> None:
     assert _in_parts(text, list(range(len(text)))) == _joined(scan(text))
 
