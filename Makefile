@@ -10,7 +10,7 @@ BIN := .venv/bin
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help run test fuzz engine-cpu lint format reference bench-embed bench-ingest bench-search bench-limits bench-verify bench-engine bench-masking clean
+.PHONY: help run test fuzz engine-cpu lint format reference bench bench-embed bench-ingest bench-search bench-limits bench-verify bench-engine bench-masking clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -42,6 +42,9 @@ format: ## Let ruff lay out and mend the code
 
 reference: ## Write docs/reference/ anew from the settings' types and the errors
 	@PYTHONPATH=. $(BIN)/python -m scripts.reference
+
+bench: ## How fast the gateway is, beside others (ARGS="--quick": alone, in a minute)
+	@PYTHONPATH=.:tests:loadtest $(BIN)/python loadtest/bench.py $(ARGS)
 
 bench-ingest: ## What reading documents costs beside embedding them, in CPU time and in time
 	@PYTHONPATH=. $(BIN)/python loadtest/ingest.py $(ARGS)

@@ -1,0 +1,206 @@
+"""What is measured, each on a core of its own: Naru with everything on, and the mock upstream.
+
+The first core of those we may use is the gateway's; the others are for whatever is around it: the
+mock, the stores, the load.
+"""
+
+import base64
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psutil
+from naru_process import NaruProcess
+from support import free_port
+
+_CORES = sorted(os.sched_getaffinity(0))
+GATEWAY_CORE = _CORES[:1]
+OTHER_CORES = _CORES[1:] or _CORES
+MODEL = "mock"
+_START_S = 180.0
+_PLENTY = 1_000_000_000
+_LIMITS = {
+    "requests_per_minute": _PLENTY,
+    "tokens_per_minute": _PLENTY,
+    "concurrent_requests": _PLENTY,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Gateway:
+    """Something that stands before the mock, or the mock itself.
+
+    Attributes:
+        url: Of the server, without a path.
+        processes: Those that do a request's work: their CPU time is the gateway's.
+    """
+
+    name: str
+    url: str
+    processes: Sequence[psutil.Process]
+    headers: dict[str, str] = field(default_factory=dict)
+    path: str = "/v1/chat/completions"
+    model: str = MODEL
+
+    def cpu_s(self) -> float:
+        """Return how long it has computed so far."""
+        times = [process.cpu_times() for process in self.processes]
+        return sum(each.user + each.system for each in times)
+
+    def memory_bytes(self) -> int:
+        """Return its resident memory."""
+        return sum(process.memory_info().rss for process in self.processes)
+
+
+def pin_here() -> None:
+    """Keep this process, and what it starts from now on, off the gateway's core."""
+    os.sched_setaffinity(0, OTHER_CORES)
+
+
+def pin(processes: Sequence[psutil.Process], cores: Sequence[int] = tuple(GATEWAY_CORE)) -> None:
+    """Keep these processes, threads included, on these cores."""
+    for process in processes:
+        for thread in process.threads():
+            os.sched_setaffinity(thread.id, cores)
+
+
+def post(url: str, body: object, headers: dict[str, str] | None = None) -> dict[str, Any]:
+    """Return what the JSON that is answered says."""
+    content = {"content-type": "application/json", **(headers or {})}
+    request = urllib.request.Request(url, json.dumps(body).encode(), content)
+    with urllib.request.urlopen(request, timeout=30) as answer:
+        return dict(json.load(answer))
+
+
+def wait_until_answering(gateway: Gateway, limit_s: float = 30.0) -> None:
+    """Return when it answers a chat completion.
+
+    Raises:
+        TimeoutError: It did not in time.
+    """
+    body = {"model": gateway.model, "messages": [{"role": "user", "content": "Hello"}]}
+    deadline = time.monotonic() + limit_s
+    while True:
+        try:
+            post(gateway.url + gateway.path, body, gateway.headers)
+        except (OSError, urllib.error.URLError) as error:
+            if time.monotonic() > deadline:
+                said = error.read() if isinstance(error, urllib.error.HTTPError) else b""
+                raise TimeoutError(f"{gateway.name}: {error} {said!r}") from error
+            time.sleep(0.2)
+        else:
+            return
+
+
+@contextlib.contextmanager
+def ending(process: psutil.Popen) -> Iterator[psutil.Popen]:
+    """End the process, and its children, at the end."""
+    try:
+        yield process
+    finally:
+        family = [process, *process.children(recursive=True)] if process.poll() is None else []
+        for each in family:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                each.terminate()
+        _, left = psutil.wait_procs(family, timeout=10)
+        for each in left:
+            each.kill()
+
+
+@contextlib.contextmanager
+def run_mock() -> Iterator[Gateway]:
+    """Run the mock upstream."""
+    port = free_port()
+    script = Path(__file__).with_name("upstream.py")
+    argv = [sys.executable, str(script), "--port", str(port)]
+    with ending(psutil.Popen(argv, stdin=subprocess.DEVNULL)) as process:
+        pin([process], OTHER_CORES)
+        mock = Gateway("direct", f"http://127.0.0.1:{port}", [process])
+        wait_until_answering(mock)
+        yield mock
+
+
+def follow(mock: Gateway, **script: float) -> None:
+    """Let the mock answer so from now on (`upstream.Script`)."""
+    post(f"{mock.url}/control", script)
+
+
+@dataclass(frozen=True, slots=True)
+class Naru:
+    """A running service: one web worker, on the gateway's core.
+
+    Attributes:
+        gateway: Asked for the alias `mock`, a hosted provider's model.
+        engine: Asked for `engine-mock`: the way by which our own engines are asked.
+        env: What `demo.env` says.
+    """
+
+    gateway: Gateway
+    engine: Gateway
+    env: dict[str, str]
+    process: NaruProcess
+
+
+@contextlib.contextmanager
+def run_naru(folder: Path, upstream: str, more: dict[str, Any] | None = None) -> Iterator[Naru]:
+    """Run Naru before the mock, with verification, limits, budgets and the ledger."""
+    file = folder / "naru.yaml"
+    file.write_text(json.dumps(_settings(upstream) | (more or {})))
+    wrapper = ["taskset", "-c", ",".join(map(str, OTHER_CORES))]
+    arguments = ("--demo", "--config", str(file))
+    with NaruProcess(folder / "data", *arguments, wrapper=wrapper) as process:
+        process.wait_until_ready(_START_S)
+        lines = (folder / "data" / "demo.env").read_text().splitlines()
+        env = {name: value for name, _, value in (line.partition("=") for line in lines)}
+        workers = process.children("gateway.web_worker")
+        pin(workers)
+        headers = {"authorization": f"Bearer {env['NARU_API_KEY']}"}
+        gateway = Gateway("Naru", process.url, workers, headers)
+        engine = Gateway("Naru (engine)", process.url, workers, headers, model="engine-mock")
+        _set_budget(process)
+        for way in (gateway, engine):
+            wait_until_answering(way)
+        yield Naru(gateway, engine, env, process)
+
+
+def _settings(upstream: str) -> dict[str, Any]:
+    price = {"input": 0.15, "output": 0.6, "longest": 1000}
+    patient = {"first_byte_timeout_s": 600, "idle_timeout_s": 600}
+    return {
+        "providers": {"upstream": {"base_url": f"{upstream}/v1", "api_key": "none", **patient}},
+        "engines": {"engine-mock": {"urls": [f"{upstream}/v1"], "max_requests": 20_000, **patient}},
+        "models": {MODEL: [f"upstream/{MODEL}"]},
+        "prices": {"upstream/*": price, "engine/engine-mock": price},
+        "limits": {"tenant": _LIMITS, "client": _LIMITS, "key": _LIMITS},
+        "ledger": {"max_open": 20_000},
+    }
+
+
+def _set_budget(process: NaruProcess) -> None:
+    """Give the demo's tenant a budget that it does not exhaust."""
+    made = process.run(
+        "client", "create", "--name", "bench", "--role", "operator", "--scope", "admin"
+    )
+    assert made.returncode == 0, made.stderr
+    client, secret = (line.partition("=")[2] for line in made.stdout.split())
+    credentials = base64.b64encode(f"{client}:{secret}".encode()).decode()
+    token = _token(process.url, credentials)["access_token"]
+    budget = {"amount_usd": "1000000", "period": "month", "tenant": "demo"}
+    post(f"{process.url}/admin/budgets", budget, {"authorization": f"Bearer {token}"})
+
+
+def _token(url: str, credentials: str) -> dict[str, Any]:
+    headers = {"authorization": f"Basic {credentials}"}
+    form = b"grant_type=client_credentials&scope=admin"
+    request = urllib.request.Request(f"{url}/oauth/token", form, headers)
+    with urllib.request.urlopen(request, timeout=30) as answer:
+        return dict(json.load(answer))
