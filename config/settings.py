@@ -31,6 +31,7 @@ from config.prices import PricedName, PriceSettings
 from config.section import Section
 from config.sync import SyncSettings
 from config.targets import AliasName, Ladder, ProviderName, ProviderSettings
+from config.telemetry import TelemetrySettings
 
 EngineName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 Backend = Literal["auto", "openvino", "torch"]
@@ -389,6 +390,7 @@ class Settings(Section):
     ledger: LedgerSettings = LedgerSettings()
     agents: AgentSettings = AgentSettings()
     budgets: BudgetSettings = BudgetSettings()
+    telemetry: TelemetrySettings = TelemetrySettings()
     prices: dict[PricedName, PriceSettings] = Field(default={})
     """Target -> what it costs: `PROVIDER/MODEL`, `PROVIDER/*`, `engine/NAME`. What is not here
     costs what `config/prices.toml` says, if that says anything."""

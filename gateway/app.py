@@ -16,6 +16,7 @@ from config.settings import Settings
 from gateway.auditing import begin_audit, end_audit
 from gateway.bodies import check_text
 from gateway.errors import HANDLERS
+from gateway.exchanges import begin_exchanges, operators_apart
 from gateway.govern.charge import current_exchange
 from gateway.guards import authenticate, check_every_route_is_declared, provide_caller
 from gateway.lifespan import Services, open_services
@@ -34,6 +35,7 @@ from gateway.routes import (
     feedback,
     file_batches,
     health,
+    metrics,
     models,
     oauth,
     pais,
@@ -72,7 +74,7 @@ def create_app(
 
     app = Litestar(
         route_handlers=[
-            *(health.live, health.ready),
+            *(health.live, health.ready, metrics.scrape),
             *oauth.HANDLERS,
             *models.HANDLERS,
             *chat.HANDLERS,
@@ -107,7 +109,9 @@ def create_app(
         openapi_config=openapi_config(settings.issuer),
         on_app_init=[_without_logging],
     )
-    app.asgi_handler = keep_slashes(app.asgi_handler)
+    app.asgi_handler = begin_exchanges(keep_slashes(app.asgi_handler))
+    if settings.telemetry.metrics_port:
+        app.asgi_handler = operators_apart(app.asgi_handler, settings.telemetry.metrics_port)
     check_every_route_is_declared(app)
     correct_document(app)
     return app
@@ -132,6 +136,8 @@ async def _begin(request: Request[Any, Any, Any]) -> None:
 async def _stamp(message: Message, scope: Scope) -> None:
     """Put `x-request-id` on every answer, and how the caller stands at its limits."""
     if message["type"] == "http.response.start":
-        stamps = {"x-request-id": request_id(scope)} | current_exchange().headers
+        exchange = current_exchange()
+        exchange.status = message["status"]
+        stamps = {"x-request-id": request_id(scope)} | exchange.headers
         stamped = [(name.encode(), value.encode()) for name, value in stamps.items()]
         message["headers"] = [*message["headers"], *stamped]

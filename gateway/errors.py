@@ -38,6 +38,8 @@ from litestar.types import ExceptionHandlersMap
 import auth
 import rag
 from config.postgres import UNREACHABLE
+from gateway.observe import metrics
+from gateway.observe.labels import coarse
 from gateway.openai.errors import ErrorBody, ErrorObject, OAuthErrorBody
 
 _log = logging.getLogger(__name__)
@@ -212,11 +214,24 @@ class Answer:
 
 def describe(error: Exception) -> Answer:
     """Return the answer for any exception."""
+    answer = _answer(error)
+    metrics.ERRORS.add(answer.error.type, _counted(error, answer))
+    return answer
+
+
+def _answer(error: Exception) -> Answer:
     for kind, answer in _TABLE:
         if isinstance(error, kind):
             return answer(error)
     _log.error("unexpected error", exc_info=error)
     return Answer(500, ErrorObject("internal error", "server_error", None, None))
+
+
+def _counted(error: Exception, answer: Answer) -> str:
+    """Return the code under which an error is counted, unless it may be anybody's words."""
+    if isinstance(error, UpstreamRefused) or type(error) is GatewayError:
+        return "upstream"
+    return coarse(answer.error.code or "none")
 
 
 def retold(told: bytes) -> GatewayError:

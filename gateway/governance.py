@@ -16,12 +16,15 @@ from gateway.govern.budgets_store import PostgresBank
 from gateway.govern.cache import ResponseCache
 from gateway.govern.governor import Governor
 from gateway.govern.guardrails.guardrails import Guardrails
-from gateway.govern.ledger import open_ledger
+from gateway.govern.ledger import Ledger, open_ledger
 from gateway.govern.limits_store import LimitRules
 from gateway.govern.limits_watch import open_limits
 from gateway.govern.masking.masking import Masking
 from gateway.govern.money import Money
 from gateway.govern.prices import Rates
+from gateway.observe import metrics
+from gateway.observe.labels import Targets
+from gateway.observe.recording import Recorder
 
 _BANK_CONNECTIONS = 2
 
@@ -46,6 +49,12 @@ class Governance:
     audit: AuditLog
     budgets: BudgetDesk
     limit_rules: LimitRules
+    ledger: Ledger
+
+    def look(self) -> None:
+        """Set the gauges of what waits to be written down for good."""
+        metrics.JOURNAL_BACKLOG.set(self.ledger.waiting)
+        metrics.JOURNAL_BACKLOG_BYTES.set(self.ledger.waiting_bytes)
 
 
 async def open_stores(stack: AsyncExitStack, settings: Settings) -> Stores:
@@ -88,11 +97,12 @@ async def open_governance(stack: AsyncExitStack, settings: Settings, stores: Sto
     guardrails = Guardrails(settings.guardrails)
     stack.callback(guardrails.close)
     calls = audit if settings.audit.calls else None
-    governor = Governor(ledger, calls, limits.limiter, answers, money, guardrails)
+    record = Recorder(Targets.of(settings)).record
+    governor = Governor(ledger, calls, limits.limiter, answers, money, guardrails, record)
     stack.push_async_callback(governor.close)
     masking = Masking(settings.masking, stores.box.masking_key)
     stack.callback(masking.close)
-    return Governance(governor, masking, audit, budgets, limits.rules)
+    return Governance(governor, masking, audit, budgets, limits.rules, ledger)
 
 
 async def _open_money(

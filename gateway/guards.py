@@ -16,8 +16,6 @@ from litestar.types import Scope
 from auth import Credentials, require
 from auth.errors import END_USER_HEADER
 from config.scope import SCOPES, TenantScope
-from gateway.govern.charge import Exchange, begin_exchange
-from gateway.request_ids import request_id
 
 _SCOPE = "needed_scope"
 _VERIFIED = "naru_tenant_scope"
@@ -53,7 +51,6 @@ async def authenticate(
     scope = await services.verifier.verify(_credentials(connection, services.issuer))
     connection.scope[_VERIFIED] = scope  # type: ignore[literal-required]
     require(scope, needed_scope(handler) or _UNDECLARED)
-    begin_exchange(Exchange(request_id(connection.scope)))
 
 
 def _credentials(connection: ASGIConnection[Any, Any, Any, Any], issuer: str) -> Credentials:

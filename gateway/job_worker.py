@@ -18,6 +18,8 @@ from gateway.generation.models import is_configured
 from gateway.govern.audit_retention import AuditRetention
 from gateway.govern.masking.policy import Policy
 from gateway.observe.logs import configure_logging
+from gateway.observe.process import process_name
+from gateway.observe.publishing import Published, look_at_pools, shared_in
 from rag.context import open_context_writer
 from rag.embed import open_embedders
 from rag.jobs import Jobs
@@ -51,11 +53,15 @@ async def work() -> None:
             storage = open_storage(settings.files)
             limits = Limits(settings.sync, settings.server.max_file_bytes)
             Syncer(pool, limits, storage).register(jobs)
+            shared = shared_in(model_sockets())
+            shared.inherit()
+            published = Published(shared, process_name(), [look_at_pools(pool)])
             key = SecretBox.load(settings.auth, settings.data_dir).audit_key
             AuditRetention(pool, key, settings.audit).register(jobs)
             watching = asyncio.create_task(_watch_agents(pool, settings))
             try:
-                await run_jobs(pool, embedders, settings.retrieval, stop, jobs, storage, writer)
+                async with published.publishing():
+                    await run_jobs(pool, embedders, settings.retrieval, stop, jobs, storage, writer)
             finally:
                 await end_task(watching)
     finally:

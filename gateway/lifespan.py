@@ -28,6 +28,8 @@ from gateway.govern.masking.masking import Masking
 from gateway.governance import Governance, Stores, open_governance, open_stores
 from gateway.identity import open_identity
 from gateway.media import Media
+from gateway.observe.process import process_name
+from gateway.observe.publishing import Published, look_at_pools, shared_in
 from gateway.responses.opening import Means, Responses, open_responses
 from gateway.sessions.conversations import Conversations
 from gateway.sessions.store import Sessions
@@ -72,6 +74,7 @@ class Services:
     conversations: Conversations
     responses: Responses
     audit: AuditLog
+    metrics: Published
     engines: Mapping[str, Sequence[str]]
     starting: Path | None
 
@@ -123,6 +126,7 @@ async def open_services(
         talks = _open_talks(stack, settings, stores, generation, governance.masking)
         storage = open_storage(settings.files)
         responses = await _open_responses(stack, settings, stores, storage, generation, talks)
+        metrics = await _publish_metrics(stack, sockets, stores, governance)
         yield Services(
             issuer=settings.issuer,
             limits=settings.server,
@@ -151,6 +155,7 @@ async def open_services(
             conversations=talks.conversations,
             responses=responses,
             audit=governance.audit,
+            metrics=metrics,
             engines=engines,
             starting=starting,
         )
@@ -242,3 +247,12 @@ async def _open_responses(
     return await stack.enter_async_context(
         open_responses(means, settings.responses, settings.server, settings.media)
     )
+
+
+async def _publish_metrics(
+    stack: AsyncExitStack, sockets: Path, stores: Stores, governance: Governance
+) -> Published:
+    looks = [look_at_pools(stores.pool), governance.look]
+    metrics = Published(shared_in(sockets), process_name(), looks)
+    await stack.enter_async_context(metrics.publishing())
+    return metrics

@@ -12,7 +12,7 @@ import shutil
 import signal
 import socket
 import sys
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,7 +24,7 @@ from config.embedded import Command
 from config.errors import ConfigError
 from config.load import ENGINES_VARIABLE, FILE_VARIABLE, SOCKETS_VARIABLE, STARTING_VARIABLE
 from config.postgres import migrate
-from config.settings import Settings
+from config.settings import ServerSettings, Settings
 from gateway import preflight, probes
 from gateway.children import Child, say, stop_all
 from gateway.engines.engines import Engines
@@ -118,7 +118,9 @@ class Supervisor:
     async def run(self) -> None:
         """Run until cancelled; then end everything that was started."""
         async with self._stack as stack:
-            listener = stack.enter_context(preflight.bind(self.settings.server))
+            listeners = [
+                stack.enter_context(preflight.bind(server)) for server in self._addresses()
+            ]
             data_dir = preflight.open_data_dir(self.settings.data_dir)
             stack.callback(os.close, preflight.lock(data_dir))
             patience_s = _PREVIOUS_INSTANCE_S + self.settings.server.grace_s
@@ -135,7 +137,7 @@ class Supervisor:
             await self._start_workers(data_dir)
             if self.launch.provision:
                 await self.launch.provision(self._environ["NARU__DATABASE__URL"])
-            self._start_serving(listener)
+            self._start_serving(listeners)
             await starting
             degraded = await probes.wait_until_ready(self.settings.server, _READY_S)
             if degraded:
@@ -248,15 +250,24 @@ class Supervisor:
         self._stack.callback(task.cancel)
         return task
 
-    def _start_serving(self, listener: socket.socket) -> None:
-        preflight.listen(listener, self.settings.server)
+    def _addresses(self) -> list[ServerSettings]:
+        """Return where web workers listen: the service's own port, then the operators' if any."""
+        server, telemetry = self.settings.server, self.settings.telemetry
+        if telemetry.metrics_port is None:
+            return [server]
+        operators = {"host": telemetry.metrics_host, "port": telemetry.metrics_port}
+        return [server, server.model_copy(update=operators)]
+
+    def _start_serving(self, listeners: Sequence[socket.socket]) -> None:
+        for listener, server in zip(listeners, self._addresses(), strict=True):
+            preflight.listen(listener, server)
         grace_s = self.settings.server.grace_s + _DRAIN_MARGIN_S
-        arguments = ("--fd", str(listener.fileno()))
+        arguments = [f"--fd={listener.fileno()}" for listener in listeners]
         commands = [
             _python(f"web-{number}", "gateway.web_worker", *arguments, grace_s=grace_s)
             for number in range(1, self.settings.server.workers + 1)
         ]
-        descriptors = (listener.fileno(), self._lock)
+        descriptors = (*(listener.fileno() for listener in listeners), self._lock)
         self._start([Child(command, self._environ, descriptors) for command in commands])
 
     def _start(self, children: list[Child]) -> None:

@@ -1,6 +1,6 @@
-"""A web worker: serves the listening socket it inherits.
+"""A web worker: serves the listening sockets it inherits.
 
-`python -m gateway.web_worker --fd N`; started by the supervisor.
+`python -m gateway.web_worker --fd=N [--fd=N]`; started by the supervisor.
 """
 
 import argparse
@@ -16,22 +16,24 @@ from gateway.app import create_app
 from gateway.govern.masking.policy import Policy
 from gateway.http import BoundedProtocol
 from gateway.observe.logs import configure_logging
+from gateway.observe.publishing import shared_in
 
 
 def main() -> None:
     """Serve until SIGTERM; open requests have the grace time to finish."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("--fd", type=int, required=True)
-    listening = socket.socket(fileno=parser.parse_args().fd)
+    parser.add_argument("--fd", type=int, required=True, action="append")
+    listening = [socket.socket(fileno=descriptor) for descriptor in parser.parse_args().fd]
     configure_logging()
     settings = load_settings()
+    shared_in(model_sockets()).inherit()
     configure_logging(Policy.of(settings.masking.logs))
     app = create_app(settings, model_sockets(), engines=engine_urls(), starting=starting_file())
     # Decision 2: what lives as long as the process is kept out of collections.
     gc.freeze()
     gc.set_threshold(50_000, 20, 100)
     server = uvicorn.Server(_configuration(app, settings.server))
-    server.run(sockets=[listening])
+    server.run(sockets=listening)
 
 
 def _configuration(app: Litestar, settings: ServerSettings) -> uvicorn.Config:

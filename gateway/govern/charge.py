@@ -25,11 +25,13 @@ class Exchange:
         request_id: As `x-request-id` says it; empty where there was none.
         left: The ending of what is cut off: `client_gone`, unless somebody knows better.
         headers: Of its answer: how the caller stands at its limits.
+        status: Of its answer, once that has begun.
     """
 
     request_id: str = ""
     left: str = "client_gone"
     headers: dict[str, str] = field(default_factory=dict)
+    status: int = 0
 
 
 _exchange: ContextVar[Exchange] = ContextVar("exchange")

@@ -1,7 +1,7 @@
 """Every request's way in and out: what it may take before, one settlement after."""
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from typing import Protocol
 
@@ -33,7 +33,8 @@ class Ledger(Protocol):
 class Governor:
     """Governs the requests of one process.
 
-    `calls` is where each is audited, if that is wanted; `cache` keeps answers to be told again.
+    `calls` is where each is audited, if that is wanted; `cache` keeps answers to be told again;
+    `record` is called once for each that is settled.
 
     Attributes:
         money: What they cost, and what their callers may spend.
@@ -47,6 +48,7 @@ class Governor:
         cache: ResponseCache | None = None,
         money: Money | None = None,
         guardrails: Guardrails | None = None,
+        record: Callable[[Charge], None] = lambda _: None,
     ) -> None:
         self.money = money or Money()
         self._ledger = ledger
@@ -54,6 +56,7 @@ class Governor:
         self._limiter = limiter
         self.cache = cache
         self.guardrails = guardrails or Guardrails(GuardrailSettings())
+        self._count = record
         self._settling: set[asyncio.Task[None]] = set()
 
     @asynccontextmanager
@@ -122,6 +125,7 @@ class Governor:
             attempt.price()
         if self._limiter:
             self._limiter.settle(charge)
+        self._count(charge)
         await self._record(charge)
 
     async def _record(self, charge: Charge) -> None:

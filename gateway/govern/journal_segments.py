@@ -30,6 +30,11 @@ class Segments:
         """Tell whether anything waits."""
         return bool(self._sizes)
 
+    @property
+    def size(self) -> int:
+        """Return how many bytes wait."""
+        return sum(self._sizes.values())
+
     def append(self, texts: Sequence[bytes]) -> None:
         """Write texts down, all of them or none; they are on the disk when this returns.
 
@@ -37,7 +42,7 @@ class Segments:
             OSError: There is no room.
         """
         frames = b"".join(frame(text) for text in texts)
-        if sum(self._sizes.values()) + len(frames) > self._max_bytes:
+        if self.size + len(frames) > self._max_bytes:
             raise OSError(errno.ENOSPC, "the journal is as long as it may be")
         if self._open is None:
             self._number += 1

@@ -53,6 +53,16 @@ class Ledger:
         self._fsync = fsync
         self._open: dict[str, _Entry] = {}
 
+    @property
+    def waiting(self) -> int:
+        """Return how many records have ended and are not in PostgreSQL yet, those on disk aside."""
+        return self._shipper.waiting
+
+    @property
+    def waiting_bytes(self) -> int:
+        """Return how much waits for PostgreSQL on the disk."""
+        return self._shipper.waiting_bytes
+
     def open(self, charge: Charge) -> None:
         """Take a slot for the request's record.
 

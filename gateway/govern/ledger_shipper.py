@@ -56,6 +56,16 @@ class Shipper:
         """Tell whether a record of a request that begins now would be kept."""
         return self._journal is not None or not self._failures
 
+    @property
+    def waiting(self) -> int:
+        """Return how many records wait in their slots."""
+        return len(self._ended)
+
+    @property
+    def waiting_bytes(self) -> int:
+        """Return how much waits on the disk."""
+        return self._journal.segments.size if self._journal else 0
+
     async def keep(self, slot: int) -> None:
         """Take over a slot whose request has ended; return when its record is kept."""
         shipped = asyncio.get_running_loop().create_future()

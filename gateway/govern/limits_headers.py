@@ -5,6 +5,7 @@ import math
 from gateway.errors import LimitReached
 from gateway.govern.limits_rules import Demands
 from gateway.govern.limits_window import Outcome
+from gateway.observe import metrics
 
 _TOLD = (("q", "requests"), ("t", "tokens"))
 
@@ -29,6 +30,7 @@ def standing_headers(demands: Demands, outcome: Outcome) -> dict[str, str]:
 def refusal(demands: Demands, outcome: Outcome, place: int) -> LimitReached:
     """Return the error of a request that goes over a limit."""
     limit, amount = demands[place]
+    metrics.LIMIT_REFUSALS.add(limit.measure)
     whose = limit.per.replace("_", " ")
     what = f"the limit of {limit.most:,} {limit.counting.words} of {whose} `{limit.subject[:128]}`"
     reason = {"x-naru-reason": limit.reason}

@@ -64,8 +64,8 @@ AGENT_ANSWERS = Counter(
 
 REQUESTS = Counter(
     "naru_requests",
-    "Settled calls of models, by API and ending: completed, client_gone, server_shutdown, "
-    "cancelled, refused (a limit, a budget, a guardrail), failed.",
+    "Settled calls of models and agents, by API and ending: completed, abstained, client_gone, "
+    "server_shutdown, cancelled, refused (a limit, a budget, a guardrail, personal data), failed.",
     ("kind", "outcome"),
 )
 TARGET_REQUESTS = Counter(
@@ -136,7 +136,11 @@ GUARDRAIL_VERDICTS = Counter(
 )
 JOURNAL_BACKLOG = Gauge(
     "naru_journal_backlog_records",
-    "Usage records that are written down here and not in PostgreSQL yet.",
+    "Usage records in memory that outlives their process, and not in PostgreSQL yet.",
+)
+JOURNAL_BACKLOG_BYTES = Gauge(
+    "naru_journal_backlog_bytes",
+    "Those that had to make room in memory, on the disk: PostgreSQL is away or slow.",
 )
 
 JOBS = Counter(

@@ -5,8 +5,8 @@ processes.
 """
 
 from bisect import bisect_left
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import dataclass, field, replace
+from typing import Literal, Self
 
 Labels = tuple[str, ...]
 
@@ -24,6 +24,10 @@ class Counter:
         """Count something; `labels` in the order in which they were declared."""
         self.values[labels] = self.values.get(labels, 0) + by
 
+    def emptied(self) -> Self:
+        """Return the same, with nothing counted."""
+        return replace(self, values={})
+
 
 @dataclass(slots=True)
 class Gauge:
@@ -38,6 +42,14 @@ class Gauge:
     def set(self, value: float, *labels: str) -> None:
         """Say how it is now."""
         self.values[labels] = value
+
+    def add(self, by: float, *labels: str) -> None:
+        """Say that it is more now, or less."""
+        self.values[labels] = self.values.get(labels, 0) + by
+
+    def emptied(self) -> Self:
+        """Return the same, with nothing counted."""
+        return replace(self, values={})
 
 
 @dataclass(slots=True)
@@ -57,6 +69,10 @@ class Histogram:
             counts = self.values[labels] = [0] * (len(self.bounds) + 2)
         counts[bisect_left(self.bounds, value)] += 1
         counts[-1] += value
+
+    def emptied(self) -> Self:
+        """Return the same, with nothing counted."""
+        return replace(self, values={})
 
 
 Metric = Counter | Gauge | Histogram

@@ -17,6 +17,7 @@ PUBLIC = {
     "/.well-known/oauth-protected-resource",
     "/health/live",
     "/health/ready",
+    "/metrics",
 }
 
 
