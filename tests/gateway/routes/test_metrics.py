@@ -35,9 +35,7 @@ async def _ask(http: httpx.AsyncClient, model: str, **more: Any) -> httpx.Respon
     return await http.post("/v1/chat/completions", json=body)
 
 
-async def test_a_stream_is_counted_once_it_is_settled(
-    service: Service, upstream: Upstream
-):
+async def test_a_stream_is_counted_once_it_is_settled(service: Service, upstream: Upstream):
     upstream.stream(ROLE, HI, HI, STOP, DONE)
     before = await _scrape(service)
     async with client_of(service, service.key) as http:
@@ -54,9 +52,7 @@ async def test_a_stream_is_counted_once_it_is_settled(
     assert grown["naru_http_request_duration_seconds_count", route] == 1
 
 
-async def test_a_passed_target_is_counted_with_its_reason(
-    service: Service, upstream: Upstream
-):
+async def test_a_passed_target_is_counted_with_its_reason(service: Service, upstream: Upstream):
     upstream.answer = lambda _: json_answer(COMPLETION)
     service.forget_retries()
     before = await _scrape(service)
