@@ -39,6 +39,7 @@ UNREACHABLE = (
 
 _MIGRATION_LOCK = 0x6E617275  # "naru"
 _ACQUIRE_S = 10
+_POOLER = "pgbouncer"
 _NAME = re.compile(r"^-- name: (\w+)$", re.MULTILINE)
 
 # Other databases of the server may make the same roles at the same moment. Who may not grant them
@@ -95,19 +96,57 @@ async def open_pool(
 ) -> asyncpg.Pool:
     """Return a pool whose connections work as `role`; `init` sets up each new connection.
 
-    Whatever keeps it from connecting, a password that was changed for one, is a ConnectionError.
+    `pgbouncer://…` is a pooler in transaction mode, where a connection keeps nothing between two
+    transactions. Whatever keeps it from connecting, a password that was changed for one, is a
+    ConnectionError.
+
+    Raises:
+        ConfigError: The pooler's connections work as somebody else.
     """
-    return await asyncpg.create_pool(
-        url,
+    pooled = url.startswith(_POOLER)
+    opened: asyncpg.Pool = await asyncpg.create_pool(
         connect=_connect,
         min_size=1,
         max_size=size,
         init=init,
         timeout=10,
         command_timeout=60,
-        # Compiling a short query takes longer than running it.
-        server_settings={"role": role, "application_name": "naru", "jit": "off"},
+        # There is nothing to reset, and what a reset sent would reach others' connections.
+        reset=_leave if pooled else None,
+        **session_of(url, role),
     )
+    if pooled:
+        await _check_role(opened, role)
+    return opened
+
+
+def session_of(url: str, role: Role, *, name: str = "naru") -> dict[str, Any]:
+    """Return how asyncpg is told to work as `role`; `name` is what the server shows of it."""
+    if url.startswith(_POOLER):
+        # It passes no `role` on: it has a database for each, whose connections begin with it.
+        return {
+            "dsn": f"postgresql{url.removeprefix(_POOLER).rstrip('/')}/{role}",
+            "server_settings": {"application_name": name},
+        }
+    # Compiling a short query takes longer than running it.
+    settings = {"role": role, "application_name": name, "jit": "off"}
+    return {"dsn": url, "server_settings": settings}
+
+
+async def _check_role(pool: asyncpg.Pool, role: Role) -> None:
+    try:
+        found = await pool.fetchval("SELECT current_user")
+    except asyncpg.InvalidSQLStatementNameError:
+        found = "one that loses prepared statements (set max_prepared_statements)"
+    if found != role:
+        await pool.close()
+        raise ConfigError(
+            f"the pooler's database {role} works as {found}: see docs/scaling.md for its settings"
+        )
+
+
+async def _leave(_: Connection) -> None:
+    """Return a pooler's connection as it is."""
 
 
 async def _connect(*where: Any, **options: Any) -> asyncpg.Connection:  # noqa: ANN401 - the pool's

@@ -1,5 +1,6 @@
 """The settings' types and defaults. `config.load` reads them; nothing reads them at import."""
 
+import re
 from pathlib import Path
 from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
@@ -13,6 +14,7 @@ from pydantic import (
     JsonValue,
     SecretStr,
     StringConstraints,
+    field_validator,
     model_validator,
 )
 
@@ -106,8 +108,18 @@ class DatabaseSettings(Section):
 
     url: SecretStr | None = None
     """The owner's URL; the service itself works under a role it creates. Also DATABASE_URL."""
+    pooler_url: SecretStr | None = None
+    """PgBouncer in transaction mode, `pgbouncer://USER:PASSWORD@HOST:6432`: web workers go through
+    it, everything else to `url`. It has a database for each role of ours."""
     pool_size: int = Field(default=10, ge=1, le=200)
     """Connections per process."""
+
+    @field_validator("pooler_url")
+    @classmethod
+    def _is_a_pooler(cls, url: SecretStr | None) -> SecretStr | None:
+        if url and not re.fullmatch(r"pgbouncer://[^/?#]+/?", url.get_secret_value()):
+            raise ValueError("write pgbouncer://USER:PASSWORD@HOST:PORT, without a database")
+        return url
 
 
 class RedisSettings(Section):

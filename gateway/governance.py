@@ -65,7 +65,7 @@ async def open_stores(stack: AsyncExitStack, settings: Settings) -> Stores:
     """
     if settings.database.url is None or settings.redis.url is None:
         raise RuntimeError("a web worker is started by `naru serve`, which names the stores")
-    url = settings.database.url.get_secret_value()
+    url = (settings.database.pooler_url or settings.database.url).get_secret_value()
     redis_url = settings.redis.url.get_secret_value()
     pool = await stack.enter_async_context(await open_pool(url, size=settings.database.pool_size))
     opened = redis.asyncio.from_url(redis_url, socket_timeout=1.0, socket_connect_timeout=1.0)

@@ -57,7 +57,8 @@ async def replica_of(
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))
         port = listening.getsockname()[1]
-        shared = {"public_url": service.url, "database": {"url": service.database}}
+        database = {**settings.get("database", {}), "url": service.database}
+        shared = {"public_url": service.url, "database": database}
         own = {"server": {**settings.get("server", {}), "port": port}}
         application = create_app(Settings.model_validate({**settings, **shared, **own}), sockets)
         server = uvicorn.Server(uvicorn.Config(application, ws="none", log_level="warning"))

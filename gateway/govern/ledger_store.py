@@ -9,7 +9,7 @@ from typing import TypeVar
 import asyncpg
 import msgspec
 
-from config.postgres import Connection, load_queries
+from config.postgres import Connection, load_queries, session_of
 from config.tasks import end_task
 from gateway.govern.budgets_store import Booking, book
 
@@ -73,11 +73,8 @@ class LedgerStore:
         return working.result()
 
     async def _connect(self) -> asyncpg.Connection:
-        return await asyncpg.connect(
-            self._url,
-            timeout=_CONNECT_S,
-            server_settings={"role": "naru_jobs", "application_name": "naru-ledger", "jit": "off"},
-        )
+        session = session_of(self._url, "naru_jobs", name="naru-ledger")
+        return await asyncpg.connect(timeout=_CONNECT_S, **session)
 
     async def _add(self, con: Connection, texts: Sequence[bytes]) -> None:
         by_tenant: dict[str, list[bytes]] = defaultdict(list)
