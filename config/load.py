@@ -13,6 +13,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from config.errors import ConfigError
+from config.guardrails import GuardrailRules
 from config.settings import Settings
 from config.targets import Kind
 
@@ -193,11 +194,33 @@ def _check_references(settings: Settings) -> None:
         for rung in ladder.targets
         if (fault := _missing(settings, rung.target))
     ]
+    missing += _missing_judges(settings)
     if "engine" in settings.providers:
         missing.append("  providers.engine: this name stands for engines in `models`; take another")
     if missing:
         lines = "\n".join(missing)
         raise ConfigError(f"the settings need {len(missing)} change(s):\n{lines}")
+
+
+def _missing_judges(settings: Settings) -> list[str]:
+    """Return what the models that judge for guardrails lack."""
+    rules = settings.guardrails
+    sections: dict[str, GuardrailRules] = {
+        "": rules,
+        **{f".models.{name}": each for name, each in rules.models.items()},
+        **{f".tenants.{name}": each for name, each in rules.tenants.items()},
+    }
+    named = {
+        f"  guardrails{where}.judge.model": section.judge.model
+        for where, section in sections.items()
+        if section.judge
+    }
+    aliases = {"default", *settings.models, *settings.engines}
+    return [
+        f"{where}: no alias `{name}`; add models.{name}, or name a `provider/model`"
+        for where, name in named.items()
+        if name not in aliases and name.partition("/")[0] not in settings.providers
+    ]
 
 
 def _missing(settings: Settings, target: str) -> str | None:

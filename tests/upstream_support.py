@@ -59,7 +59,7 @@ async def play_upstream() -> AsyncIterator[Upstream]:
         return await state.answer(request)
 
     application = web.Application()
-    for path in ("chat/completions", "completions", "embeddings"):
+    for path in ("chat/completions", "completions", "embeddings", "moderations"):
         application.router.add_post(f"/v1/{path}", handle)
     runner = web.AppRunner(application, handler_cancellation=True, shutdown_timeout=0.1)
     await runner.setup()

@@ -60,6 +60,7 @@ class Preparer:
         asked = await stand_alone(question.text, history, aside)
         retrieval = await self._search(scope, definition, asked.text, history)
         kept = _within(retrieval, self.limits.passage_tokens)
+        kept, question = await self._screened(scope, definition, kept, question)
         verdict = await assess(kept, self.embedders.default, definition.answer.threshold)
         prepared = Prepared(agent, question, retrieval, None, kept, history, asked, verdict)
         if not verdict.answerable and definition.answer.without_sources == "abstain":
@@ -83,9 +84,20 @@ class Preparer:
     async def _judged(
         self, scope: TenantScope, agent: AgentDefinition, question: Question
     ) -> Question:
-        found = await self.models.judged(scope, agent.name, agent.model, question.words)
+        stays = question.local_only or agent.residency == "local"
+        names = agent.name, agent.model
+        found = await self.models.judged(scope, *names, question.words, local_only=stays)
         local_only = question.local_only or found.stays
         return replace(question, verdicts=found.said, local_only=local_only)
+
+    async def _screened(
+        self, scope: TenantScope, agent: AgentDefinition, found: Retrieval, question: Question
+    ) -> tuple[Retrieval, Question]:
+        """Leave out the passages that a guardrail blocks."""
+        stays = question.local_only or agent.residency == "local"
+        names = agent.name, agent.model
+        found, stays = await self.models.screened(scope, *names, found, local_only=stays)
+        return found, replace(question, local_only=question.local_only or stays)
 
     async def _history(
         self, scope: TenantScope, agent: Agent, question: Question, before: int | None

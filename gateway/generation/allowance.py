@@ -16,6 +16,7 @@ GRACE = 8
 
 _LIMITS = ("max_completion_tokens", "max_tokens")
 _DEFAULT_OF_COMPLETIONS = 16  # OpenAI's, and vLLM's
+_WITHOUT_TEXT = ("embeddings", "moderations")
 _TEMPLATE_TOKENS = 64
 _TOOLS_TOKENS = 512
 _LEAST_NS = 10**9
@@ -87,7 +88,7 @@ class Terms:
 
 def with_limit(prompt: Prompt, limit: str, tokens: int) -> Prompt:
     """Return the prompt that asks for answers of no more tokens; `limit` where it named none."""
-    if prompt.kind == "embeddings":
+    if prompt.kind in _WITHOUT_TEXT:
         return prompt
     given = _given(prompt) or {"max_tokens" if prompt.kind == "completions" else limit: tokens}
     lowered = {name: min(value, tokens) for name, value in given.items()}
@@ -128,7 +129,7 @@ def _images(messages: Any) -> Iterator[str]:  # noqa: ANN401 - JSON
 
 def _limit_of(prompt: Prompt) -> int | None:
     """Return how long an answer may be as it was asked for."""
-    if prompt.kind == "embeddings":
+    if prompt.kind in _WITHOUT_TEXT:
         return 0
     given = _given(prompt)
     if not given and prompt.kind == "completions":

@@ -108,6 +108,7 @@ class Ladder:
 
     Attributes:
         speaks: Whether a language model is among them.
+        local_only: Whether no prompt leaves our own engines.
     """
 
     def __init__(self, name: str, rungs: Sequence[Rung], policy: Policy | None = None) -> None:
@@ -116,6 +117,7 @@ class Ladder:
         self.speaks = any(rung.place != "here" for rung in rungs)
         self._rungs = tuple(rungs)
         self._policy = policy or Policy()
+        self.local_only = self._policy.local_only
         self._budget = RetryBudget()
 
     async def complete(self, prompt: Prompt) -> Completion:

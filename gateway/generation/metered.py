@@ -11,7 +11,7 @@ from gateway.generation.allowance import Terms, with_limit
 from gateway.generation.ladder import Rung
 from gateway.generation.paid import Paid, PaidPayloads, cut_off
 from gateway.generation.target import Completion, Prompt, Stream
-from gateway.govern.charge import Attempt, Charge
+from gateway.govern.charge import Attempt
 from gateway.govern.money import Money
 
 
@@ -49,7 +49,7 @@ class Metered:
         paid = await self._pay(prompt)
         if paid:
             return await self._complete_paid(paid)
-        attempt = self._attempt(prompt.charge)
+        attempt = self._attempt(prompt)
         completion = await self._rung.complete(prompt)
         if attempt:
             attempt.usage = completion.usage
@@ -65,14 +65,17 @@ class Metered:
         paid = await self._pay(prompt)
         if paid:
             return await self._stream_paid(paid)
-        attempt = self._attempt(prompt.charge)
+        attempt = self._attempt(prompt)
         stream = await self._rung.stream(prompt)
         if attempt:
             attempt.usage = stream.usage
         return stream
 
-    def _attempt(self, charge: Charge | None) -> Attempt | None:
-        return charge.attempt(self.name, self.place, self._terms.rate) if charge else None
+    def _attempt(self, prompt: Prompt) -> Attempt | None:
+        if prompt.charge is None:
+            return None
+        rate, beside = self._terms.rate, prompt.beside
+        return prompt.charge.attempt(self.name, self.place, rate, beside=beside)
 
     async def _pay(self, prompt: Prompt) -> Paid | None:
         """Reserve what the answer may cost; None where no budget counts it."""
@@ -92,7 +95,12 @@ class Metered:
         allowance = self._terms.allowance(rate, prompt, self.context)
         hold = await budgets.hold(charge.scope, allowance.least, allowance.most)
         attempt = charge.attempt(
-            self.name, self.place, rate, reserved=hold.amount, bookings=hold.bookings
+            self.name,
+            self.place,
+            rate,
+            reserved=hold.amount,
+            bookings=hold.bookings,
+            beside=prompt.beside,
         )
         tokens = allowance.tokens_for(hold.amount)
         if tokens is not None:

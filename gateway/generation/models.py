@@ -19,6 +19,7 @@ from gateway.generation.extractive import Extractive
 from gateway.generation.governed import Governed
 from gateway.generation.guarded import Guarded
 from gateway.generation.hosted import Hosted
+from gateway.generation.judging import Judging, Occasion
 from gateway.generation.ladder import Ladder, Policy, Rung
 from gateway.generation.masked import Masked
 from gateway.generation.metered import Metered
@@ -29,7 +30,7 @@ from gateway.govern.governor import Governor
 from gateway.govern.guardrails.guardrails import Found
 from gateway.govern.guardrails.verdict import Action
 from gateway.govern.masking.masking import Masking
-from rag import Embedder
+from rag import Embedder, Retrieval
 
 DEFAULT_ALIAS = "default"
 _OPENAI_DEFAULT = "openai/gpt-4o-mini"
@@ -45,6 +46,9 @@ class Models:
     the settings say what that alias means. `default` exists always: unless the settings name its
     ladder, it is the first engine, OpenAI's small model where that provider is configured, and the
     extractive engine.
+
+    Attributes:
+        judging: Asks those of them that guardrails ask.
     """
 
     def __init__(
@@ -64,6 +68,7 @@ class Models:
         self._money = governor.money
         self._masking = masking
         self._extractive = Extractive(embedder)
+        self.judging = Judging(governor.guardrails, masking, self._named)
         self._ttls = {name: each.cache_ttl_s for name, each in aliases.items()}
         self._rungs: dict[str, Rung] = {}
         self._unnamed: OrderedDict[str, Ladder] = OrderedDict()
@@ -78,29 +83,55 @@ class Models:
         """Return the target that `name` means, or None when there is none for this caller."""
         if not scope.may_use_model(name):
             return None
-        ladder = self._aliases.get(name) or self._provider_model(name)
+        ladder = self._named(name)
         if ladder is None:
             return None
         discreet = Discreet(self._cached(ladder), scope, self._masking)
-        guarded = Guarded(discreet, scope, self._governor.guardrails, self._masking)
+        guardrails, masking = self._governor.guardrails, self._masking
+        guarded = Guarded(discreet, scope, guardrails, masking, self.judging)
         return Governed(guarded, scope, self._governor)
 
     async def judged(
-        self, scope: TenantScope, agent: str, model: str, words: Mapping[str, Any]
+        self,
+        scope: TenantScope,
+        agent: str,
+        model: str,
+        words: Mapping[str, Any],
+        *,
+        local_only: bool,
     ) -> Found:
         """Return what guardrails find in what is asked of an agent, before it does anything.
 
         Raises:
             InvalidRequest: One blocks it; the usage record says so.
         """
-        found = await self._governor.guardrails.look(
-            words, tenant=scope.tenant, models=(agent, model)
-        )
+        charge = Charge(scope, Asked("agent", agent))
+        occasion = Occasion(charge, (agent, model), local_only)
+        if self.judging.judges(occasion, "input"):
+            async with self._governor.governing(charge):
+                found = await self.judging.look(occasion, words)
+                found.check()
+            return found
+        found = await self.judging.look(occasion, words)
         if found.action is Action.BLOCK:
-            charge = Charge(scope, Asked("agent", agent), verdicts=found.said)
             async with self._governor.governing(charge):
                 found.check()
         return found
+
+    async def screened(
+        self, scope: TenantScope, agent: str, model: str, found: Retrieval, *, local_only: bool
+    ) -> tuple[Retrieval, bool]:
+        """Return what an agent found without what guardrails block, and whether it stays here.
+
+        Raises:
+            GatewayError: It could not be judged, and is blocked therefore.
+        """
+        charge = Charge(scope, Asked("agent", agent))
+        occasion = Occasion(charge, (agent, model), local_only)
+        if not self.judging.judges(occasion, "passages"):
+            return found, False
+        async with self._governor.governing(charge):
+            return await self.judging.screened(occasion, found)
 
     def _cached(self, ladder: Ladder) -> Target:
         cache = self._governor.cache
@@ -108,8 +139,11 @@ class Models:
 
     def speaks(self, name: str) -> bool:
         """Tell whether a language model is among what `name` means."""
-        ladder = self._aliases.get(name) or self._provider_model(name)
+        ladder = self._named(name)
         return ladder is not None and ladder.speaks
+
+    def _named(self, name: str) -> Ladder | None:
+        return self._aliases.get(name) or self._provider_model(name)
 
     def _ladder(self, alias: str, settings: LadderSettings) -> Ladder:
         rungs = [self._rung(rung.target) for rung in settings.targets]

@@ -24,7 +24,7 @@ class Prompt:
 
     Attributes:
         fields: The OpenAI request's fields.
-        kind: Which of OpenAI's requests they are; embeddings are never streamed.
+        kind: Which of OpenAI's requests they are; embeddings and moderations are never streamed.
         include_usage: Whether a stream's chunks carry `usage`: null, and told in one last chunk.
         retrieval: The passages to answer from, on an agent's turn.
         threshold: From which confidence on they were found to hold the answer; None: nobody
@@ -40,6 +40,7 @@ class Prompt:
         agent: The agent whose turn it is a part of; empty where a model was asked.
         egress: What of personal data hosted targets may read; None is what its tenant's may.
         verdicts: What guardrails found in the caller's words; None where nobody looked yet.
+        beside: A question of this service's own, beside what its request is for.
     """
 
     fields: Fields
@@ -56,6 +57,7 @@ class Prompt:
     agent: str = ""
     egress: Policy | None = None
     verdicts: Mapping[str, str] | None = None
+    beside: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,7 +8,12 @@ from gateway.generation.target import ChunkView, Prompt, view_chunk
 from gateway.openai.normalise import Kind, Normaliser
 from gateway.openai.usage import TokenUsage
 
-_WORDS: dict[Kind, str] = {"chat": "messages", "completions": "prompt", "embeddings": "input"}
+_WORDS: dict[Kind, str] = {
+    "chat": "messages",
+    "completions": "prompt",
+    "embeddings": "input",
+    "moderations": "input",
+}
 
 
 class BrokenOff(Exception):

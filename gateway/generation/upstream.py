@@ -27,6 +27,7 @@ _PATHS: dict[Kind, str] = {
     "chat": "/chat/completions",
     "completions": "/completions",
     "embeddings": "/embeddings",
+    "moderations": "/moderations",
 }
 
 _MAX_ANSWER_BYTES = 64_000_000

@@ -11,7 +11,7 @@ from gateway.errors import ClientGone, GatewayError
 from gateway.govern.prices import Rate
 from gateway.openai.usage import TokenUsage
 
-Kind = Literal["chat", "completions", "embeddings", "rerank", "agent"]
+Kind = Literal["chat", "completions", "embeddings", "moderations", "rerank", "agent"]
 Place = Literal["here", "engine", "hosted"]
 
 SERVER_SHUTDOWN = "server_shutdown"
@@ -141,10 +141,11 @@ class Charge:
         *,
         reserved: int = 0,
         bookings: tuple[tuple[int, str], ...] = (),
+        beside: bool = False,
     ) -> Attempt:
-        """Note that a target is asked."""
+        """Note that a target is asked; `beside` what answers, which stays the last one."""
         attempt = Attempt(target, place, rate=rate, reserved=reserved, bookings=bookings)
-        self.attempts.append(attempt)
+        self.attempts.insert(0 if beside else len(self.attempts), attempt)
         if self.entry:
             self.entry.note_attempt()
         return attempt

@@ -201,7 +201,7 @@ async def break_even(
 
 
 def _hosted(prompt: int, completion: int, cached: int) -> dict[str, float]:
-    """Return what tokens cost at each hosted model, in US dollars."""
+    """Return what tokens cost at each hosted model that writes, in US dollars."""
     fresh = max(prompt - cached, 0)
     return {
         f"{kind}/{model}": (
@@ -211,6 +211,7 @@ def _hosted(prompt: int, completion: int, cached: int) -> dict[str, float]:
         )
         / _MILLION
         for (kind, model), price in list_prices().items()
+        if price.output
     }
 
 

@@ -11,8 +11,8 @@ from typing import Any, Literal
 
 import msgspec
 
-Kind = Literal["chat", "completions", "embeddings"]
-"""Of which route the answer is; embeddings come whole."""
+Kind = Literal["chat", "completions", "embeddings", "moderations"]
+"""Of which route the answer is; embeddings and moderations come whole."""
 
 UsageMode = Literal["none", "null", "keep"]
 """What becomes of a chunk's `usage`."""
@@ -69,6 +69,8 @@ class Normaliser:
         answer = _decode(body)
         if self._kind == "embeddings":
             return _encode(self._vectors(answer))
+        if self._kind == "moderations":
+            return _encode(answer | {"results": _list_of_objects(answer.get("results"))})
         choices = _list_of_objects(answer.get("choices"))
         finish = self._finish_chat if self._kind == "chat" else self._finish_text
         answer["choices"] = [finish(i, choice) for i, choice in enumerate(choices)]

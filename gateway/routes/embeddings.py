@@ -34,7 +34,7 @@ async def create_embedding(
         charge = Charge(caller, asked)
         async with services.governor.governing(charge):
             words = {"input": data.input}
-            await check_words(services.governor.guardrails, charge, words, data.model)
+            await check_words(services.models.judging, charge, words, data.model)
             attempt = charge.attempt(data.model, "here")
             completion = await services.embeddings.embed(data)
             attempt.usage = completion.usage

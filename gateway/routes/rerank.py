@@ -47,7 +47,7 @@ async def create_rerank(
     charge = Charge(caller, Asked("rerank", data.model, prompt_bytes=len(await request.body())))
     async with services.governor.governing(charge):
         words = {"query": data.query, "documents": data.documents}
-        await check_words(services.governor.guardrails, charge, words, data.model)
+        await check_words(services.models.judging, charge, words, data.model)
         attempt = charge.attempt(data.model, "here")
         scoring = reranker.rerank(data.query, data.documents, max_tokens=data.max_tokens_per_doc)
         scores = await while_connected(request, scoring)

@@ -1,21 +1,23 @@
 """The guardrails of one process: by the settings' policies, off the event loop."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
-from config.guardrails import GuardrailRules, GuardrailSettings
+from config.guardrails import GuardrailRules, GuardrailSettings, JudgeSettings, Read
 from gateway.errors import InvalidRequest, Unavailable
 from gateway.govern.guardrails.deny import Deny
 from gateway.govern.guardrails.injection import Injection
+from gateway.govern.guardrails.judge import NAME, Judge, stricter
 from gateway.govern.guardrails.length import Length
-from gateway.govern.guardrails.parts import parts_of
+from gateway.govern.guardrails.parts import Part, parts_of, pieces_of
 from gateway.govern.guardrails.verdict import Action, Guardrail, Verdict
 from gateway.govern.masking.masking import is_small
 from gateway.govern.masking.threads import Threads
 
 _log = logging.getLogger(__name__)
+_Result = TypeVar("_Result")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,9 +46,12 @@ class Found:
 
         Raises:
             InvalidRequest: Names the guardrail and the part, never its text.
+            Unavailable: It is blocked because it could not be judged.
         """
         for name, verdict in self.verdicts.items():
             if verdict.action is Action.BLOCK:
+                if not verdict.judged:
+                    raise unjudged()
                 raise InvalidRequest(
                     f"{verdict.path}: the guardrail `{name}` does not let this pass: {_WHAT[name]}",
                     param=verdict.path or None,
@@ -58,6 +63,7 @@ _WHAT = {
     "injection": "it looks like an attempt to change the model's instructions; say it differently",
     "deny": "it holds a phrase that is not allowed here; leave it out",
     "length": "it is longer than is allowed here; say less",
+    NAME: "the model that judges what is said here finds it harmful; say it differently",
 }
 
 
@@ -67,6 +73,7 @@ class Guardrails:
     def __init__(self, settings: GuardrailSettings) -> None:
         self._settings = settings
         self._known: dict[tuple[str, ...], Sequence[Guardrail]] = {}
+        self._judges: dict[tuple[str, ...], Sequence[Judge]] = {}
         self._threads = Threads()
 
     def close(self) -> None:
@@ -92,10 +99,17 @@ class Guardrails:
         asked = self.at(tenant, models)
         if not asked:
             return Found()
+        return await self._read(fields, lambda: _found(asked, fields, instructions=instructions))
 
-        def work() -> Found:
-            return _found(asked, fields, instructions=instructions)
+    async def pieces(self, fields: Mapping[str, Any]) -> list[Part]:
+        """Return what users and tools say in a request, as models judge it.
 
+        Raises:
+            Unavailable: Too much is looked at already, or it could not be.
+        """
+        return await self._read(fields, lambda: pieces_of(fields))
+
+    async def _read(self, fields: Mapping[str, Any], work: Callable[[], _Result]) -> _Result:
         try:
             return work() if is_small(fields) else await self._threads.run(work)
         except RecursionError:
@@ -103,7 +117,7 @@ class Guardrails:
         except Exception as error:  # noqa: BLE001 - whatever it is, nothing is let through
             # Its message may hold what was said.
             _log.error("guardrails failed: %s", type(error).__name__)
-            raise _unavailable() from None
+            raise unjudged() from None
 
     def denied(self, tenant: str, models: Sequence[str]) -> list[Deny]:
         """Return what applies to answers."""
@@ -111,15 +125,29 @@ class Guardrails:
 
     def at(self, tenant: str, models: Sequence[str]) -> Sequence[Guardrail]:
         """Return the guardrails that apply."""
-        names = [name if name in self._settings.models else "" for name in models]
-        key = (tenant if tenant in self._settings.tenants else "", *names)
-        known = self._known.get(key)
-        return self._known.setdefault(key, self._made(*key)) if known is None else known
+        key = self._key(tenant, models)
+        if key not in self._known:
+            sections = self._sections(*key)
+            self._known[key] = [each for section in sections for each in _guardrails(section)]
+        return self._known[key]
 
-    def _made(self, tenant: str, *models: str) -> Sequence[Guardrail]:
+    def judges(self, tenant: str, models: Sequence[str], reads: Read) -> Sequence[Judge]:
+        """Return the models that judge what is said there."""
+        key = self._key(tenant, models)
+        if key not in self._judges:
+            given = list[JudgeSettings]()
+            for section in self._sections(*key):
+                given += [section.judge] if section.judge and section.judge not in given else []
+            self._judges[key] = [Judge(settings) for settings in given]
+        return [judge for judge in self._judges[key] if reads in judge.settings.reads]
+
+    def _key(self, tenant: str, models: Sequence[str]) -> tuple[str, ...]:
+        names = [name if name in self._settings.models else "" for name in models]
+        return (tenant if tenant in self._settings.tenants else "", *names)
+
+    def _sections(self, tenant: str, *models: str) -> Sequence[GuardrailRules]:
         sections = [self._rules(name) for name in sorted(filter(None, models))] or [self._settings]
-        sections += [self._settings.tenants[tenant]] if tenant else []
-        return [guardrail for section in sections for guardrail in _guardrails(section)]
+        return [*sections, self._settings.tenants[tenant]] if tenant else sections
 
     def _rules(self, model: str) -> GuardrailRules:
         own = self._settings.models[model]
@@ -146,15 +174,14 @@ def _found(
     verdicts = dict[str, Verdict]()
     for guardrail in guardrails:
         verdict = guardrail.check(parts)
-        before = verdicts.get(guardrail.name)
-        if before is None or (verdict.action, verdict.score) > (before.action, before.score):
-            verdicts[guardrail.name] = verdict
+        verdicts[guardrail.name] = stricter(verdicts.get(guardrail.name, verdict), verdict)
         if verdict.action is Action.BLOCK:
             break
     return Found(verdicts)
 
 
-def _unavailable() -> Unavailable:
+def unjudged() -> Unavailable:
+    """Return the error for what the guardrails could not judge."""
     return Unavailable(
         "the guardrails can't look at the request at the moment, and it is not sent without; "
         "try again",

@@ -8,6 +8,10 @@ import msgspec
 
 from gateway.govern.masking.walk import changed
 
+LONGEST_PIECE = 8_000
+"""How many characters a model judges at a time, at most."""
+_SHARED = 200
+_NOT_JUDGED = frozenset({"", "system", "developer", "assistant"})
 _USERS_OWN = frozenset({"prompt", "input", "message", "query", "documents", "suffix"})
 
 
@@ -32,6 +36,23 @@ def parts_of(fields: Mapping[str, Any], *, instructions: bool = True) -> list[Pa
         for part in _of(fields)
         if part.text and (instructions or part.role not in {"system", "developer"})
     ]
+
+
+def pieces_of(fields: Mapping[str, Any]) -> list[Part]:
+    """Return what users and tools say, each text once, long ones in pieces that overlap."""
+    pieces = dict[str, Part]()
+    for part in parts_of(fields, instructions=False):
+        if part.role not in _NOT_JUDGED:
+            for piece in cut(part.text):
+                pieces.setdefault(piece, Part(part.path, part.role, piece))
+    return list(pieces.values())
+
+
+def cut(text: str) -> Iterator[str]:
+    """Yield a text in pieces that a model can judge; none where it says nothing."""
+    for start in range(0, max(len(text) - _SHARED, 1), LONGEST_PIECE - _SHARED):
+        if (piece := text[start : start + LONGEST_PIECE]).strip():
+            yield piece
 
 
 def _of(fields: Mapping[str, Any]) -> Iterator[Part]:

@@ -25,15 +25,20 @@ class Verdict:
         score: How sure it is, from 0 to 1.
         action: What is to become of the request.
         path: The part that it was found in, such as `messages[2].content`; empty for none.
+        category: Of what is found, where a model tells kinds apart.
+        judged: Whether anybody could judge it; else the action is what the settings say of that.
     """
 
     score: float = 0.0
     action: Action = Action.ALLOW
     path: str = ""
+    category: str = ""
+    judged: bool = True
 
     def __str__(self) -> str:
         """Return it as usage records say it."""
-        return f"{self.action.name.lower()} {self.score:.2f}"
+        found = f"{self.score:.2f} {self.category}".rstrip() if self.judged else "unjudged"
+        return f"{self.action.name.lower()} {found}"
 
 
 class Guardrail(Protocol):
