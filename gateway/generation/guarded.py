@@ -5,7 +5,6 @@ from dataclasses import replace
 from typing import Any
 
 from config.scope import TenantScope
-from gateway.errors import InvalidRequest
 from gateway.generation.judged import Bench, JudgedPayloads, judged
 from gateway.generation.judging import Judging, Occasion
 from gateway.generation.masked import ChangedPayloads
@@ -114,12 +113,7 @@ class Guarded:
             return False
         screened, stays = await self._judging.screened(occasion, prompt.retrieval)
         if len(screened.passages) < len(prompt.retrieval.passages):
-            raise InvalidRequest(
-                "tools: a passage that file_search found is not let through by the guardrail "
-                f"`{NAME}`: search other stores, or take the document out",
-                param="tools",
-                code="guardrail_blocked",
-            )
+            Found({NAME: Verdict(1.0, Action.BLOCK, "tools")}).check()
         return stays
 
 

@@ -60,6 +60,7 @@ FAULTS = {"timeout": hanging, "500": failing, "nonsense": mumbling, "no-answer":
 GUARDRAILS = {
     "models": {
         "chat": {"judge": JUDGE},
+        "local": {"judge": JUDGE},
         "guard": {"judge": {**GUARD, "reads": ["input", "answers"]}},
         "moderated": {"judge": MODERATION},
         "flagged": {"judge": {**MODERATION, "action": "flag"}},
@@ -76,7 +77,8 @@ GUARDRAILS = {
         "all-MiniLM-L6-v2": {"judge": JUDGE},
     }
 }
-ALIASES = [name for name in GUARDRAILS["models"] if name not in ("clever", "all-MiniLM-L6-v2")]
+_OTHERS = ("clever", "local", "all-MiniLM-L6-v2")
+ALIASES = [name for name in GUARDRAILS["models"] if name not in _OTHERS]
 
 Judging = Callable[[str], Awaitable[web.StreamResponse]]
 
@@ -256,7 +258,7 @@ async def test_what_must_stay_here_goes_to_no_judge(
     model = "chat" if headers else "local"
     body = _body(model, f"it stays {bool(headers)}")
     answer = await app.post("/v1/chat/completions", json=body, headers=headers)
-    assert answer.status_code in (400, 503)
+    assert answer.json()["error"]["code"] == "guardrails_unavailable"
     assert fake.asked == []
 
 
