@@ -10,7 +10,7 @@ BIN := .venv/bin
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help run test fuzz engine-cpu lint format reference bench bench-embed bench-ingest bench-search bench-limits bench-verify bench-engine bench-masking clean
+.PHONY: help run test fuzz engine-cpu lint format reference bench bench-embed bench-ingest bench-search bench-limits bench-scale bench-verify bench-engine bench-masking clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -51,6 +51,9 @@ bench-ingest: ## What reading documents costs beside embedding them, in CPU time
 
 bench-limits: ## What limiting a request costs, with a Redis of its own
 	@PYTHONPATH=. $(BIN)/python loadtest/limits.py
+
+bench-scale: ## How throughput grows with web workers (ARGS="--workers 1 2 4 8")
+	@PYTHONPATH=.:tests:loadtest $(BIN)/python loadtest/scale.py $(ARGS)
 
 bench-verify: ## What verifying a request costs in process
 	@PYTHONPATH=. $(BIN)/python loadtest/verify.py
