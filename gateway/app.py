@@ -16,10 +16,13 @@ from config.settings import Settings
 from gateway.auditing import begin_audit, end_audit
 from gateway.bodies import check_text
 from gateway.errors import HANDLERS
-from gateway.exchanges import begin_exchanges, operators_apart
+from gateway.exchanges import begin_exchanges, operators_apart, server_timing
 from gateway.govern.charge import current_exchange
 from gateway.guards import authenticate, check_every_route_is_declared, provide_caller
 from gateway.lifespan import Services, open_services
+from gateway.observe.exporting import exporting
+from gateway.observe.process import process_name
+from gateway.observe.tracing import Tracing
 from gateway.openapi import correct_document, openapi_config
 from gateway.paths import keep_slashes
 from gateway.request_ids import request_id
@@ -64,11 +67,13 @@ def create_app(
     `sockets` is the folder where the embedding and reranking workers listen, `engines` says where
     the engines of the parent process do, `starting` which file is there until they were up.
     """
+    tracing = Tracing(settings.telemetry)
 
     @asynccontextmanager
     async def lifespan(app: Litestar) -> AsyncIterator[None]:
         opening = open_services(settings, sockets, engines=engines, starting=starting)
-        async with opening as services:
+        exported = exporting(tracing, settings.telemetry, process_name())
+        async with exported, opening as services:
             app.state.services = services
             yield
 
@@ -102,14 +107,14 @@ def create_app(
             "services": Provide(_provide_services, sync_to_thread=False),
         },
         before_request=_begin,
-        before_send=[_stamp, end_audit],
+        before_send=[_timed_stamp if settings.telemetry.server_timing else _stamp, end_audit],
         exception_handlers=HANDLERS,
         request_max_body_size=settings.server.max_body_bytes,
         lifespan=[lifespan],
         openapi_config=openapi_config(settings.issuer),
         on_app_init=[_without_logging],
     )
-    app.asgi_handler = begin_exchanges(keep_slashes(app.asgi_handler))
+    app.asgi_handler = begin_exchanges(keep_slashes(app.asgi_handler), tracing)
     if settings.telemetry.metrics_port:
         app.asgi_handler = operators_apart(app.asgi_handler, settings.telemetry.metrics_port)
     check_every_route_is_declared(app)
@@ -141,3 +146,10 @@ async def _stamp(message: Message, scope: Scope) -> None:
         stamps = {"x-request-id": request_id(scope)} | exchange.headers
         stamped = [(name.encode(), value.encode()) for name, value in stamps.items()]
         message["headers"] = [*message["headers"], *stamped]
+
+
+async def _timed_stamp(message: Message, scope: Scope) -> None:
+    """Do the same, and say how long what took."""
+    await _stamp(message, scope)
+    if message["type"] == "http.response.start" and (told := server_timing(current_exchange())):
+        message["headers"] = [*message["headers"], (b"server-timing", told.encode())]

@@ -16,6 +16,7 @@ from litestar.types import Scope
 from auth import Credentials, require
 from auth.errors import END_USER_HEADER
 from config.scope import SCOPES, TenantScope
+from gateway.observe.phases import Phase
 
 _SCOPE = "needed_scope"
 _VERIFIED = "naru_tenant_scope"
@@ -48,7 +49,8 @@ async def authenticate(
     if is_public(handler):
         return
     services = connection.app.state.services
-    scope = await services.verifier.verify(_credentials(connection, services.issuer))
+    with Phase("auth"):
+        scope = await services.verifier.verify(_credentials(connection, services.issuer))
     connection.scope[_VERIFIED] = scope  # type: ignore[literal-required]
     require(scope, needed_scope(handler) or _UNDECLARED)
 

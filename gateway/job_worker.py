@@ -17,12 +17,12 @@ from gateway.agents.files import watch_files
 from gateway.generation.models import is_configured
 from gateway.govern.audit_retention import AuditRetention
 from gateway.govern.masking.policy import Policy
+from gateway.observe.jobs import CountedJobs
 from gateway.observe.logs import configure_logging
 from gateway.observe.process import process_name
 from gateway.observe.publishing import Published, look_at_pools, shared_in
 from rag.context import open_context_writer
 from rag.embed import open_embedders
-from rag.jobs import Jobs
 from rag.storage import open_storage
 from rag.sync import Limits, Syncer
 from rag.worker import run_jobs
@@ -37,7 +37,7 @@ async def work() -> None:
         ConfigError: This process was not started by `naru serve`.
     """
     settings = load_settings()
-    configure_logging(Policy.of(settings.masking.logs))
+    configure_logging(Policy.of(settings.masking.logs), settings.telemetry.logs)
     if settings.database.url is None:
         raise ConfigError("the job worker is started by `naru serve`, which names the database")
     stop = asyncio.Event()
@@ -49,7 +49,7 @@ async def work() -> None:
     try:
         url = settings.database.url.get_secret_value()
         async with await open_pool(url, size=_POOL_SIZE, role="naru_jobs") as pool:
-            jobs = Jobs()
+            jobs = CountedJobs()
             storage = open_storage(settings.files)
             limits = Limits(settings.sync, settings.server.max_file_bytes)
             Syncer(pool, limits, storage).register(jobs)

@@ -19,7 +19,7 @@ from gateway.agents.run import Agents
 from gateway.agents.turns import Turns
 from gateway.generation.embeddings import Embeddings
 from gateway.generation.models import Models
-from gateway.generation.replicas import Replicas, open_engines
+from gateway.generation.replicas import Replicas, look_at_engines, open_engines
 from gateway.govern.audit import AuditLog
 from gateway.govern.budgets_admin import BudgetDesk
 from gateway.govern.governor import Governor
@@ -126,7 +126,9 @@ async def open_services(
         talks = _open_talks(stack, settings, stores, generation, governance.masking)
         storage = open_storage(settings.files)
         responses = await _open_responses(stack, settings, stores, storage, generation, talks)
-        metrics = await _publish_metrics(stack, sockets, stores, governance)
+        looks = [look_at_pools(stores.pool), governance.look, lambda: look_at_engines(replicas)]
+        metrics = Published(shared_in(sockets), process_name(), looks)
+        await stack.enter_async_context(metrics.publishing())
         yield Services(
             issuer=settings.issuer,
             limits=settings.server,
@@ -247,12 +249,3 @@ async def _open_responses(
     return await stack.enter_async_context(
         open_responses(means, settings.responses, settings.server, settings.media)
     )
-
-
-async def _publish_metrics(
-    stack: AsyncExitStack, sockets: Path, stores: Stores, governance: Governance
-) -> Published:
-    looks = [look_at_pools(stores.pool), governance.look]
-    metrics = Published(shared_in(sockets), process_name(), looks)
-    await stack.enter_async_context(metrics.publishing())
-    return metrics

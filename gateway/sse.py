@@ -18,6 +18,7 @@ from litestar.types import ASGIApp, Receive, Scope, Send
 from config.tasks import end_task
 from gateway.errors import Unavailable, describe
 from gateway.govern.charge import SERVER_SHUTDOWN, current_exchange
+from gateway.observe import metrics
 from gateway.presence import client_left
 
 _LINE_END = re.compile(rb"\r\n|\n|\r")
@@ -138,6 +139,7 @@ class EventStream(Response[Any]):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer the request."""
         del scope
+        metrics.STREAMS_OPEN.add(1)
         sending = asyncio.create_task(self._send(send))
         others = {
             asyncio.create_task(client_left(receive)),
@@ -152,6 +154,7 @@ class EventStream(Response[Any]):
             await self._close(send, self._failure(_SHUTDOWN))
             raise
         finally:
+            metrics.STREAMS_OPEN.add(-1)
             for task in (*others, sending):
                 await end_task(task)
 

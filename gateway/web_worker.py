@@ -27,7 +27,7 @@ def main() -> None:
     configure_logging()
     settings = load_settings()
     shared_in(model_sockets()).inherit()
-    configure_logging(Policy.of(settings.masking.logs))
+    configure_logging(Policy.of(settings.masking.logs), settings.telemetry.logs)
     app = create_app(settings, model_sockets(), engines=engine_urls(), starting=starting_file())
     # Decision 2: what lives as long as the process is kept out of collections.
     gc.freeze()

@@ -119,6 +119,7 @@ async def search(  # noqa: PLR0913 - each is a part of the question
         dense_weight=run.dense_weight,
         index_ids=tuple(index.id for index in run.indexes),
         timings=run.timings,
+        ends=run.ends,
         left_out=(
             *(LeftOut(passage, "top_k") for passage in [*best[k:], *behind]),
             *(LeftOut(passage, "score_threshold") for passage in worse),
@@ -156,6 +157,7 @@ class _Search:
         weights: The questions' tokens with their inverse document frequencies.
         dense_weight: The share that the embedding has had.
         timings: Seconds by phase.
+        ends: When each ended.
     """
 
     pool: asyncpg.Pool
@@ -168,12 +170,14 @@ class _Search:
     weights: dict[str, float] = field(default_factory=dict)
     dense_weight: float = 0.0
     timings: dict[str, float] = field(default_factory=dict)
+    ends: dict[str, float] = field(default_factory=dict)
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
         started = time.perf_counter()
         yield
-        self.timings[name] = time.perf_counter() - started
+        self.ends[name] = ended = time.perf_counter()
+        self.timings[name] = ended - started
 
     async def rank(
         self, store_ids: Sequence[str], asked: Sequence[str], wanted: Filter | None

@@ -121,6 +121,7 @@ class Retrieval:
         dense_weight: Share of the embedding in the scores; 0 when it had no vote.
         index_ids: What was searched: the live index of each store.
         timings: Seconds by phase; the embedding and the lexical leg run side by side.
+        ends: When each of them ended, as `time.perf_counter` tells.
         left_out: The other candidates.
     """
 
@@ -130,4 +131,5 @@ class Retrieval:
     dense_weight: float
     index_ids: tuple[int, ...] = ()
     timings: Mapping[str, float] = field(default_factory=dict, compare=False)
+    ends: Mapping[str, float] = field(default_factory=dict, compare=False)
     left_out: tuple[LeftOut, ...] = field(default=(), compare=False)

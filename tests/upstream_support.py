@@ -50,7 +50,7 @@ async def json_answer(body: bytes, status: int = 200, **headers: str) -> web.Res
 
 @asynccontextmanager
 async def play_upstream() -> AsyncIterator[Upstream]:
-    """Serve OpenAI's routes of generation until the context ends."""
+    """Serve OpenAI's routes of generation until the context ends; it may pass for an engine too."""
     state = Upstream()
 
     async def handle(request: web.Request) -> web.StreamResponse:
@@ -58,9 +58,13 @@ async def play_upstream() -> AsyncIterator[Upstream]:
         state.headers.append(dict(request.headers))
         return await state.answer(request)
 
+    async def models(_: web.Request) -> web.Response:
+        return await json_answer(b'{"data":[{"id":"gpt-x"}]}')
+
     application = web.Application()
     for path in ("chat/completions", "completions", "embeddings", "moderations"):
         application.router.add_post(f"/v1/{path}", handle)
+    application.router.add_get("/v1/models", models)
     runner = web.AppRunner(application, handler_cancellation=True, shutdown_timeout=0.1)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)

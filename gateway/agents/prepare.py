@@ -18,6 +18,7 @@ from gateway.agents.registry import Agent
 from gateway.errors import UpstreamError
 from gateway.generation.models import Models
 from gateway.generation.target import Prompt, Target
+from gateway.observe.searching import searched
 from gateway.openai.tokens import estimate_tokens
 from gateway.sessions.recall import Recalled, keep_summary, recall
 from rag import (
@@ -159,7 +160,7 @@ class Preparer:
             dense_weight=policy.dense_weight,
             rerank=None if policy.rerank else False,
         )
-        return await search(
+        searching = search(
             self.pool,
             self.embedders,
             _as_agent(scope, agent),
@@ -170,6 +171,7 @@ class Preparer:
             reranker=self.reranker,
             also=history.places,
         )
+        return await searched(searching)
 
 
 def _within(found: Retrieval, budget: int) -> Retrieval:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from gateway.agents.draft import AgentAnswer, Prepared
 from gateway.agents.inert import hazards
+from gateway.observe import metrics
 from gateway.openai.traces import (
     Abstained,
     Candidate,
@@ -52,9 +53,11 @@ def trace_of(prepared: Prepared, answer: AgentAnswer, removed: Removed) -> TurnT
 
 
 def note_verdict(trace: TurnTrace) -> None:
-    """Log how a turn ended, and what was made harmless on its way; no text of anybody."""
+    """Log and count how a turn ended, and what was made harmless on its way; no text of anybody."""
     verdict = "without_sources" if trace.answered_without_sources else trace.abstained or "answered"
     _log.info("agent %s, message %s: %s", trace.agent, trace.message_id, verdict)
+    metrics.AGENT_ANSWERS.add(verdict)
+    metrics.CONFIDENCE.observe(trace.verdict.confidence)
     found = {hazard for candidate in trace.candidates for hazard in candidate.hazards}
     taken = {f"{name}_removed" for name in ("links", "pictures") if getattr(trace.removed, name)}
     if kinds := sorted(found | taken):

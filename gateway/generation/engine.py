@@ -17,6 +17,8 @@ from gateway.generation.replicas import Replicas
 from gateway.generation.target import Completion, Prompt, Stream
 from gateway.generation.transcript import estimate_prompt
 from gateway.generation.upstream import UNREACHABLE, Call, OnEnd
+from gateway.govern.charge import current_exchange
+from gateway.observe.phases import traced
 from gateway.openai.engine_fields import NOT_FOR_ENGINES
 from gateway.openai.usage import TokenUsage
 
@@ -75,7 +77,7 @@ class Engine:
         while True:
             tried.append(replica)
             try:
-                with replica.breaker.attempt():
+                with replica.breaker.attempt(), traced("engine", address=replica.url):
                     result = await ask(replica, prompt)
                 return replace(result, target=self.name, attempts=len(tried))
             except (UpstreamRefused, UpstreamTimeout):
@@ -136,4 +138,5 @@ class Engine:
         }
         if prompt.continues:
             fields |= {"continue_final_message": True, "add_generation_prompt": False}
-        return Call(prompt, fields, replica.headers)
+        headers = {**replica.headers, **current_exchange().trace.headers()}
+        return Call(prompt, fields, headers)

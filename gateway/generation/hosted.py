@@ -12,6 +12,7 @@ from gateway.generation.breaker import Breaker, at_fault
 from gateway.generation.keys import Keys
 from gateway.generation.target import Completion, Prompt, Stream
 from gateway.generation.upstream import Call, Upstream
+from gateway.govern.charge import current_exchange
 
 _Result = TypeVar("_Result", Completion, Stream)
 
@@ -53,10 +54,12 @@ class Hosted:
         """Ask with one key after the other until it is not the key that is refused."""
         failure: GatewayError | None = None
         fields = {**prompt.fields, "model": self._model}
+        trace = current_exchange().trace
+        told = trace.headers() if trace.to_hosted else {}
         with self._breaker.attempt():
             for attempt, key in enumerate(self._keys.in_turn(), start=1):
                 try:
-                    result = await ask(Call(prompt, fields, key.headers))
+                    result = await ask(Call(prompt, fields, {**key.headers, **told}))
                 except (Overloaded, UpstreamError) as error:
                     if not self._keys.rest(key, error):
                         raise

@@ -8,6 +8,7 @@ from gateway.generation.ladder import Rung
 from gateway.generation.target import Comment, Completion, Payloads, Prompt, Stream
 from gateway.govern.masking.answer import AnswerChange
 from gateway.govern.masking.masking import Hidden, Masking
+from gateway.observe.phases import Phase
 
 
 class Masked:
@@ -64,7 +65,8 @@ class Masked:
         if prompt.kind == "embeddings":
             policy = policy.without_pseudonyms()
         session = None if prompt.affinity is None else f"{prompt.tenant}\0{prompt.affinity}"
-        return await self._masking.hide(prompt.fields, policy, session=session)
+        with Phase("masking"):
+            return await self._masking.hide(prompt.fields, policy, session=session)
 
 
 class ChangedPayloads:

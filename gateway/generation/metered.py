@@ -13,6 +13,7 @@ from gateway.generation.paid import Paid, PaidPayloads, cut_off
 from gateway.generation.target import Completion, Prompt, Stream
 from gateway.govern.charge import Attempt
 from gateway.govern.money import Money
+from gateway.observe.asking import Asking
 
 
 class Metered:
@@ -47,10 +48,11 @@ class Metered:
             ModelUnpriced: The caller has a budget, and what the rung costs is not known.
         """
         paid = await self._pay(prompt)
-        if paid:
-            return await self._complete_paid(paid)
-        attempt = self._attempt(prompt)
-        completion = await self._rung.complete(prompt)
+        attempt = paid.attempt if paid else self._attempt(prompt)
+        with Asking(attempt, prompt.kind, prompt.fields, stream=False):
+            if paid:
+                return await self._complete_paid(paid)
+            completion = await self._rung.complete(prompt)
         if attempt:
             attempt.usage = completion.usage
         return completion
@@ -63,10 +65,11 @@ class Metered:
             ModelUnpriced: The caller has a budget, and what the rung costs is not known.
         """
         paid = await self._pay(prompt)
-        if paid:
-            return await self._stream_paid(paid)
-        attempt = self._attempt(prompt)
-        stream = await self._rung.stream(prompt)
+        attempt = paid.attempt if paid else self._attempt(prompt)
+        with Asking(attempt, prompt.kind, prompt.fields, stream=True):
+            if paid:
+                return await self._stream_paid(paid)
+            stream = await self._rung.stream(prompt)
         if attempt:
             attempt.usage = stream.usage
         return stream

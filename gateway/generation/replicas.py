@@ -18,6 +18,7 @@ from gateway.generation.budget import RetryBudget
 from gateway.generation.replica import Replica
 from gateway.generation.target import Prompt
 from gateway.generation.transcript import words_of
+from gateway.observe import metrics
 
 _LOOK_S = 1.0
 _SLACK = 1.25
@@ -115,6 +116,14 @@ async def open_engines(
             watching = asyncio.create_task(engine.watch(), name=f"watch-{engine.name}")
             stack.push_async_callback(end_task, watching)
         yield engines
+
+
+def look_at_engines(engines: Mapping[str, Replicas]) -> None:
+    """Set the gauges of what engines work on, and of who waits for them."""
+    for name, engine in engines.items():
+        metrics.ENGINE_IN_FLIGHT.set(engine.admission.inside, name)
+        metrics.QUEUE_LENGTH.set(engine.admission.waiting, name)
+        metrics.QUEUE_OLDEST.set(engine.admission.oldest_wait_s, name)
 
 
 def _connector(url: str, settings: EngineSettings) -> aiohttp.BaseConnector:

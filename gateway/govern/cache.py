@@ -20,6 +20,7 @@ from auth import SecretBox
 from config.cache import CacheSettings
 from config.errors import ConfigError
 from config.scope import TenantScope
+from gateway.observe import metrics
 
 _log = logging.getLogger(__name__)
 _Result = TypeVar("_Result")
@@ -78,8 +79,11 @@ class ResponseCache:
     async def find(self, key: str) -> CachedAnswer | None:
         """Return the answer of that name, if it is there and whole."""
         sealed = await self._asked(self._redis.get(key))
-        if not isinstance(sealed, bytes):
-            return None
+        found = self._opened(sealed, key) if isinstance(sealed, bytes) else None
+        metrics.CACHE_LOOKUPS.add("hit" if found else "miss")
+        return found
+
+    def _opened(self, sealed: bytes, key: str) -> CachedAnswer | None:
         try:
             return _decode(self._box.open(sealed, key.encode()))
         except (ConfigError, msgspec.DecodeError):

@@ -6,9 +6,12 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
+from opentelemetry.trace import Span
+
 from config.scope import TenantScope
 from gateway.errors import ClientGone, GatewayError
 from gateway.govern.prices import Rate
+from gateway.observe.propagation import UNTRACED, Trace
 from gateway.openai.usage import TokenUsage
 
 Kind = Literal["chat", "completions", "embeddings", "moderations", "rerank", "agent"]
@@ -26,12 +29,16 @@ class Exchange:
         left: The ending of what is cut off: `client_gone`, unless somebody knows better.
         headers: Of its answer: how the caller stands at its limits.
         status: Of its answer, once that has begun.
+        phases: Seconds spent on each part of the work, by name.
+        trace: Which trace it belongs to.
     """
 
     request_id: str = ""
     left: str = "client_gone"
     headers: dict[str, str] = field(default_factory=dict)
     status: int = 0
+    phases: dict[str, float] = field(default_factory=dict)
+    trace: Trace = UNTRACED
 
 
 _exchange: ContextVar[Exchange] = ContextVar("exchange")
@@ -77,6 +84,8 @@ class Attempt:
         reserved: What was reserved for it, in US nano-dollars (10^-9); 0 where no budget counts it.
         bookings: Where its cost is booked: period and lease of each budget.
         cost: In US nano-dollars; None where no price is known, or it has not ended.
+        span: Of a request that is traced, until it is settled.
+        ended_ns: When it ended, as `time.time_ns` tells; None: with its settlement.
     """
 
     target: str
@@ -86,6 +95,8 @@ class Attempt:
     reserved: int = 0
     bookings: tuple[tuple[int, str], ...] = ()
     cost: int | None = None
+    span: Span | None = field(default=None, repr=False, compare=False)
+    ended_ns: int | None = field(default=None, repr=False, compare=False)
 
     def price(self) -> None:
         """Say what it cost by its usage, unless that was said already."""

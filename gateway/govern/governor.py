@@ -12,6 +12,7 @@ from gateway.govern.charge import Charge
 from gateway.govern.guardrails.guardrails import Guardrails
 from gateway.govern.limits import Limiter
 from gateway.govern.money import Money
+from gateway.observe.phases import Phase
 
 
 class Ledger(Protocol):
@@ -86,7 +87,8 @@ class Governor:
         if self._ledger:
             self._ledger.open(charge)
         try:
-            await self._reserve(charge)
+            with Phase("limits"):
+                await self._reserve(charge)
         except BaseException as error:
             charge.end(error)
             await asyncio.shield(self._start(self._settle(charge)))
@@ -121,12 +123,13 @@ class Governor:
 
     async def _settle(self, charge: Charge) -> None:
         charge.end()
-        for attempt in charge.attempts:
-            attempt.price()
-        if self._limiter:
-            self._limiter.settle(charge)
-        self._count(charge)
-        await self._record(charge)
+        with Phase("settlement"):
+            for attempt in charge.attempts:
+                attempt.price()
+            if self._limiter:
+                self._limiter.settle(charge)
+            self._count(charge)
+            await self._record(charge)
 
     async def _record(self, charge: Charge) -> None:
         """Write the request's record; last, when all that it tells is known."""

@@ -48,7 +48,7 @@ RETRIEVAL_LEG_DURATION = Histogram(
 )
 SIMILARITY = Histogram(
     "naru_retrieval_similarity",
-    "Score of the best passage of an agent's search, 0 where there was none.",
+    "Score of a search's best passage, 0 where there was none.",
     _TENTHS,
 )
 CONFIDENCE = Histogram(
@@ -58,7 +58,8 @@ CONFIDENCE = Histogram(
 )
 AGENT_ANSWERS = Counter(
     "naru_agent_answers",
-    "Agents' turns by outcome: answered, abstained (`not found`), interrupted.",
+    "Agents' turns by outcome: answered, without_sources; abstained for not_in_documents or "
+    "not_cited.",
     ("outcome",),
 )
 
@@ -144,7 +145,9 @@ JOURNAL_BACKLOG_BYTES = Gauge(
 )
 
 JOBS = Counter(
-    "naru_jobs", "Background jobs that have ended, by outcome: done, failed.", ("job", "outcome")
+    "naru_jobs",
+    "Background jobs that have ended, by outcome: done, failed, postponed.",
+    ("job", "outcome"),
 )
 JOB_DURATION = Histogram("naru_job_duration_seconds", "What they took.", _SECONDS, ("job",))
 

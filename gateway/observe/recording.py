@@ -4,6 +4,7 @@ import time
 
 from gateway.govern.charge import Attempt, Charge
 from gateway.observe import metrics
+from gateway.observe.asking import end_span
 from gateway.observe.labels import Targets, coarse
 
 _ENDINGS = frozenset(
@@ -28,6 +29,7 @@ class Recorder:
             metrics.BUDGET_REFUSALS.add(ending)
         for attempt in charge.attempts:
             self._count(attempt, _went(charge, attempt))
+            end_span(attempt)
         if charge.first_token_at is not None and charge.attempts:
             self._time(charge, charge.first_token_at)
         if charge.fallback:

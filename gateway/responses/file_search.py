@@ -12,6 +12,7 @@ from gateway.agents.citations import Citations
 from gateway.agents.prompt import not_found
 from gateway.agents.rewrite import rewrite
 from gateway.errors import InvalidRequest
+from gateway.observe.searching import searched
 from gateway.openai.chat_request import JsonObject
 from gateway.openai.response_items import FileSearchCall, Item, Message
 from gateway.openai.responses_request import FileSearchTool
@@ -43,7 +44,7 @@ async def look_up(
     said = [item.text for item in items if isinstance(item, Message) and item.role == "user"]
     if not said or not said[-1].strip():
         raise InvalidRequest("input: file_search needs a question of the user", param="input")
-    return await search(
+    searching = search(
         pool,
         embedders,
         scope,
@@ -54,6 +55,7 @@ async def look_up(
         options=options_of(tool.ranking_options),
         reranker=reranker,
     )
+    return await searched(searching)
 
 
 def _result(passage: Passage) -> JsonObject:

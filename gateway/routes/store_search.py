@@ -6,6 +6,7 @@ from msgspec import UNSET
 
 from gateway.guards import Caller, needs
 from gateway.lifespan import Provided
+from gateway.observe.searching import searched
 from gateway.openai import store_search as wire
 from gateway.search_options import filter_of, options_of
 from rag import Passage, Retrieval, Verdict, assess, search
@@ -22,7 +23,7 @@ async def search_store(
     asked = [data.query] if isinstance(data.query, str) else data.query
     if data.rewrite_query:
         asked = [keywords(question) for question in asked]
-    found = await search(
+    searching = search(
         services.pool,
         services.embedders,
         caller,
@@ -33,6 +34,7 @@ async def search_store(
         options=options_of(data.ranking_options),
         reranker=services.reranker,
     )
+    found = await searched(searching)
     explain = bool(data.explain)
     verdict = await assess(found, services.embedders.default) if explain else None
     return wire.SearchResults(

@@ -1,0 +1,120 @@
+"""One target that is asked: a phase, and a span by the conventions for generative AI."""
+
+import time
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Any
+
+from opentelemetry import context as otel_context
+from opentelemetry import trace as otel
+from opentelemetry.trace.propagation import set_span_in_context
+
+from gateway.govern.charge import Attempt, current_exchange
+from gateway.observe.phases import note_error
+from gateway.openai.normalise import Kind
+
+OPERATIONS: Mapping[Kind, str] = {
+    "chat": "chat",
+    "completions": "text_completion",
+    "embeddings": "embeddings",
+}
+_ASKED = {
+    "max_tokens": "gen_ai.request.max_tokens",
+    "max_completion_tokens": "gen_ai.request.max_tokens",
+    "temperature": "gen_ai.request.temperature",
+    "top_p": "gen_ai.request.top_p",
+    "top_k": "gen_ai.request.top_k",
+    "frequency_penalty": "gen_ai.request.frequency_penalty",
+    "presence_penalty": "gen_ai.request.presence_penalty",
+    "seed": "gen_ai.request.seed",
+    "n": "gen_ai.request.choice.count",
+}
+
+
+class Asking:
+    """The time until a target has answered, or begun to; what it took is told at the settlement."""
+
+    __slots__ = (
+        *("_attempt", "_began", "_entered", "_exchange", "_fields", "_kind", "_queued", "_stream"),
+    )
+
+    def __init__(
+        self, attempt: Attempt | None, kind: Kind, fields: Mapping[str, Any], *, stream: bool
+    ) -> None:
+        self._attempt = attempt
+        self._kind = kind
+        self._fields = fields
+        self._stream = stream
+
+    def __enter__(self) -> None:
+        self._exchange = exchange = current_exchange()
+        if exchange.trace.tracer and self._attempt:
+            self._open(exchange.trace.tracer, self._attempt)
+        self._queued = exchange.phases.get("queue", 0.0)
+        self._began = time.perf_counter()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        phases = self._exchange.phases
+        took_s = time.perf_counter() - self._began
+        queued_s = phases.get("queue", 0.0) - self._queued
+        phases["upstream"] = phases.get("upstream", 0.0) + took_s - queued_s
+        if self._attempt and self._attempt.span:
+            self._leave(self._attempt.span, error, took_s)
+
+    def _open(self, tracer: otel.Tracer, attempt: Attempt) -> None:
+        provider, model = named(attempt)
+        operation = OPERATIONS[self._kind]
+        span = tracer.start_span(
+            f"{operation} {model}",
+            kind=otel.SpanKind.CLIENT,
+            attributes={
+                "gen_ai.operation.name": operation,
+                "gen_ai.provider.name": provider,
+                "gen_ai.request.model": model,
+                "gen_ai.request.stream": self._stream,
+                **_told(self._fields),
+            },
+        )
+        attempt.span = span
+        self._entered = otel_context.attach(set_span_in_context(span))
+
+    def _leave(self, span: otel.Span, error: BaseException | None, took_s: float) -> None:
+        assert self._attempt is not None, "it has a span"  # noqa: S101
+        otel_context.detach(self._entered)
+        if isinstance(error, Exception):
+            note_error(span, error)
+        if error is None and self._stream:
+            span.set_attribute("gen_ai.response.time_to_first_chunk", took_s)
+        else:
+            self._attempt.ended_ns = time.time_ns()
+
+
+def named(attempt: Attempt) -> tuple[str, str]:
+    """Return a target's provider, as the conventions call it, and its model."""
+    provider, slash, model = attempt.target.partition("/")
+    if attempt.place == "engine":
+        return "vllm", model
+    return (provider, model) if slash else ("naru", attempt.target)
+
+
+def end_span(attempt: Attempt) -> None:
+    """Say on an attempt's span what it took; it ended earlier where it is not a stream."""
+    span, usage = attempt.span, attempt.usage
+    if span is None:
+        return
+    attempt.span = None
+    span.set_attribute("gen_ai.usage.input_tokens", usage.prompt_tokens)
+    span.set_attribute("gen_ai.usage.output_tokens", usage.completion_tokens)
+    if usage.cached_tokens:
+        span.set_attribute("gen_ai.usage.cache_read.input_tokens", usage.cached_tokens)
+    span.end(attempt.ended_ns)
+
+
+def _told(fields: Mapping[str, Any]) -> dict[str, int | float]:
+    told = ((_ASKED[name], value) for name, value in fields.items() if name in _ASKED)
+    return {name: value for name, value in told if type(value) in (int, float)}
