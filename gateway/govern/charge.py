@@ -84,6 +84,7 @@ class Attempt:
         reserved: What was reserved for it, in US nano-dollars (10^-9); 0 where no budget counts it.
         bookings: Where its cost is booked: period and lease of each budget.
         cost: In US nano-dollars; None where no price is known, or it has not ended.
+        failed: Whether it ended before there was an answer.
         span: Of a request that is traced, until it is settled.
         ended_ns: When it ended, as `time.time_ns` tells; None: with its settlement.
     """
@@ -95,6 +96,7 @@ class Attempt:
     reserved: int = 0
     bookings: tuple[tuple[int, str], ...] = ()
     cost: int | None = None
+    failed: bool = False
     span: Span | None = field(default=None, repr=False, compare=False)
     ended_ns: int | None = field(default=None, repr=False, compare=False)
 

@@ -63,8 +63,10 @@ class Asking:
         took_s = time.perf_counter() - self._began
         queued_s = phases.get("queue", 0.0) - self._queued
         phases["upstream"] = phases.get("upstream", 0.0) + took_s - queued_s
-        if self._attempt and self._attempt.span:
-            self._leave(self._attempt.span, error, took_s)
+        if attempt := self._attempt:
+            attempt.failed = error is not None
+            if attempt.span:
+                self._leave(attempt, attempt.span, error, took_s)
 
     def _open(self, tracer: otel.Tracer, attempt: Attempt) -> None:
         provider, model = named(attempt)
@@ -83,15 +85,16 @@ class Asking:
         attempt.span = span
         self._entered = otel_context.attach(set_span_in_context(span))
 
-    def _leave(self, span: otel.Span, error: BaseException | None, took_s: float) -> None:
-        assert self._attempt is not None, "it has a span"  # noqa: S101
+    def _leave(
+        self, attempt: Attempt, span: otel.Span, error: BaseException | None, took_s: float
+    ) -> None:
         otel_context.detach(self._entered)
         if isinstance(error, Exception):
             note_error(span, error)
         if error is None and self._stream:
             span.set_attribute("gen_ai.response.time_to_first_chunk", took_s)
         else:
-            self._attempt.ended_ns = time.time_ns()
+            attempt.ended_ns = time.time_ns()
 
 
 def named(attempt: Attempt) -> tuple[str, str]:

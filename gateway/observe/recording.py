@@ -68,8 +68,8 @@ def _outcome(ending: str) -> str:
 
 
 def _went(charge: Charge, attempt: Attempt) -> str:
-    if attempt is not charge.attempts[-1]:
+    if attempt.failed:
         return "failed"
-    if charge.ending in ("completed", "abstained"):
+    if attempt is not charge.attempts[-1] or charge.ending in ("completed", "abstained"):
         return "answered"
     return "cut_off" if charge.ending in _ENDINGS else "failed"

@@ -63,6 +63,8 @@ async def test_a_passed_target_is_counted_with_its_reason(service: Service, upst
     passed = {name: n for name, n in grown.items() if name[0] == "naru_fallbacks_total" and n}
     assert set(passed.values()) == {1}
     assert {name[-1] for name in passed} == {"target=down/x"}
+    assert grown["naru_target_requests_total", "outcome=failed", "target=down/x"] == 1
+    assert grown["naru_target_requests_total", "outcome=answered", "target=fake/gpt-x"] == 1
 
 
 async def test_errors_are_counted_by_type_and_code(service: Service):
