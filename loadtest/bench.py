@@ -5,64 +5,50 @@ gateway has one core for itself; the mock, the stores and the load share the oth
 """
 
 import argparse
-import json
+import contextlib
+import datetime as dt
+import resource
+import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-import uvloop
-from load import Load, Result, Target, percentile
-from rig import Gateway, follow, pin_here, run_mock, run_naru
+from load import percentile
+from measures import (
+    CONNECTIONS,
+    FULL_SPEED,
+    PACED,
+    SILENT,
+    Measures,
+    holding,
+    measure_all,
+    saturate,
+    target,
+)
+from peers import PEERS, Unavailable, install, run_peer
+from report import document, machine, medians, save, write_into
+from rig import Gateway, Naru, follow, pin_here, run_mock, run_naru
 
-CONNECTIONS = 64
-
-
-def body(model: str, size: int = 200, *, stream: bool = False) -> bytes:
-    """Return a chat completion's body of about `size` bytes."""
-    message = {"role": "user", "content": ""}
-    asked = {"model": model, "messages": [message]} | ({"stream": True} if stream else {})
-    message["content"] = "x" * max(1, size - len(json.dumps(asked)))
-    return json.dumps(asked).encode()
-
-
-def target(gateway: Gateway, size: int = 200, *, stream: bool = False) -> Target:
-    """Return where and how this gateway is asked."""
-    asked = body(gateway.model, size, stream=stream)
-    return Target.post(gateway.url + gateway.path, asked, gateway.headers)
-
-
-@dataclass(frozen=True, slots=True)
-class Cost:
-    """What a gateway did in a while, and how long it computed for it."""
-
-    result: Result
-    cpu_s: float
-
-    @property
-    def cpu_us_per_answer(self) -> float:
-        """Return microseconds of CPU time for an answer."""
-        return self.cpu_s * 1e6 / max(1, len(self.result.latencies))
-
-    @property
-    def cpu_us_per_chunk(self) -> float:
-        """Return microseconds of CPU time for a streamed chunk, the stream's beginning included."""
-        return self.cpu_s * 1e6 / max(1, self.result.chunks)
+ROOT = Path(__file__).resolve().parent.parent
+JSON = ROOT / ".naru" / "bench.json"
+PAGE = ROOT / "docs" / "performance.md"
+_MANY_STREAMS = 8_000
 
 
-def saturate(gateway: Gateway, asked: Target, connections: int, seconds: float) -> Cost:
-    """Keep so many requests under way for so long."""
-    before = gateway.cpu_s()
-    result = uvloop.run(Load(asked).saturate(connections, seconds))
-    return Cost(result, gateway.cpu_s() - before)
-
-
-def at_rate(gateway: Gateway, asked: Target, rate: float, seconds: float) -> Cost:
-    """Ask so often, whatever is answered."""
-    before = gateway.cpu_s()
-    result = uvloop.run(Load(asked).at_rate(rate, seconds))
-    return Cost(result, gateway.cpu_s() - before)
+def parse_arguments() -> argparse.Namespace:
+    """Return what was asked for."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="Naru alone, in under a minute")
+    parser.add_argument("--engine", action="store_true", help="--quick: by the engines' way too")
+    parser.add_argument("--short", action="store_true", help="everybody, in about ten minutes")
+    parser.add_argument("--install", action="store_true", help="only install the peers")
+    parser.add_argument("--peers", nargs="*", default=[peer.name for peer in PEERS])
+    parser.add_argument("--seconds", type=float, help="of each measurement")
+    parser.add_argument("--rounds", type=int)
+    parser.add_argument("--write", action="store_true", help=f"into {PAGE.relative_to(ROOT)}")
+    return parser.parse_args()
 
 
 def quick(mock: Gateway, gateways: Sequence[Gateway], seconds: float) -> None:
@@ -76,32 +62,82 @@ def quick(mock: Gateway, gateways: Sequence[Gateway], seconds: float) -> None:
             f"{gateway.name:<14} {cost.result.rate:9,.0f} requests/s at {CONNECTIONS} connections,"
             f" {cost.cpu_us_per_answer:7.1f} µs of CPU each {cost.result.failures or ''}"
         )
-    for name, connections, script in (
-        ("20 ms apart", 50, {"chunks": 100, "interval_ms": 20}),
-        ("20 ms apart", 200, {"chunks": 100, "interval_ms": 20}),
-        ("full speed", 50, {"chunks": 2000, "interval_ms": 0, "burst": 8}),
+    for name, streams, script in (
+        ("20 ms apart", 50, PACED),
+        ("20 ms apart", 200, PACED),
+        ("full speed", 50, FULL_SPEED),
     ):
         follow(mock, **script)
         for gateway in gateways:
-            cost = saturate(gateway, target(gateway, stream=True), connections, seconds)
+            cost = saturate(gateway, target(gateway, stream=True), streams, seconds)
             result = cost.result
             print(
                 f"{gateway.name:<14} {result.chunks / result.seconds:9,.0f} chunks/s of"
-                f" {connections} streams, {name}, {cost.cpu_us_per_chunk:6.1f} µs of CPU each,"
+                f" {streams} streams, {name}, {cost.cpu_us_per_chunk:6.1f} µs of CPU each,"
                 f" first p50 {1e3 * percentile(result.firsts, 0.5):.2f} ms,"
                 f" under way p50 {1e3 * percentile(result.delays, 0.5):.2f}"
                 f" p99 {1e3 * percentile(result.delays, 0.99):.2f} ms {result.failures or ''}"
             )
 
 
+def compare(arguments: argparse.Namespace) -> None:
+    """Measure Naru and its peers; print, save and write down what came of it."""
+    seconds = arguments.seconds or (2.0 if arguments.short else 5.0)
+    rounds = arguments.rounds or (2 if arguments.short else 3)
+    before, missing = machine(), {}
+    with contextlib.ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="naru-bench-")))
+        mock = stack.enter_context(run_mock())
+        naru = stack.enter_context(run_naru(folder, mock.url))
+        gateways = [mock, naru.gateway]
+        for peer in (peer for peer in PEERS if peer.name in arguments.peers):
+            print(f"starting {peer.name} {peer.version}", file=sys.stderr)
+            try:
+                running = run_peer(peer, folder / peer.name, mock.url)
+                gateways.append(stack.enter_context(running))
+            except Unavailable as error:
+                missing[peer.name] = str(error)
+        measures = measure_all(mock, gateways, seconds=seconds, rounds=rounds)
+        _hold_many(measures, mock, naru, seconds)
+    report = {
+        "date": dt.datetime.now(dt.UTC).date().isoformat(),
+        "machine": before,
+        "versions": {peer.name: peer.version for peer in PEERS if peer.name not in missing},
+        "seconds": seconds,
+        "rounds": rounds,
+        "missing": missing,
+        "failures": measures.failures,
+        "figures": medians(measures.figures),
+    }
+    _publish(report, write=arguments.write)
+
+
+def _hold_many(measures: Measures, mock: Gateway, naru: Naru, seconds: float) -> None:
+    follow(mock, **SILENT)
+    holding(_MANY_STREAMS)(measures, naru.gateway, seconds)
+
+
+def _publish(report: dict[str, Any], *, write: bool) -> None:
+    save(JSON, report)
+    print(document(report))
+    if write:
+        write_into(PAGE, report)
+
+
 def main() -> None:
     """Measure as the arguments say."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="Naru alone, in under a minute")
-    parser.add_argument("--engine", action="store_true", help="by the engines' way too")
-    parser.add_argument("--seconds", type=float, default=3.0, help="of each measurement")
-    arguments = parser.parse_args()
+    arguments = parse_arguments()
+    if arguments.install:
+        for peer in PEERS:
+            with contextlib.suppress(Unavailable):
+                print(install(peer))
+        return
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     pin_here()
+    if not arguments.quick:
+        compare(arguments)
+        return
     began = time.monotonic()
     with (
         tempfile.TemporaryDirectory(prefix="naru-bench-") as folder,
@@ -111,7 +147,7 @@ def main() -> None:
         ways = [naru.engine] if arguments.engine else []
         pids = [process.pid for process in naru.gateway.processes]
         print(f"started in {time.monotonic() - began:.1f} s; the web worker is process {pids}")
-        quick(mock, [mock, naru.gateway, *ways], arguments.seconds)
+        quick(mock, [mock, naru.gateway, *ways], arguments.seconds or 3.0)
 
 
 if __name__ == "__main__":

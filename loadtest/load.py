@@ -21,6 +21,7 @@ import httptools
 _CLOCK_MONOTONIC = 1
 _ABSOLUTE = 1
 _PATIENCE_S = 10.0
+_BEGIN_S = 120.0
 _LIBC = ctypes.CDLL(None, use_errno=True)
 
 
@@ -209,11 +210,15 @@ class Load:
         await self._settle()
         return self.result
 
-    async def hold(self, count: int, apart_s: float) -> None:
-        """Begin `count` requests, one after the other, and leave them open until `close`."""
+    async def hold(self, count: int) -> None:
+        """Begin `count` streams and leave them open until `close`; return when all have begun."""
         for _ in range(count):
             (await self._open()).ask(time.monotonic())
-            await asyncio.sleep(apart_s)
+        deadline = time.monotonic() + _BEGIN_S
+        while len(self.result.firsts) < count and not self.result.failures:
+            if time.monotonic() > deadline:
+                self.result.fail("no first chunk")
+            await asyncio.sleep(0.05)
 
     def close(self) -> None:
         """Abort every connection."""

@@ -42,6 +42,8 @@ class Gateway:
     Attributes:
         url: Of the server, without a path.
         processes: Those that do a request's work: their CPU time is the gateway's.
+        streams: Whether it can be asked for a stream.
+        health: Path of what answers while everything else waits.
     """
 
     name: str
@@ -50,6 +52,8 @@ class Gateway:
     headers: dict[str, str] = field(default_factory=dict)
     path: str = "/v1/chat/completions"
     model: str = MODEL
+    streams: bool = True
+    health: str | None = None
 
     def cpu_s(self) -> float:
         """Return how long it has computed so far."""
@@ -164,7 +168,7 @@ def run_naru(folder: Path, upstream: str, more: dict[str, Any] | None = None) ->
         workers = process.children("gateway.web_worker")
         pin(workers)
         headers = {"authorization": f"Bearer {env['NARU_API_KEY']}"}
-        gateway = Gateway("Naru", process.url, workers, headers)
+        gateway = Gateway("Naru", process.url, workers, headers, health="/health/live")
         engine = Gateway("Naru (engine)", process.url, workers, headers, model="engine-mock")
         _set_budget(process)
         for way in (gateway, engine):
