@@ -215,10 +215,13 @@ class Load:
         for _ in range(count):
             (await self._open()).ask(time.monotonic())
         deadline = time.monotonic() + _BEGIN_S
-        while len(self.result.firsts) < count and not self.result.failures:
-            if time.monotonic() > deadline:
-                self.result.fail("no first chunk")
+        while (left := count - self._begun()) and time.monotonic() < deadline:  # noqa: ASYNC110
             await asyncio.sleep(0.05)
+        for _ in range(left):
+            self.result.fail("no first chunk")
+
+    def _begun(self) -> int:
+        return len(self.result.firsts) + sum(self.result.failures.values())
 
     def close(self) -> None:
         """Abort every connection."""
