@@ -156,7 +156,7 @@ class Naru:
 
 @contextlib.contextmanager
 def run_naru(folder: Path, upstream: str, more: dict[str, Any] | None = None) -> Iterator[Naru]:
-    """Run Naru before the mock, with verification, limits, budgets and the ledger."""
+    """Run Naru before the mock: verification, limits, budgets, the ledger, 1 % of traces."""
     file = folder / "naru.yaml"
     file.write_text(json.dumps(_settings(upstream) | (more or {})))
     wrapper = ["taskset", "-c", ",".join(map(str, OTHER_CORES))]
@@ -186,6 +186,7 @@ def _settings(upstream: str) -> dict[str, Any]:
         "prices": {"upstream/*": price, "engine/engine-mock": price},
         "limits": {"tenant": _LIMITS, "client": _LIMITS, "key": _LIMITS},
         "ledger": {"max_open": 20_000},
+        "telemetry": {"exporter": "otlp", "otlp_url": upstream, "sample_ratio": 0.01},
     }
 
 

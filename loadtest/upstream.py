@@ -21,6 +21,7 @@ _STREAM = re.compile(rb'"stream"\s*:\s*true')
 _USAGE = re.compile(rb'"include_usage"\s*:\s*true')
 _HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: "
 _STREAM_HEAD = _HEAD + b"text/event-stream; charset=utf-8\r\ntransfer-encoding: chunked\r\n\r\n"
+_TELEMETRY = (b"/v1/traces", b"/v1/metrics")
 _NO_PATH = b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n"
 _CHUNK = (
     b'data: {"id":"chatcmpl-mock","object":"chat.completion.chunk","created":1700000000,'
@@ -180,7 +181,8 @@ class Connection(asyncio.Protocol):
             model = b'{"id":"mock","object":"model","created":1700000000,"owned_by":"mock"}'
             self._transport.write(_json(b'{"object":"list","data":[%b]}' % model))
         else:
-            self._transport.write(_json(b"{}") if path.startswith(b"/health") else _NO_PATH)
+            known = path.startswith(b"/health") or path in _TELEMETRY
+            self._transport.write(_json(b"{}") if known else _NO_PATH)
 
     def _chat(self, body: bytes) -> None:
         script = self._upstream.script
