@@ -234,6 +234,15 @@ def _counted(error: Exception, answer: Answer) -> str:
     return coarse(answer.error.code or "none")
 
 
+def code_of(error: Exception) -> str:
+    """Return the stable name of an exception, as usage records tell it."""
+    for kind, answer in _TABLE:
+        if isinstance(error, kind):
+            told = answer(error).error
+            return told.code or told.type
+    return "internal_error"
+
+
 def retold(told: bytes) -> GatewayError:
     """Return the error that an `Answer` tells, which was kept as JSON."""
     answer = msgspec.json.decode(told, type=Answer)

@@ -24,7 +24,6 @@ from gateway.govern.audit import AuditLog
 from gateway.govern.budgets_admin import BudgetDesk
 from gateway.govern.governor import Governor
 from gateway.govern.limits_store import LimitRules
-from gateway.govern.masking.masking import Masking
 from gateway.governance import Governance, Stores, open_governance, open_stores
 from gateway.identity import open_identity
 from gateway.media import Media
@@ -123,7 +122,7 @@ async def open_services(
         )
         governance = await open_governance(stack, settings, stores)
         generation = await _open_generation(stack, settings, replicas, readers, governance)
-        talks = _open_talks(stack, settings, stores, generation, governance.masking)
+        talks = _open_talks(stack, settings, stores, generation, governance)
         storage = open_storage(settings.files)
         responses = await _open_responses(stack, settings, stores, storage, generation, talks)
         looks = [look_at_pools(stores.pool), governance.look, lambda: look_at_engines(replicas)]
@@ -204,11 +203,12 @@ def _open_talks(
     settings: Settings,
     stores: Stores,
     generation: _Generation,
-    masking: Masking,
+    governance: Governance,
 ) -> _Talks:
     days = settings.sessions.retention_days
     kept = None if days is None else timedelta(days=days)
     replayed = timedelta(seconds=settings.sessions.replay_s)
+    masking = governance.masking
     sessions = Sessions(stores.pool, kept, replayed, masking=masking)
     agents = Agents(
         stores.pool,
@@ -218,6 +218,7 @@ def _open_talks(
         settings.sessions,
         generation.reranker,
         settings.agents,
+        governor=governance.governor,
         masking=masking,
     )
     turn_store = TurnStore(stores.pool, settings.sessions, kept, masking)

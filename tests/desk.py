@@ -147,6 +147,7 @@ async def open_desk(
             SessionSettings(),
             reranker,
             limits or AgentSettings(),
+            governor=governor,
             masking=masking,
         )
         store = (await rag.create_store(pool, APP, name="handbook")).id

@@ -8,6 +8,7 @@ import msgspec
 
 from gateway.errors import GatewayError
 from gateway.generation.target import Prompt, Target, view_completion
+from gateway.govern.charge import Charge
 
 _log = logging.getLogger(__name__)
 
@@ -19,7 +20,7 @@ class Aside:
     Attributes:
         target: A language model.
         timeout_s: Longest wait.
-        tenant: For whom.
+        charge: The account of the turn that it is a part of.
         agent: Whose model it is.
         affinity: As in `Prompt`.
         local_only: Never leave our own engines.
@@ -27,7 +28,7 @@ class Aside:
 
     target: Target
     timeout_s: float
-    tenant: str
+    charge: Charge
     agent: str
     affinity: str | None
     local_only: bool
@@ -44,9 +45,10 @@ class Aside:
             fields["chat_template_kwargs"] = {"enable_thinking": False}
         prompt = Prompt(
             fields,
-            tenant=self.tenant,
+            tenant=self.charge.scope.tenant,
             affinity=self.affinity,
             local_only=self.local_only,
+            charge=self.charge,
             agent=self.agent,
             verdicts={},
         )

@@ -16,8 +16,10 @@ from gateway.agents.inert import inert
 from gateway.agents.prompt import build_messages
 from gateway.agents.registry import Agent
 from gateway.errors import UpstreamError
+from gateway.generation.judging import Occasion
 from gateway.generation.models import Models
 from gateway.generation.target import Prompt, Target
+from gateway.govern.charge import Asked, Charge
 from gateway.observe.searching import searched
 from gateway.openai.tokens import estimate_tokens
 from gateway.sessions.recall import Recalled, keep_summary, recall
@@ -29,6 +31,9 @@ from rag import (
     assess,
     search,
 )
+
+_PASSAGE_TOKENS = 400
+"""What a passage may take, for who reserves before there are any."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,10 +47,28 @@ class Preparer:
     limits: AgentSettings
     reranker: Reranker | None
 
+    def asked(self, agent: Agent, question: Question, *, stream: bool) -> Asked:
+        """Return what a turn may take, as far as can be known before anything is looked up."""
+        definition, sampling = agent.definition, question.sampling
+        said = [definition.instructions, *question.instructions, question.text]
+        bounds = Bounds.of(definition.history, self.sessions.history_tokens)
+        given = sum(estimate_tokens(message["content"]) for message in question.given)
+        history = bounds.tokens if question.session_id is not None else min(given, bounds.tokens)
+        passages = min(definition.top_k * _PASSAGE_TOKENS, self.limits.passage_tokens)
+        return Asked(
+            "agent",
+            agent.name,
+            prompt_bytes=sum(len(each.encode("utf-8", "replace")) for each in said),
+            max_tokens=sampling.get("max_completion_tokens") or sampling.get("max_tokens"),
+            stream=stream,
+            alias=definition.model,
+            context_tokens=history + passages,
+        )
+
     async def prepare(
-        self, scope: TenantScope, agent: Agent, question: Question, *, before: int | None = None
+        self, charge: Charge, agent: Agent, question: Question, *, before: int | None = None
     ) -> Prepared:
-        """Return the turn, ready for generation.
+        """Return the turn of the account's caller, ready for generation.
 
         With `before` the session is taken as it was before that place in it, and left as it is.
 
@@ -55,18 +78,18 @@ class Preparer:
             InvalidRequest: A guardrail blocks the question.
         """
         definition = agent.definition
-        question = await self._judged(scope, definition, question)
-        history = await self._history(scope, agent, question, before)
-        aside = self._aside(scope, definition, question, self.limits.rewrite_timeout_s)
+        question = await self._judged(charge, definition, question)
+        history = await self._history(charge, agent, question, before)
+        aside = self._aside(charge, definition, question, self.limits.rewrite_timeout_s)
         asked = await stand_alone(question.text, history, aside)
-        retrieval = await self._search(scope, definition, asked.text, history)
+        retrieval = await self._search(charge.scope, definition, asked.text, history)
         kept = _within(retrieval, self.limits.passage_tokens)
-        kept, question = await self._screened(scope, definition, kept, question)
+        kept, question = await self._screened(charge, definition, kept, question)
         verdict = await assess(kept, self.embedders.default, definition.answer.threshold)
         prepared = Prepared(agent, question, retrieval, None, kept, history, asked, verdict)
         if not verdict.answerable and definition.answer.without_sources == "abstain":
             return prepared
-        return replace(prepared, prompt=_prompt(scope, prepared))
+        return replace(prepared, prompt=_prompt(charge, prepared))
 
     def target(self, scope: TenantScope, agent: AgentDefinition) -> Target:
         """Return what answers for an agent.
@@ -82,28 +105,27 @@ class Preparer:
             )
         return target
 
-    async def _judged(
-        self, scope: TenantScope, agent: AgentDefinition, question: Question
-    ) -> Question:
-        stays = question.local_only or agent.residency == "local"
-        names = agent.name, agent.model
-        found = await self.models.judged(scope, *names, question.words, local_only=stays)
+    async def _judged(self, charge: Charge, agent: AgentDefinition, question: Question) -> Question:
+        occasion = _occasion(charge, agent, question)
+        found = await self.models.judging.look(occasion, question.words)
+        found.check()
         local_only = question.local_only or found.stays
         return replace(question, verdicts=found.said, local_only=local_only)
 
     async def _screened(
-        self, scope: TenantScope, agent: AgentDefinition, found: Retrieval, question: Question
+        self, charge: Charge, agent: AgentDefinition, found: Retrieval, question: Question
     ) -> tuple[Retrieval, Question]:
         """Leave out the passages that a guardrail blocks."""
-        stays = question.local_only or agent.residency == "local"
-        names = agent.name, agent.model
-        found, stays = await self.models.screened(scope, *names, found, local_only=stays)
+        judging, occasion = self.models.judging, _occasion(charge, agent, question)
+        if not judging.judges(occasion, "passages"):
+            return found, question
+        found, stays = await judging.screened(occasion, found)
         return found, replace(question, local_only=question.local_only or stays)
 
     async def _history(
-        self, scope: TenantScope, agent: Agent, question: Question, before: int | None
+        self, charge: Charge, agent: Agent, question: Question, before: int | None
     ) -> History:
-        policy, recalled = agent.definition.history, Recalled([], "")
+        scope, policy, recalled = charge.scope, agent.definition.history, Recalled([], "")
         if question.session_id is not None:
             recalled = await recall(
                 self.pool, scope, question.session_id, summarized=policy.summarize, before=before
@@ -116,11 +138,11 @@ class Preparer:
         lasting = question.session_id is not None and before is None and not question.given
         if not (policy.summarize and fallen and lasting):
             return history
-        return await self._summarized(scope, agent, question, recalled, history, bounds)
+        return await self._summarized(charge, agent, question, recalled, history, bounds)
 
     async def _summarized(
         self,
-        scope: TenantScope,
+        charge: Charge,
         agent: Agent,
         question: Question,
         recalled: Recalled,
@@ -129,7 +151,7 @@ class Preparer:
     ) -> History:
         """Return the history with a summary of all that is not in it, and keep that."""
         timeout_s = self.limits.summary_timeout_s
-        aside = self._aside(scope, agent.definition, question, timeout_s)
+        aside = self._aside(charge, agent.definition, question, timeout_s)
         stored = [{"role": said.role, "content": said.content} for said in recalled.messages]
         kept = trim(stored, bounds.half)
         fallen = len(stored) - len(kept)
@@ -137,19 +159,18 @@ class Preparer:
         if not summary or question.session_id is None:
             return history
         up_to = recalled.messages[fallen - 1].ordinal
-        await keep_summary(self.pool, scope, question.session_id, summary, up_to)
+        await keep_summary(self.pool, charge.scope, question.session_id, summary, up_to)
         return replace(history, messages=kept, summary=summary, fallen=fallen)
 
     def _aside(
-        self, scope: TenantScope, agent: AgentDefinition, question: Question, timeout_s: float
+        self, charge: Charge, agent: AgentDefinition, question: Question, timeout_s: float
     ) -> Aside | None:
         """Return how to ask the agent's model beside the turn; None where it has none."""
         if not timeout_s or not self.models.speaks(agent.model):
             return None
         local_only = question.local_only or agent.residency == "local"
-        target = self.target(scope, agent)
-        whose = scope.tenant, agent.name, question.session_id
-        return Aside(target, timeout_s, *whose, local_only)
+        target = self.target(charge.scope, agent)
+        return Aside(target, timeout_s, charge, agent.name, question.session_id, local_only)
 
     async def _search(
         self, scope: TenantScope, agent: AgentDefinition, question: str, history: History
@@ -174,6 +195,11 @@ class Preparer:
         return await searched(searching)
 
 
+def _occasion(charge: Charge, agent: AgentDefinition, question: Question) -> Occasion:
+    local_only = question.local_only or agent.residency == "local"
+    return Occasion(charge, (agent.name, agent.model), local_only)
+
+
 def _within(found: Retrieval, budget: int) -> Retrieval:
     """Leave out the passages behind those that fit into so many tokens; the first always does."""
     kept = 0
@@ -185,7 +211,7 @@ def _within(found: Retrieval, budget: int) -> Retrieval:
     return replace(found, passages=found.passages[:kept])
 
 
-def _prompt(scope: TenantScope, prepared: Prepared) -> Prompt:
+def _prompt(charge: Charge, prepared: Prepared) -> Prompt:
     question, definition = prepared.question, prepared.agent.definition
     orders = [definition.instructions, *map(inert, question.instructions)]
     messages = build_messages(
@@ -200,9 +226,10 @@ def _prompt(scope: TenantScope, prepared: Prepared) -> Prompt:
         include_usage=True,
         retrieval=replace(prepared.kept, passages=tuple(prepared.passages)),
         threshold=prepared.verdict.threshold,
-        tenant=scope.tenant,
+        tenant=charge.scope.tenant,
         affinity=question.session_id,
         local_only=question.local_only or definition.residency == "local",
+        charge=charge,
         agent=definition.name,
         verdicts=question.verdicts,
     )

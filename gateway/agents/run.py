@@ -18,6 +18,8 @@ from gateway.agents.trace import note_verdict, trace_of
 from gateway.errors import GatewayError
 from gateway.generation.models import Models
 from gateway.generation.target import Payloads, Served
+from gateway.govern.charge import ABSTAINED, Charge
+from gateway.govern.governor import Governor
 from gateway.govern.masking.masking import Masking
 from gateway.openai.traces import TurnTrace
 from gateway.sessions.store import Sessions, Turn
@@ -28,7 +30,8 @@ from rag import Embedders, Reranker, Retrieval
 class LiveAnswer:
     """A turn under way: `parts` yields the text, then the whole `AgentAnswer`.
 
-    The consumer must `aclose()` it; leaving early stores the turn as partial.
+    The consumer must `aclose()` it; leaving early stores the turn as partial. However it ends, its
+    account is settled then.
     """
 
     retrieval: Retrieval
@@ -37,7 +40,7 @@ class LiveAnswer:
 
 
 class Agents:
-    """Runs turns; one per process."""
+    """Runs turns, each on one account; one per process."""
 
     def __init__(  # noqa: PLR0913 - what every turn is made with
         self,
@@ -49,41 +52,63 @@ class Agents:
         reranker: Reranker | None = None,
         limits: AgentSettings | None = None,
         *,
+        governor: Governor,
         masking: Masking,
     ) -> None:
         limits = limits or AgentSettings()
         self._preparer = Preparer(pool, embedders, models, settings, limits, reranker)
+        self._governor = governor
         self._embedder = embedders.default
         self._sessions = sessions
         self._masking = masking
 
     async def answer(self, scope: TenantScope, agent: Agent, question: Question) -> AgentAnswer:
         """Answer at once and store the turn."""
-        draft = await self._answered(scope, await self._preparer.prepare(scope, agent, question))
-        answer = await self._settle(scope, draft, complete=True)
+        charge = self._charge(scope, agent, question, stream=False)
+        async with self._governor.governing(charge):
+            draft = await self._answered(
+                scope, await self._preparer.prepare(charge, agent, question)
+            )
+            answer = await self._store(charge, draft, complete=True)
         return await self._discreet(scope, agent).answer(answer)
 
     async def replay(
         self, scope: TenantScope, agent: Agent, question: Question, before: int
     ) -> tuple[AgentAnswer, TurnTrace]:
         """Answer a question of a session as it was before a place in it; store nothing."""
-        prepared = await self._preparer.prepare(scope, agent, question, before=before)
-        draft = await self._answered(scope, prepared)
-        answer = draft.answer()
-        trace = trace_of(prepared, answer, draft.removed)
+        charge = self._charge(scope, agent, question, stream=False)
+        async with self._governor.governing(charge):
+            prepared = await self._preparer.prepare(charge, agent, question, before=before)
+            draft = await self._answered(scope, prepared)
+            answer = draft.answer()
+            trace = trace_of(prepared, answer, draft.removed)
+            _note_abstention(charge, trace)
         return await self._discreet(scope, agent).answer(answer), trace
 
     async def stream(self, scope: TenantScope, agent: Agent, question: Question) -> LiveAnswer:
         """Begin to answer; errors before the first content are raised here."""
-        prepared = await self._preparer.prepare(scope, agent, question)
-        draft = Draft(prepared, self._embedder)
-        payloads = None
-        if prepared.prompt:
-            stream = await self._preparer.target(scope, agent.definition).stream(prepared.prompt)
-            draft.take_served(stream)
-            payloads = stream.payloads
-        parts = self._discreet(scope, agent).parts(self._parts(scope, draft, payloads))
-        return LiveAnswer(prepared.retrieval, draft.served, parts)
+        charge = self._charge(scope, agent, question, stream=True)
+        async with self._governor.opening(charge):
+            prepared = await self._preparer.prepare(charge, agent, question)
+            draft = Draft(prepared, self._embedder)
+            payloads = None
+            if prepared.prompt:
+                target = self._preparer.target(scope, agent.definition)
+                stream = await target.stream(prepared.prompt)
+                draft.take_served(stream)
+                payloads = stream.payloads
+            charge.note_first_token()
+            parts = self._parts(charge, draft, payloads)
+            # What has begun is closed by the event loop where its consumer has nothing to close.
+            await anext(parts)
+        told = self._discreet(scope, agent).parts(parts)
+        return LiveAnswer(prepared.retrieval, draft.served, told)
+
+    def _charge(
+        self, scope: TenantScope, agent: Agent, question: Question, *, stream: bool
+    ) -> Charge:
+        asked = self._preparer.asked(agent, question, stream=stream)
+        return Charge(scope, asked, agent_version=agent.version)
 
     def _discreet(self, scope: TenantScope, agent: Agent) -> DiscreetAgent:
         return DiscreetAgent(self._masking, scope, agent.name, agent.definition.model)
@@ -99,13 +124,12 @@ class Agents:
         return draft
 
     async def _parts(
-        self,
-        scope: TenantScope,
-        draft: Draft,
-        payloads: Payloads | None,
+        self, charge: Charge, draft: Draft, payloads: Payloads | None
     ) -> AsyncGenerator[str | AgentAnswer, None]:
+        """Yield nothing, then the turn's parts."""
         complete = False
         try:
+            yield ""
             if payloads:
                 async for payload in payloads:
                     if text := await draft.take_chunk(payload):
@@ -113,27 +137,37 @@ class Agents:
             if rest := await draft.finish():
                 yield rest
             complete = True
-        except GatewayError:
+        except GatewayError as error:
+            charge.end(error)
             if rest := await draft.break_off():
                 yield rest
             raise
+        except BaseException as error:
+            charge.end(error)
+            raise
         finally:
-            if payloads:
-                await payloads.aclose()
             # Shielded: a caller that leaves must not lose the turn.
-            settling = asyncio.ensure_future(self._settle(scope, draft, complete=complete))
-            answer = await asyncio.shield(settling)
+            ending = asyncio.ensure_future(self._end(charge, draft, payloads, complete=complete))
+            answer = await asyncio.shield(ending)
         yield answer
 
-    async def _settle(self, scope: TenantScope, draft: Draft, *, complete: bool) -> AgentAnswer:
+    async def _end(
+        self, charge: Charge, draft: Draft, payloads: Payloads | None, *, complete: bool
+    ) -> AgentAnswer:
+        async with self._governor.settling(charge):
+            if payloads:
+                await payloads.aclose()
+            return await self._store(charge, draft, complete=complete)
+
+    async def _store(self, charge: Charge, draft: Draft, *, complete: bool) -> AgentAnswer:
         if not complete:
             await draft.break_off()
-        prepared, answer = draft.prepared, draft.answer()
+        scope, prepared, answer = charge.scope, draft.prepared, draft.answer()
         question = prepared.question
         trace = trace_of(prepared, answer, draft.removed)
         note_verdict(trace)
         if question.session_id is not None:
-            told = await self._discreet(scope, draft.prepared.agent).answer(answer)
+            told = await self._discreet(scope, prepared.agent).answer(answer)
             turn = Turn(
                 message_id=answer.message_id,
                 agent=prepared.agent.name,
@@ -147,4 +181,11 @@ class Agents:
                 told=msgspec.json.encode(told),
             )
             await self._sessions.add_turn(scope, question.session_id, turn)
+        if complete:
+            _note_abstention(charge, trace)
         return answer
+
+
+def _note_abstention(charge: Charge, trace: TurnTrace) -> None:
+    if trace.abstained and not trace.answered_without_sources:
+        charge.ending = ABSTAINED

@@ -1,11 +1,13 @@
 """A caller's way to a ladder: reserved before, settled once after, whatever the ending."""
 
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Any, Self, TypeVar
 
 import msgspec
 
 from config.scope import TenantScope
+from gateway.errors import ContextOverflow
 from gateway.generation.target import Completion, Payloads, Prompt, Stream, Target
 from gateway.generation.transcript import words_of
 from gateway.govern.charge import Asked, Charge
@@ -34,7 +36,7 @@ class Governed:
             return _noted(await self._ladder.complete(prompt), prompt.charge)
         charge = self._charge(prompt, stream=False)
         async with self._governor.governing(charge):
-            return _noted(await self._ladder.complete(replace(prompt, charge=charge)), charge)
+            return _noted(await _fitting(self._ladder.complete, prompt, charge), charge)
 
     async def stream(self, prompt: Prompt) -> Stream:
         """Return the opened stream; it is settled when its payloads are closed."""
@@ -42,13 +44,8 @@ class Governed:
             stream = _noted(await self._ladder.stream(prompt), prompt.charge)
             return replace(stream, payloads=_Counted(stream.payloads, prompt.charge))
         charge = self._charge(prompt, stream=True)
-        await self._governor.begin(charge)
-        try:
-            stream = await self._ladder.stream(replace(prompt, charge=charge))
-        except BaseException as error:
-            charge.end(error)
-            await self._governor.settle(charge)
-            raise
+        async with self._governor.opening(charge):
+            stream = await _fitting(self._ladder.stream, prompt, charge)
         charge.note_first_token()
         payloads = _Settled(_noted(stream, charge).payloads, charge, self._governor)
         return replace(stream, payloads=payloads)
@@ -69,6 +66,20 @@ def asked_of(prompt: Prompt, model: str, *, stream: bool) -> Asked:
         choices=_number(fields.get("n")) or 1,
         stream=stream,
     )
+
+
+async def _fitting(
+    ask: Callable[[Prompt], Awaitable[_Answered]], prompt: Prompt, charge: Charge
+) -> _Answered:
+    """Ask; where the prompt is too long and there is a shorter one, ask that."""
+    while True:
+        try:
+            return await ask(replace(prompt, charge=charge))
+        except ContextOverflow:
+            shorter = await prompt.shorter() if prompt.shorter else None
+            if shorter is None:
+                raise
+            prompt = shorter
 
 
 def _noted(served: _Answered, charge: Charge) -> _Answered:

@@ -3,7 +3,6 @@
 import math
 from collections import OrderedDict
 from collections.abc import Container, Mapping, Sequence
-from typing import Any
 
 import aiohttp
 
@@ -19,18 +18,15 @@ from gateway.generation.extractive import Extractive
 from gateway.generation.governed import Governed
 from gateway.generation.guarded import Guarded
 from gateway.generation.hosted import Hosted
-from gateway.generation.judging import Judging, Occasion
+from gateway.generation.judging import Judging
 from gateway.generation.ladder import Ladder, Policy, Rung
 from gateway.generation.masked import Masked
 from gateway.generation.metered import Metered
 from gateway.generation.replicas import Replicas
 from gateway.generation.target import Target
-from gateway.govern.charge import Asked, Charge
 from gateway.govern.governor import Governor
-from gateway.govern.guardrails.guardrails import Found
-from gateway.govern.guardrails.verdict import Action
 from gateway.govern.masking.masking import Masking
-from rag import Embedder, Retrieval
+from rag import Embedder
 
 DEFAULT_ALIAS = "default"
 _OPENAI_DEFAULT = "openai/gpt-4o-mini"
@@ -90,48 +86,6 @@ class Models:
         guardrails, masking = self._governor.guardrails, self._masking
         guarded = Guarded(discreet, scope, guardrails, masking, self.judging)
         return Governed(guarded, scope, self._governor)
-
-    async def judged(
-        self,
-        scope: TenantScope,
-        agent: str,
-        model: str,
-        words: Mapping[str, Any],
-        *,
-        local_only: bool,
-    ) -> Found:
-        """Return what guardrails find in what is asked of an agent, before it does anything.
-
-        Raises:
-            InvalidRequest: One blocks it; the usage record says so.
-        """
-        charge = Charge(scope, Asked("agent", agent))
-        occasion = Occasion(charge, (agent, model), local_only)
-        if self.judging.judges(occasion, "input"):
-            async with self._governor.governing(charge):
-                found = await self.judging.look(occasion, words)
-                found.check()
-            return found
-        found = await self.judging.look(occasion, words)
-        if found.action is Action.BLOCK:
-            async with self._governor.governing(charge):
-                found.check()
-        return found
-
-    async def screened(
-        self, scope: TenantScope, agent: str, model: str, found: Retrieval, *, local_only: bool
-    ) -> tuple[Retrieval, bool]:
-        """Return what an agent found without what guardrails block, and whether it stays here.
-
-        Raises:
-            GatewayError: It could not be judged, and is blocked therefore.
-        """
-        charge = Charge(scope, Asked("agent", agent))
-        occasion = Occasion(charge, (agent, model), local_only)
-        if not self.judging.judges(occasion, "passages"):
-            return found, False
-        async with self._governor.governing(charge):
-            return await self.judging.screened(occasion, found)
 
     def _cached(self, ladder: Ladder) -> Target:
         cache = self._governor.cache

@@ -1,6 +1,6 @@
 """The seam between asking for text and what produces it."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -41,6 +41,8 @@ class Prompt:
         egress: What of personal data hosted targets may read; None is what its tenant's may.
         verdicts: What guardrails found in the caller's words; None where nobody looked yet.
         beside: A question of this service's own, beside what its request is for.
+        shorter: Returns a shorter prompt to the same end, or None; itself None where none is
+            wanted.
     """
 
     fields: Fields
@@ -58,6 +60,7 @@ class Prompt:
     egress: Policy | None = None
     verdicts: Mapping[str, str] | None = None
     beside: bool = False
+    shorter: Callable[[], Awaitable["Prompt | None"]] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

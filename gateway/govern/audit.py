@@ -21,7 +21,7 @@ from config.scope import TenantScope
 from config.tasks import end_task
 from gateway.errors import Unavailable
 from gateway.govern.audit_chain import PRUNED, Inspection, Link, link
-from gateway.govern.charge import Charge
+from gateway.govern.charge import ABSTAINED, Charge
 from gateway.openai.chat_request import JsonObject
 
 SYSTEM = "@system"
@@ -33,6 +33,7 @@ _MOST_WAITING = 10_000
 _MOST_AT_ONCE = 500
 _PATIENCE_S = 15.0
 _PAGE = 1000
+_DONE = ("completed", ABSTAINED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +71,7 @@ def call_event(charge: Charge) -> AuditEvent:
     return AuditEvent(
         tenant=charge.scope.tenant,
         action=f"call.{charge.asked.kind}",
-        outcome="done" if charge.ending == "completed" else "failed",
+        outcome="done" if charge.ending in _DONE else "failed",
         target={"model": charge.asked.model},
         actor=actor_of(charge.scope),
         detail={

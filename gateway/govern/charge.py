@@ -9,7 +9,7 @@ from typing import Literal, Protocol
 from opentelemetry.trace import Span
 
 from config.scope import TenantScope
-from gateway.errors import ClientGone, GatewayError
+from gateway.errors import ClientGone, code_of
 from gateway.govern.prices import Rate
 from gateway.observe.propagation import UNTRACED, Trace
 from gateway.openai.usage import TokenUsage
@@ -18,6 +18,8 @@ Kind = Literal["chat", "completions", "embeddings", "moderations", "rerank", "ag
 Place = Literal["here", "engine", "hosted"]
 
 SERVER_SHUTDOWN = "server_shutdown"
+ABSTAINED = "abstained"
+"""The ending of an agent's turn whose answer is that the documents do not hold one."""
 
 
 @dataclass(slots=True)
@@ -65,6 +67,8 @@ class Asked:
         max_tokens: The longest answer that the caller allows; None where it names none.
         choices: How many answers at a time.
         stream: Whether the answer comes as it is made.
+        alias: The model that an agent answers with; empty where a model was asked.
+        context_tokens: How many tokens an agent may add: of its history and its passages.
     """
 
     kind: Kind
@@ -73,6 +77,13 @@ class Asked:
     max_tokens: int | None = None
     choices: int = 1
     stream: bool = False
+    alias: str = ""
+    context_tokens: int = 0
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """Return what limits of a model may name: what was asked, and what answers for it."""
+        return (self.model, self.alias) if self.alias not in ("", self.model) else (self.model,)
 
 
 @dataclass(slots=True)
@@ -123,8 +134,8 @@ class Charge:
     """A request while it is under way.
 
     Attributes:
-        ending: `open`, then `completed`, `client_gone`, `server_shutdown`, `cancelled` or the
-            code of the error that ended it.
+        ending: `open`, then `completed`, `abstained`, `client_gone`, `server_shutdown`,
+            `cancelled` or the code of the error that ended it.
         first_token_at: `time.monotonic()` at the first content of a stream.
         fallback: Why earlier targets did not answer, as `Served.reason` says.
         agent_version: Of an agent's turn.
@@ -178,12 +189,8 @@ class Charge:
             return
         if error is None:
             self.ending = "completed"
-        elif isinstance(error, GatewayError) and not isinstance(error, ClientGone):
-            self.ending = error.code or error.type
+        elif isinstance(error, Exception) and not isinstance(error, ClientGone):
+            self.ending = code_of(error)
         else:
-            self.ending = self.exchange.left if _left(error) else "internal_error"
-
-
-def _left(error: BaseException) -> bool:
-    """Tell whether the work was cut off rather than failed: cancelled, or closed early."""
-    return isinstance(error, ClientGone) or not isinstance(error, Exception)
+            # It was cut off rather than failed: cancelled, or closed early.
+            self.ending = self.exchange.left

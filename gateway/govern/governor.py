@@ -68,6 +68,12 @@ class Governor:
             GatewayError: The request is refused.
         """
         await self.begin(charge)
+        async with self.settling(charge):
+            yield
+
+    @asynccontextmanager
+    async def settling(self, charge: Charge) -> AsyncIterator[None]:
+        """Settle a request that has begun on exit, whatever its ending."""
         try:
             yield
         except BaseException as error:
@@ -77,6 +83,21 @@ class Governor:
             charge.end()
         finally:
             await self.settle(charge)
+
+    @asynccontextmanager
+    async def opening(self, charge: Charge) -> AsyncIterator[None]:
+        """Reserve on entry; settle on exit only what failed: who opened the rest settles it.
+
+        Raises:
+            GatewayError: The request is refused.
+        """
+        await self.begin(charge)
+        try:
+            yield
+        except BaseException as error:
+            charge.end(error)
+            await self.settle(charge)
+            raise
 
     async def begin(self, charge: Charge) -> None:
         """Open the request's account and reserve what it may take.

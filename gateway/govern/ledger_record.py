@@ -92,10 +92,12 @@ def opened_text(charge: Charge) -> bytes:
 
     Should nobody count its tokens before the process is killed, they are estimated.
     """
-    record = _record(charge)
-    if charge.attempts and not record.prompt_tokens:
-        record.prompt_tokens = -(-charge.asked.prompt_bytes // _BYTES_A_TOKEN)
-        record.estimated = True
+    record, asked = _record(charge), charge.asked
+    last = record.attempts[-1] if record.attempts else None
+    if last and not last.prompt_tokens:
+        last.prompt_tokens = -(-asked.prompt_bytes // _BYTES_A_TOKEN) + asked.context_tokens
+        last.estimated = True
+        _total(record)
     return _fitting(record)
 
 
@@ -114,7 +116,7 @@ def left_text(left: Left) -> bytes:
     counted = left.counted
     if record.attempts and counted.total_tokens:
         last = record.attempts[-1]
-        last.prompt_tokens = counted.prompt_tokens or record.prompt_tokens
+        last.prompt_tokens = counted.prompt_tokens or last.prompt_tokens
         last.completion_tokens = counted.completion_tokens
         last.cached_tokens = counted.cached_tokens
         last.estimated = counted.estimated

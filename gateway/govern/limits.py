@@ -48,7 +48,7 @@ class Limiter:
         Raises:
             LimitReached: It would go over one of them; nothing is reserved.
         """
-        limits = self.rules.of(charge.scope, charge.asked.model)
+        limits = self.rules.of(charge.scope, *charge.asked.models)
         asked = demands(limits, charge.asked, self._assumed_answer_tokens)
         if not asked:
             return

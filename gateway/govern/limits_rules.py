@@ -100,7 +100,7 @@ class Rules:
     defaults: TenantRules
     tenants: Mapping[str, TenantRules]
     pseudonym: Callable[[str], bytes]
-    _resolved: dict[tuple[str, str, str | None, str, str], tuple[Limit, ...]] = field(
+    _resolved: dict[tuple[str | None, ...], tuple[Limit, ...]] = field(
         default_factory=dict, repr=False
     )
 
@@ -109,28 +109,28 @@ class Rules:
         """Tell whether nobody is limited."""
         return not (any(self.defaults.values()) or self.tenants)
 
-    def of(self, scope: TenantScope, model: str) -> tuple[Limit, ...]:
-        """Return the limits of a caller who asks for a model, by name."""
+    def of(self, scope: TenantScope, *models: str) -> tuple[Limit, ...]:
+        """Return the limits of a caller who asks for models, by their names."""
         if not (self.tenants.get(scope.tenant) or any(self.defaults.values())):
             return ()
-        asking = (scope.tenant, scope.client, scope.key, scope.end_user, model)
+        asking = (scope.tenant, scope.client, scope.key, scope.end_user, *models)
         if (known := self._resolved.get(asking)) is not None:
             return known
         if len(self._resolved) >= _MOST_RESOLVED:
             self._resolved.clear()
-        return self._resolved.setdefault(asking, tuple(self._resolve(scope, model)))
+        return self._resolved.setdefault(asking, tuple(self._resolve(scope, models)))
 
-    def _resolve(self, scope: TenantScope, model: str) -> list[Limit]:
-        names: dict[Per, str | None] = {
-            "tenant": scope.tenant,
-            "client": scope.client,
-            "key": scope.key,
-            "end_user": scope.end_user,
-            "model": model,
-        }
+    def _resolve(self, scope: TenantScope, models: Sequence[str]) -> list[Limit]:
+        names: list[tuple[Per, str | None]] = [
+            ("tenant", scope.tenant),
+            ("client", scope.client),
+            ("key", scope.key),
+            ("end_user", scope.end_user),
+            *(("model", model) for model in models),
+        ]
         return [
             Limit(per, name, measure, most, self._counter(scope, per, name, measure))
-            for per, name in names.items()
+            for per, name in names
             if name
             for measure, most in self._amounts(scope.tenant, per, name).items()
         ]
@@ -162,8 +162,13 @@ def amounts_of(values: Mapping[str, int | None]) -> Amounts:
 def demands(limits: Sequence[Limit], asked: Asked, assumed_answer_tokens: int) -> Demands:
     """Return how much of each limit a request may take at most, as far as is known before."""
     tokens = worst_case(asked, assumed_answer_tokens)
+
+    def taken(limit: Limit) -> int:
+        # What an agent adds is not the caller's to shorten: it alone takes no more than there is.
+        return max(tokens, min(tokens + asked.context_tokens, limit.most))
+
     return [
-        (limit, tokens if limit.counting.kind == "t" else 1)
+        (limit, taken(limit) if limit.counting.kind == "t" else 1)
         for limit in limits
         if asked.stream or limit.measure != "concurrent_streams"
     ]

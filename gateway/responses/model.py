@@ -9,7 +9,7 @@ import msgspec
 
 from config.scope import TenantScope
 from gateway.agents.prompt import search_instructions
-from gateway.errors import ContextOverflow, InvalidRequest
+from gateway.errors import InvalidRequest
 from gateway.generation.checked import checked_prompt
 from gateway.generation.target import Comment, Completion, Prompt, Served, Stream, Target
 from gateway.media import Media
@@ -83,17 +83,9 @@ class ModelAnswers:
             found = await look_up(
                 self._pool, self._embedders, scope, tool, items, reranker=self._reranker
             )
-        while True:
-            prompt = await self._prompt(scope, target, turn, items, found)
-            try:
-                answered = await (target.stream(prompt) if stream else target.complete(prompt))
-            except ContextOverflow:
-                shorter = shortened(items) if turn.asked.truncation == "auto" else None
-                if shorter is None:
-                    raise
-                items = shorter
-            else:
-                return _opened(answered, turn, found)
+        prompt = await self._prompt(scope, target, turn, items, found)
+        answered = await (target.stream(prompt) if stream else target.complete(prompt))
+        return _opened(answered, turn, found)
 
     async def _prompt(
         self,
@@ -123,6 +115,11 @@ class ModelAnswers:
         prompt = await checked_prompt(
             chat, body, target, self._media, max_choices=self._max_choices
         )
+
+        async def shorter() -> Prompt | None:
+            fewer = shortened(items)
+            return await self._prompt(scope, target, turn, fewer, found) if fewer else None
+
         return replace(
             prompt,
             include_usage=True,
@@ -130,6 +127,7 @@ class ModelAnswers:
             tenant=scope.tenant,
             affinity=prompt.affinity or asked.conversation_id,
             local_only=turn.local_only,
+            shorter=shorter if asked.truncation == "auto" else None,
         )
 
 

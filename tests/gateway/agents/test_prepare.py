@@ -10,9 +10,14 @@ import rag
 from config.agents import AgentSettings
 from gateway.agents.definition import AnswerPolicy, HistoryPolicy, RetrievalPolicy
 from gateway.agents.draft import Question
+from gateway.govern.charge import Asked, Charge
 from gateway.sessions.recall import recall
 
 ANNUAL = "연차 휴가는 며칠인가요?"
+
+
+def account() -> Charge:
+    return Charge(APP, Asked("agent", "hr"))
 
 
 def prompt(desk: Desk) -> list[dict[str, str]]:
@@ -53,7 +58,7 @@ async def test_a_slow_model_is_not_waited_for(desk: Desk, session: str) -> None:
     for rewrite_timeout_s in (0.0, 0.000001):
         limits = AgentSettings(rewrite_timeout_s=rewrite_timeout_s)
         asked = Question("그럼 3년 차는요?", session)
-        prepared = await replace(preparer, limits=limits).prepare(APP, desk.agent(), asked)
+        prepared = await replace(preparer, limits=limits).prepare(account(), desk.agent(), asked)
         assert prepared.asked.by == "rule"
 
 
@@ -117,7 +122,7 @@ async def test_the_reranker_and_the_legs_are_the_agents_to_choose(desk: Desk, se
     for share in (0.0, 1.0):
         policy = RetrievalPolicy(rerank=False, dense_weight=share)
         prepared = await desk.agents._preparer.prepare(
-            APP, desk.agent(retrieval=policy), Question(question)
+            account(), desk.agent(retrieval=policy), Question(question)
         )
         assert prepared.retrieval.dense_weight == share
 
@@ -176,7 +181,7 @@ async def test_how_much_of_the_history_is_given(desk: Desk, session: str) -> Non
     ):
         asked = Question(ANNUAL, session)
         agent = desk.agent(history=policy)
-        prepared = await desk.agents._preparer.prepare(APP, agent, asked)
+        prepared = await desk.agents._preparer.prepare(account(), agent, asked)
         assert len(prepared.history.messages) == messages, policy
         assert prepared.history.fallen == 6 - messages
 
@@ -202,7 +207,7 @@ async def test_what_falls_out_is_summarized_once_and_kept(desk: Desk, session: s
     assert "<summary>" in desk.asked["summary"][1]["messages"][1]["content"], "the old one with it"
     # Who wants none is given the messages themselves.
     asked_again = Question(ANNUAL, session)
-    prepared = await desk.agents._preparer.prepare(APP, desk.agent(), asked_again)
+    prepared = await desk.agents._preparer.prepare(account(), desk.agent(), asked_again)
     assert (len(prepared.history.messages), prepared.history.summary) == (12, "")
 
 
@@ -222,7 +227,7 @@ async def test_a_prompt_holds_so_many_tokens_of_passages(desk: Desk) -> None:
     store = (await rag.create_store(desk.pool, APP, name="long")).id
     await fill(desk.pool, desk.embedder, store, {"a.md": "annual leave is long. " * 100})
     agent = desk.agent(stores=(store,), top_k=4)
-    prepared = await preparer.prepare(APP, agent, Question("How long is annual leave?"))
+    prepared = await preparer.prepare(account(), agent, Question("How long is annual leave?"))
     assert len(prepared.retrieval.passages) > len(prepared.kept.passages) == 1
 
 

@@ -53,12 +53,14 @@ async def new_responder(pool: asyncpg.Pool) -> AsyncIterator[NewResponder]:
         ) -> tuple[Responder, ResponseStore]:
             provider = ProviderSettings.model_validate({"base_url": url, **timeouts})
             embedder = InMemoryEmbedder()
-            masking = Masking(MaskingSettings())
-            models = Models({}, {"fake": provider}, {}, http, embedder, Governor(), masking)
+            masking, governor = Masking(MaskingSettings()), Governor()
+            models = Models({}, {"fake": provider}, {}, http, embedder, governor, masking)
             store, media = ResponseStore(pool, settings or ResponseSettings()), MediaSettings()
             sessions = Sessions(pool)
             agents = Agents(
-                pool, Embedders(embedder), models, sessions, SessionSettings(), masking=masking
+                *(pool, Embedders(embedder), models, sessions, SessionSettings()),
+                governor=governor,
+                masking=masking,
             )
             by_model = ModelAnswers(
                 pool,
