@@ -9,6 +9,7 @@ from typing import Any
 import aiohttp
 import asyncpg
 from aiohttp import web
+from govern_support import Noting
 from knowledge import fill
 from support import scope_of
 from upstream_support import Upstream, json_answer
@@ -25,7 +26,6 @@ from gateway.agents.registry import Agent
 from gateway.agents.run import Agents
 from gateway.agents.turns import Turns
 from gateway.generation.models import Models
-from gateway.govern.governor import Governor
 from gateway.govern.masking.masking import Masking
 from gateway.openai.traces import TurnTrace
 from gateway.sessions.store import Sessions
@@ -64,6 +64,7 @@ class Desk:
     upstream: Upstream
     agents: Agents
     turns: Turns
+    governor: Noting
     store: str
     asked: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
 
@@ -129,7 +130,7 @@ async def open_desk(
     pool: asyncpg.Pool, upstream: Upstream, limits: AgentSettings | None = None
 ) -> AsyncIterator[Desk]:
     """Open it on a database that has the client `app` of `acme`."""
-    embedder, reranker, governor = InMemoryEmbedder(), InMemoryReranker(), Governor()
+    embedder, reranker, governor = InMemoryEmbedder(), InMemoryReranker(), Noting()
     providers = {"fake": ProviderSettings.model_validate({"base_url": upstream.url})}
     ladders = {"smart": ["fake/gpt-x", "extractive"], "words": ["extractive"]}
     aliases = {
@@ -154,7 +155,7 @@ async def open_desk(
         await fill(pool, embedder, store, HANDBOOK)
         settings = SessionSettings()
         turns = Turns(agents, TurnStore(pool, settings, None), settings)
-        yield Desk(pool, embedder, reranker, upstream, agents, turns, store)
+        yield Desk(pool, embedder, reranker, upstream, agents, turns, governor, store)
         await turns.close()
     await governor.close()
     masking.close()

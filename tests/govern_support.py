@@ -16,6 +16,7 @@ from support import scope_of
 
 from config import embedded
 from gateway.govern.charge import Asked, Charge
+from gateway.govern.governor import Governor
 from gateway.govern.limits_redis import SCRIPT, Counters
 from gateway.govern.limits_rules import Limit, Measure
 
@@ -57,6 +58,23 @@ class Scene:
 def charge_of(*, model: str = "m", **asked: object) -> Charge:
     """A request of client `app` of tenant `acme`."""
     return Charge(scope_of("acme", "app"), Asked("chat", model, **asked))  # type: ignore[arg-type]
+
+
+class Noting(Governor):
+    """A governor that remembers what it let in and what it settled."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.begun: list[Charge] = []
+        self.settled: list[Charge] = []
+
+    async def _reserve(self, charge: Charge) -> None:
+        await super()._reserve(charge)
+        self.begun.append(charge)
+
+    async def _settle(self, charge: Charge) -> None:
+        await super()._settle(charge)
+        self.settled.append(charge)
 
 
 class OwnRedis:

@@ -4,6 +4,7 @@ from collections.abc import AsyncGenerator
 from typing import Any
 
 import pytest
+from govern_support import Noting
 
 from config.scope import TenantScope
 from gateway.errors import UpstreamError, UpstreamInterrupted
@@ -11,21 +12,10 @@ from gateway.generation.governed import Governed, asked_of
 from gateway.generation.metered import Metered
 from gateway.generation.target import Completion, Prompt, Stream
 from gateway.govern.charge import Asked, Charge
-from gateway.govern.governor import Governor
 from gateway.openai.usage import TokenUsage
 
 SCOPE = TenantScope("t", "c", frozenset({"inference"}))
 PROMPT = Prompt({"messages": [{"role": "user", "content": "hi"}], "max_tokens": 7, "n": 2})
-
-
-class Noting(Governor):
-    def __init__(self) -> None:
-        super().__init__()
-        self.settled: list[Charge] = []
-
-    async def _settle(self, charge: Charge) -> None:
-        await super()._settle(charge)
-        self.settled.append(charge)
 
 
 class Rung:
