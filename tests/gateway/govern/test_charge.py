@@ -2,6 +2,7 @@ import asyncio
 
 import pytest
 
+import rag
 from config.scope import TenantScope
 from gateway.errors import ClientGone, UpstreamError
 from gateway.govern.charge import Asked, Charge, Exchange, begin_exchange
@@ -19,6 +20,8 @@ SCOPE = TenantScope("t", "c", frozenset())
         (asyncio.CancelledError(), "client_gone"),
         (GeneratorExit(), "client_gone"),
         (ValueError("ours"), "internal_error"),
+        (rag.NotFound("vector store", "vs_x"), "not_found"),
+        (ConnectionError(), "store_unavailable"),
     ],
 )
 def test_endings(error: BaseException | None, ending: str) -> None:

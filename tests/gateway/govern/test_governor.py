@@ -39,6 +39,25 @@ async def test_a_request_has_one_record_at_its_end() -> None:
     assert book.closed == [(asked.id, "completed")]
 
 
+async def test_what_was_opened_is_settled_by_whoever_closes_it() -> None:
+    book, asked = Book(), charge()
+    governor = Governor(book)
+    async with governor.opening(asked):
+        pass
+    assert (book.opened, book.closed) == ([asked], [])
+    async with governor.settling(asked):
+        asked.ending = "abstained"
+    assert book.closed == [(asked.id, "abstained")]
+
+
+async def test_what_can_t_be_opened_is_settled_at_once() -> None:
+    book, asked = Book(), charge()
+    with pytest.raises(Overloaded):
+        async with Governor(book).opening(asked):
+            raise Overloaded("busy", code="session_busy")
+    assert book.closed == [(asked.id, "session_busy")]
+
+
 async def test_a_refused_request_has_one_too() -> None:
     book, asked = Book(), charge()
     with pytest.raises(Overloaded):

@@ -89,6 +89,20 @@ def test_a_killed_request_whose_tokens_nobody_told_is_estimated() -> None:
     assert (talking.prompt_tokens, talking.completion_tokens) == (11, 4)
 
 
+def test_a_killed_turn_is_estimated_by_what_its_last_model_was_asked() -> None:
+    asked = Asked("agent", "hr", 30, alias="smart", context_tokens=100)
+    turn = Charge(SCOPE, asked, agent_version=3)
+    attempt(turn, "a/x", TokenUsage(7, 2, 0))
+    turn.attempt("a/x", "hosted")
+    text = opened_text(turn)
+    asleep = decoded(left_text(Left(text, ended=False, counted=TokenUsage())))
+    assert (asleep.kind, asleep.model, asleep.agent_version) == ("agent", "hr", 3)
+    assert (asleep.prompt_tokens, asleep.completion_tokens, asleep.estimated) == (117, 2, True)
+    said = TokenUsage(0, 4, 0, estimated=True)
+    talking = decoded(left_text(Left(text, ended=False, counted=said)))
+    assert (talking.prompt_tokens, talking.completion_tokens) == (117, 6)
+
+
 def test_an_ended_request_stays_as_it_was_written() -> None:
     text = ended_text(charge())
     assert left_text(Left(text, ended=True, counted=TokenUsage(1, 1, 1))) == text

@@ -129,6 +129,29 @@ def test_what_is_reserved(asked: Asked, tokens: int) -> None:
     assert worst_case(asked, 1000) == tokens
 
 
+def test_what_an_agent_adds_is_reserved_but_never_keeps_it_out() -> None:
+    found = rules(client=LimitSettings(tokens_per_minute=100, tokens_per_day=1000))
+    limits = found.of(caller(), "hr")
+
+    def reserved(**asked: int) -> list[int]:
+        agent = Asked("agent", "hr", prompt_bytes=30, **asked)
+        return [amount for _, amount in demands(limits, agent, 20)]
+
+    assert reserved() == [30, 30]
+    assert reserved(context_tokens=500) == [100, 530]
+    assert reserved(context_tokens=500, max_tokens=200) == [210, 710], "that is the caller's own"
+
+
+def test_a_turn_is_counted_by_its_agent_and_its_model() -> None:
+    names = {("model", name): amounts(requests_per_minute=5) for name in ("hr", "smart", "x")}
+    found = rules({"acme": names})
+    agent = Asked("agent", "hr", alias="smart")
+    assert [limit.subject for limit in found.of(caller(), *agent.models)] == ["hr", "smart"]
+    namesake = Asked("agent", "hr", alias="hr")
+    assert [limit.subject for limit in found.of(caller(), *namesake.models)] == ["hr"]
+    assert Asked("chat", "smart").models == ("smart",)
+
+
 def test_a_stream_takes_more_places_than_a_whole_answer() -> None:
     found = rules(client=LimitSettings(concurrent_requests=2, concurrent_streams=1))
     limits = found.of(scope_of("acme", "app"), "m")

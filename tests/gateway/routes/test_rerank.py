@@ -1,8 +1,10 @@
 """`/v1/rerank`, in front of a server that scores by the words in common."""
 
+import uuid
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import asyncpg
 import httpx
 import pytest
 from aiohttp import web
@@ -74,6 +76,23 @@ async def test_documents_come_back_best_first(ranked: httpx.AsyncClient) -> None
         {"index": 2, "relevance_score": 0.5},
         {"index": 0, "relevance_score": 0.0},
     ]
+
+
+async def test_a_call_is_one_record(ranked: httpx.AsyncClient, replica: Service) -> None:
+    name, fence = uuid.uuid4().hex, uuid.uuid4().hex
+    for each in (name, fence):
+        answer = await ranked.post(PATH, json=ASKED, headers={"x-request-id": each})
+        assert answer.status_code == 200
+    con = await asyncpg.connect(replica.database)
+    query = "SELECT kind, model, target, ending FROM usage_records WHERE request_id = $1"
+    try:
+        # Records are stored in the order of their ends.
+        while not await con.fetch(query, fence):
+            await con.fetch("SELECT pg_sleep(0.05)")
+        (row,) = await con.fetch(query, name)
+    finally:
+        await con.close()
+    assert tuple(row) == ("rerank", "judge", "judge", "completed")
 
 
 async def test_the_best_alone_with_their_documents(ranked: httpx.AsyncClient) -> None:

@@ -237,6 +237,18 @@ async def test_every_ending_is_one_record(
     assert await asker.taken(tokens, 3)
 
 
+@pytest.mark.parametrize("model", ["all-MiniLM-L6-v2", "fake/gpt-x"])
+async def test_embeddings_are_one_record(asker: Asker, upstream: Upstream, model: str) -> None:
+    body = {"data": [{"index": 0, "embedding": [0.5]}], "usage": {"prompt_tokens": 4}}
+    upstream.answer = lambda _: json_answer(json.dumps(body).encode())
+    answer = await asker.ask("/v1/embeddings", {"model": model, "input": "hello"})
+    assert answer.status_code == 200, answer.text
+    (row,) = await asker.records()
+    told = row["kind"], row["model"], row["target"], row["ending"]
+    assert told == ("embeddings", model, model, "completed")
+    assert await asker.taken(row["prompt_tokens"], 1)
+
+
 @pytest.mark.parametrize("way", WAYS)
 async def test_who_leaves_is_on_record(asker: Asker, upstream: Upstream, way: str) -> None:
     model = play_slowly(upstream)
