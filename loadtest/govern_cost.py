@@ -1,0 +1,220 @@
+"""What governance takes of the throughput of chat completions: `make bench-governance`.
+
+A real web worker on embedded stores before a model that answers at once, as a process each. One
+worker governs as configured here (five limits, two budgets, the ledger, audited calls; no cache),
+the other does not at all. They are asked in turns, so that both meet the same machine, and compared
+by their CPU time: on a core that is busy, throughput is its inverse.
+"""
+
+import argparse
+import asyncio
+import contextlib
+import json
+import os
+import socket
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import aiohttp
+import psutil
+from rig import follow, run_mock
+from search import running
+
+from auth import SecretBox, create_client, create_key, create_tenant
+from config import embedded, postgres
+from config.scope import DEFAULT_SCOPES, TenantScope
+from config.settings import AuthSettings
+from gateway import governance, web_worker
+from gateway.govern.audit import AuditLog
+from gateway.govern.budgets_admin import BudgetDesk
+from gateway.govern.governor import Governor, Ledger
+from gateway.govern.limits import Limiter
+from gateway.govern.money import Money
+
+TENANT, CLIENT = "bench", "app"
+CHUNKS = 80
+PATIENCE = aiohttp.ClientTimeout(5)
+AMPLE = {"requests_per_minute": 10**9, "tokens_per_minute": 10**12}
+LIMITS = dict.fromkeys(("tenant", "client", "key", "end_user", "model"), AMPLE)
+PARTS = ("ledger", "limits", "budgets", "audit")
+
+
+def main() -> None:
+    """Run what is asked for: the comparison, or one of its processes."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--requests", type=int, default=1_000, help="of each worker and round")
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--concurrency", type=int, default=32)
+    parser.add_argument("--fd", type=int, help=argparse.SUPPRESS)
+    parser.add_argument("--apart", action="store_true", help="also each part alone")
+    parser.add_argument("--worker", help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.worker is not None:
+        serve(frozenset(args.worker.split("+")))
+    else:
+        asyncio.run(compare(args))
+
+
+def serve(parts: frozenset[str]) -> None:
+    """Be a web worker that differs from others in what governs its requests alone."""
+
+    def governor(
+        ledger: Ledger, calls: AuditLog, limiter: Limiter, _: object, money: Money, *__: object
+    ) -> Governor:
+        return Governor(
+            ledger if "ledger" in parts else None,
+            calls if "audit" in parts else None,
+            limiter if "limits" in parts else None,
+            money=money if "budgets" in parts else None,
+        )
+
+    setattr(governance, "Governor", governor)  # noqa: B010 - a name of another's module
+    sys.argv = [sys.argv[0], "--fd", sys.argv[sys.argv.index("--fd") + 1]]
+    web_worker.main()
+
+
+@dataclass
+class Arm:
+    """One worker, and the microseconds of CPU that a request took it, by round."""
+
+    name: str
+    url: str
+    process: psutil.Process
+    costs: dict[bool, list[float]] = field(default_factory=lambda: {False: [], True: []})
+
+    def seconds(self) -> float:
+        """Return how much CPU time it has had."""
+        times = self.process.cpu_times()
+        return float(times.user + times.system)
+
+
+@contextmanager
+def running_worker(name: str, environ: dict[str, str]) -> Iterator[Arm]:
+    """Run this file as a web worker."""
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        listening.listen(1024)
+        argv = [sys.executable, __file__, "--worker", name, "--fd", str(listening.fileno())]
+        child = psutil.Popen(argv, env=environ, pass_fds=[listening.fileno()])
+        try:
+            yield Arm(name, f"http://127.0.0.1:{listening.getsockname()[1]}", child)
+        finally:
+            child.terminate()
+            child.wait(60)
+
+
+async def compare(args: argparse.Namespace) -> None:
+    """Print what a request takes with governance and without."""
+    with tempfile.TemporaryDirectory(prefix="naru-bench-") as folder, ExitStack() as stack:
+        data = Path(folder)
+        runtime = embedded.runtime_dir(data)
+        server = embedded.postgres_command(data, runtime)
+        stack.enter_context(running(server, data / "postgres" / "postmaster.pid"))
+        redis = embedded.redis_command(data, runtime)
+        stack.enter_context(running(redis, runtime / "redis.sock"))
+        url = embedded.postgres_url(runtime)
+        key = await provision(url, data)
+        mock = stack.enter_context(run_mock())
+        follow(mock, chunks=CHUNKS, interval_ms=0, burst=CHUNKS)
+        shared = {
+            "NARU_MODEL_SOCKETS": str(data),
+            "NARU__DATA_DIR": str(data),
+            "NARU__DATABASE__URL": url,
+            "NARU__REDIS__URL": embedded.redis_url(runtime),
+            "NARU__PROVIDERS": json.dumps({"fake": {"base_url": f"{mock.url}/v1"}}),
+            "NARU__PRICES": json.dumps({"fake/mock": {"input": 1, "output": 2}}),
+            "NARU__LIMITS": json.dumps(LIMITS),
+            "NARU__AUDIT__CALLS": "true",
+        }
+        names = ["", "+".join(PARTS), *(PARTS if args.apart else ())]
+        arms = [
+            stack.enter_context(running_worker(name, {**os.environ, **shared})) for name in names
+        ]
+        headers = {"authorization": f"Bearer {key}"}
+        async with aiohttp.ClientSession(headers=headers) as http:
+            for number in range(args.rounds + 1):
+                for stream in (False, True):
+                    for arm in arms:
+                        cost = await measure(http, arm, stream=stream, args=args)
+                        # The first round warms up.
+                        arm.costs[stream] += [cost] if number else []
+    for arm in arms[1:]:
+        tell(arms[0], arm)
+
+
+async def provision(url: str, data: Path) -> str:
+    """Make a tenant with a client and two budgets; return an API key."""
+    await postgres.migrate(url, ["auth", "rag", "gateway"])
+    async with (
+        await postgres.open_pool(url, size=1, role="naru_auth") as identity,
+        await postgres.open_pool(url, size=1, role="naru_jobs") as jobs,
+    ):
+        box = SecretBox.load(AuthSettings(), data)
+        await create_tenant(identity, TENANT, "Bench")
+        await create_client(identity, box, TENANT, name=CLIENT, client_id=CLIENT)
+        operator = TenantScope(TENANT, CLIENT, frozenset(DEFAULT_SCOPES), role="operator")
+        for client in ("", CLIENT):
+            whom = (client, "")
+            await BudgetDesk(jobs).create(operator, TENANT, whom, "month", 10**15)
+        return (await create_key(identity, box, CLIENT)).key
+
+
+async def measure(
+    http: aiohttp.ClientSession, arm: Arm, *, stream: bool, args: argparse.Namespace
+) -> float:
+    """Return microseconds of the worker's CPU time for a request."""
+    body = {
+        "model": "fake/mock",
+        "messages": [{"role": "user", "content": "word " * 100}],
+        "max_tokens": 1_000,
+        "user": "kim",
+        "stream": stream,
+    }
+    left = iter(range(args.requests))
+
+    async def ask() -> None:
+        for _ in left:
+            async with http.post(f"{arm.url}/v1/chat/completions", json=body) as answer:
+                text = await answer.read()
+                assert answer.status == 200, text
+
+    await ready(http, arm)
+    before = arm.seconds()
+    await asyncio.gather(*(ask() for _ in range(args.concurrency)))
+    # What is shipped afterwards belongs to it.
+    await asyncio.sleep(0.5)
+    spent = arm.seconds() - before
+    return spent / float(args.requests) * 1e6
+
+
+async def ready(http: aiohttp.ClientSession, arm: Arm) -> None:
+    """Wait until the worker answers."""
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and arm.process.poll() is None:
+        with contextlib.suppress(TimeoutError):
+            async with http.get(f"{arm.url}/health/live", timeout=PATIENCE) as answer:
+                assert answer.status == 200
+                return
+    raise SystemExit(f"{arm.name} did not start")
+
+
+def tell(bare: Arm, governed: Arm) -> None:
+    """Print both costs, and the share of the throughput that governance takes."""
+    for stream, what in ((False, "whole answers"), (True, f"streams of {CHUNKS} chunks")):
+        without, withal = (statistics.median(arm.costs[stream]) for arm in (bare, governed))
+        pairs = zip(bare.costs[stream], governed.costs[stream], strict=True)
+        share = statistics.median(1 - one / other for one, other in pairs)
+        print(
+            f"{governed.name:28} {what:20} {without:5.0f} µs without, {withal:5.0f} with: "
+            f"{share:5.1%} of the throughput"
+        )
+
+
+if __name__ == "__main__":
+    main()
