@@ -55,6 +55,12 @@ bench-limits: ## What limiting a request costs, with a Redis of its own
 bench-scale: ## How throughput grows with web workers (ARGS="--workers 1 2 4 8")
 	@PYTHONPATH=.:tests:loadtest $(BIN)/python loadtest/scale.py $(ARGS)
 
+bench-governance: ## What governance takes of the throughput of chat completions (ARGS="--apart": by part)
+	@PYTHONPATH=.:tests:loadtest $(BIN)/python loadtest/govern_cost.py $(ARGS)
+
+bench-ledger: ## What the ledger costs a request, and a chunk of a stream
+	@PYTHONPATH=. $(BIN)/python loadtest/govern.py
+
 bench-verify: ## What verifying a request costs in process
 	@PYTHONPATH=. $(BIN)/python loadtest/verify.py
 

@@ -1,9 +1,9 @@
 """What governance takes of the throughput of chat completions: `make bench-governance`.
 
-A real web worker on embedded stores before a model that answers at once, as a process each. One
-worker governs as configured here (five limits, two budgets, the ledger, audited calls; no cache),
-the other does not at all. They are asked in turns, so that both meet the same machine, and compared
-by their CPU time: on a core that is busy, throughput is its inverse.
+Real web workers on embedded stores before a model that answers at once. One governs (limits of
+five kinds, two budgets, the ledger, audited calls; no cache), one does not at all; `--apart` adds
+one for each part. They are asked in turns, so that all meet the same machine, and compared by
+their CPU time: on a core that is busy, throughput is its inverse.
 """
 
 import argparse
@@ -16,7 +16,7 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -33,7 +33,9 @@ from config.settings import AuthSettings
 from gateway import governance, web_worker
 from gateway.govern.audit import AuditLog
 from gateway.govern.budgets_admin import BudgetDesk
+from gateway.govern.charge import Charge
 from gateway.govern.governor import Governor, Ledger
+from gateway.govern.guardrails.guardrails import Guardrails
 from gateway.govern.limits import Limiter
 from gateway.govern.money import Money
 
@@ -65,13 +67,22 @@ def serve(parts: frozenset[str]) -> None:
     """Be a web worker that differs from others in what governs its requests alone."""
 
     def governor(
-        ledger: Ledger, calls: AuditLog, limiter: Limiter, _: object, money: Money, *__: object
+        ledger: Ledger,
+        calls: AuditLog,
+        limiter: Limiter,
+        cache: object,
+        money: Money,
+        guardrails: Guardrails,
+        record: Callable[[Charge], None],
     ) -> Governor:
+        del cache
         return Governor(
             ledger if "ledger" in parts else None,
             calls if "audit" in parts else None,
             limiter if "limits" in parts else None,
             money=money if "budgets" in parts else None,
+            guardrails=guardrails,
+            record=record,
         )
 
     setattr(governance, "Governor", governor)  # noqa: B010 - a name of another's module
