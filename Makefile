@@ -10,7 +10,7 @@ BIN := .venv/bin
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help run test fuzz engine-cpu lint lock format reference bench bench-embed bench-ingest bench-search bench-limits bench-scale bench-verify bench-engine bench-masking clean
+.PHONY: help run test fuzz engine-cpu lint lock format reference bench bench-embed bench-ingest bench-search bench-limits bench-scale bench-verify bench-engine bench-masking bench-telemetry clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -75,6 +75,9 @@ bench-embed: ## What embedding costs by backend, and what a question waits while
 
 bench-search: ## What a search among 100,000 chunks takes (ARGS="--passages KorQuAD_v1.0_dev.json")
 	@PYTHONPATH=.:loadtest $(BIN)/python loadtest/search.py $(ARGS)
+
+bench-telemetry: ## What metrics, Server-Timing and traces cost a request
+	@PYTHONPATH=. $(BIN)/python loadtest/telemetry.py
 
 bench-masking: ## Precision and recall of what is masked, megabytes a second, and who waits meanwhile
 	@PYTHONPATH=.:tests $(BIN)/python loadtest/masking.py

@@ -18,6 +18,8 @@ from gateway.bodies import check_text
 from gateway.errors import HANDLERS
 from gateway.exchanges import begin_exchanges, operators_apart, server_timing
 from gateway.govern.charge import current_exchange
+from gateway.govern.masking.hide import Hider
+from gateway.govern.masking.policy import Policy
 from gateway.guards import authenticate, check_every_route_is_declared, provide_caller
 from gateway.lifespan import Services, open_services
 from gateway.observe.exporting import exporting
@@ -67,11 +69,13 @@ def create_app(
     `sockets` is the folder where the embedding and reranking workers listen, `engines` says where
     the engines of the parent process do, `starting` which file is there until they were up.
     """
-    tracing = Tracing(settings.telemetry)
+    tracing = Tracing(settings.telemetry, Hider(Policy.of(settings.masking.logs)).whole)
 
     @asynccontextmanager
     async def lifespan(app: Litestar) -> AsyncIterator[None]:
-        opening = open_services(settings, sockets, engines=engines, starting=starting)
+        opening = open_services(
+            settings, sockets, engines=engines, starting=starting, tracing=tracing
+        )
         exported = exporting(tracing, settings.telemetry, process_name())
         async with exported, opening as services:
             app.state.services = services

@@ -25,6 +25,7 @@ from gateway.govern.prices import Rates
 from gateway.observe import metrics
 from gateway.observe.labels import Targets
 from gateway.observe.recording import Recorder
+from gateway.observe.tracing import Tracing
 
 _BANK_CONNECTIONS = 2
 
@@ -74,7 +75,9 @@ async def open_stores(stack: AsyncExitStack, settings: Settings) -> Stores:
     return Stores(url, redis_url, pool, opened, box)
 
 
-async def open_governance(stack: AsyncExitStack, settings: Settings, stores: Stores) -> Governance:
+async def open_governance(
+    stack: AsyncExitStack, settings: Settings, stores: Stores, tracing: Tracing
+) -> Governance:
     """Open limits, money, ledger, audit, guardrails and masks."""
     audit = AuditLog(stores.pool, stores.box.audit_key)
     await stack.enter_async_context(audit.writing())
@@ -97,7 +100,7 @@ async def open_governance(stack: AsyncExitStack, settings: Settings, stores: Sto
     guardrails = Guardrails(settings.guardrails)
     stack.callback(guardrails.close)
     calls = audit if settings.audit.calls else None
-    record = Recorder(Targets.of(settings)).record
+    record = Recorder(Targets.of(settings), tracing).record
     governor = Governor(ledger, calls, limits.limiter, answers, money, guardrails, record)
     stack.push_async_callback(governor.close)
     masking = Masking(settings.masking, stores.box.masking_key)

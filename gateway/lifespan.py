@@ -29,6 +29,7 @@ from gateway.identity import open_identity
 from gateway.media import Media
 from gateway.observe.process import process_name
 from gateway.observe.publishing import Published, look_at_pools, shared_in
+from gateway.observe.tracing import Tracing
 from gateway.responses.opening import Means, Responses, open_responses
 from gateway.sessions.conversations import Conversations
 from gateway.sessions.store import Sessions
@@ -106,6 +107,7 @@ async def open_services(
     *,
     engines: Mapping[str, Sequence[str]],
     starting: Path | None,
+    tracing: Tracing,
 ) -> AsyncIterator[Services]:
     """Open the stores and the clients of the other processes.
 
@@ -120,7 +122,7 @@ async def open_services(
         replicas = await stack.enter_async_context(
             open_engines(settings.engines, engines, stores.box.salt_key)
         )
-        governance = await open_governance(stack, settings, stores)
+        governance = await open_governance(stack, settings, stores, tracing)
         generation = await _open_generation(stack, settings, replicas, readers, governance)
         talks = _open_talks(stack, settings, stores, generation, governance)
         storage = open_storage(settings.files)

@@ -49,13 +49,13 @@ class Metered:
         """
         paid = await self._pay(prompt)
         attempt = paid.attempt if paid else self._attempt(prompt)
-        with Asking(attempt, prompt.kind, prompt.fields, stream=False):
+        with Asking(attempt, prompt.kind, prompt.fields, stream=False) as asking:
             if paid:
-                return await self._complete_paid(paid)
+                return asking.heard(await self._complete_paid(paid))
             completion = await self._rung.complete(prompt)
         if attempt:
             attempt.usage = completion.usage
-        return completion
+        return asking.heard(completion)
 
     async def stream(self, prompt: Prompt) -> Stream:
         """Return the opened stream; what it takes grows on the account.
@@ -66,13 +66,13 @@ class Metered:
         """
         paid = await self._pay(prompt)
         attempt = paid.attempt if paid else self._attempt(prompt)
-        with Asking(attempt, prompt.kind, prompt.fields, stream=True):
+        with Asking(attempt, prompt.kind, prompt.fields, stream=True) as asking:
             if paid:
-                return await self._stream_paid(paid)
+                return asking.heard(await self._stream_paid(paid))
             stream = await self._rung.stream(prompt)
         if attempt:
             attempt.usage = stream.usage
-        return stream
+        return asking.heard(stream)
 
     def _attempt(self, prompt: Prompt) -> Attempt | None:
         if prompt.charge is None:

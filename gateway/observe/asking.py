@@ -2,18 +2,23 @@
 
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from types import TracebackType
-from typing import Any
+from typing import Any, Self, TypeVar
 
 from opentelemetry import context as otel_context
 from opentelemetry import trace as otel
 from opentelemetry.trace.propagation import set_span_in_context
 
+from gateway.generation.target import Completion, Stream
 from gateway.govern.charge import Attempt, current_exchange
+from gateway.observe.content import Heard, answered_text, asked_text
 from gateway.observe.phases import note_error
 from gateway.openai.normalise import Kind
 
-OPERATIONS: Mapping[Kind, str] = {
+_Answered = TypeVar("_Answered", Completion, Stream)
+
+OPERATIONS: Mapping[str, str] = {
     "chat": "chat",
     "completions": "text_completion",
     "embeddings": "embeddings",
@@ -46,12 +51,23 @@ class Asking:
         self._fields = fields
         self._stream = stream
 
-    def __enter__(self) -> None:
+    def __enter__(self) -> Self:
         self._exchange = exchange = current_exchange()
         if exchange.trace.tracer and self._attempt:
             self._open(exchange.trace.tracer, self._attempt)
         self._queued = exchange.phases.get("queue", 0.0)
         self._began = time.perf_counter()
+        return self
+
+    def heard(self, answered: _Answered) -> _Answered:
+        """Put what is answered on the span, where the settings want that; return the answer."""
+        mask, attempt = self._exchange.trace.mask, self._attempt
+        if mask is None or attempt is None or attempt.span is None:
+            return answered
+        if isinstance(answered, Stream):
+            return replace(answered, payloads=Heard(answered.payloads, attempt, mask))
+        attempt.span.set_attribute("gen_ai.output.messages", answered_text(answered.body, mask))
+        return answered
 
     def __exit__(
         self,
@@ -82,6 +98,8 @@ class Asking:
                 **_told(self._fields),
             },
         )
+        if mask := self._exchange.trace.mask:
+            span.set_attribute("gen_ai.input.messages", asked_text(self._fields, mask))
         attempt.span = span
         self._entered = otel_context.attach(set_span_in_context(span))
 

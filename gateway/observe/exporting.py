@@ -1,13 +1,24 @@
-"""OpenTelemetry's SDK: batches of spans on their way to where the settings say."""
+"""OpenTelemetry's SDK: spans and metrics on their way to where the settings say."""
 
 import asyncio
 import logging
+import os
+import socket
+import sys
 import threading
-from collections.abc import AsyncIterator, Sequence
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from importlib.metadata import version
 
+from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import (
+    ConsoleMetricExporter,
+    MetricReader,
+    PeriodicExportingMetricReader,
+)
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import (
@@ -22,9 +33,11 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_ON
 from config.telemetry import TelemetrySettings
 from gateway.govern.charge import current_exchange
 from gateway.observe import metrics
+from gateway.observe.genai import GenAiMetrics
 from gateway.observe.tracing import Tracing
 
 _BATCH = 512
+_NAME, _VERSION = "naru", version("naru-gateway")
 _log = logging.getLogger(__name__)
 
 
@@ -32,59 +45,79 @@ _log = logging.getLogger(__name__)
 async def exporting(
     tracing: Tracing, settings: TelemetrySettings, process: str
 ) -> AsyncIterator[None]:
-    """Export spans while the context is open; what is left at its end for as long as is allowed."""
+    """Export while the context is open; what is left at its end for as long as is allowed."""
     if settings.exporter == "none":
         yield
         return
-    provider = TracerProvider(
-        sampler=ALWAYS_ON,
-        resource=resource_of(settings, process),
-        id_generator=_Ids(),
-        shutdown_on_exit=False,
+    resource = _resource(settings, process)
+    spans = TracerProvider(
+        sampler=ALWAYS_ON, resource=resource, id_generator=_Ids(), shutdown_on_exit=False
     )
-    provider.add_span_processor(
-        BatchSpanProcessor(
-            _Counted(span_exporter(settings)),
-            max_queue_size=settings.max_queue,
-            schedule_delay_millis=settings.export_interval_s * 1000,
-            max_export_batch_size=min(_BATCH, settings.max_queue),
-        )
-    )
-    tracing.tracer = provider.get_tracer("naru", version("naru-gateway"))
+    spans.add_span_processor(_batches(settings))
+    values = MeterProvider([metric_reader(settings)], resource=resource, shutdown_on_exit=False)
+    tracing.tracer = spans.get_tracer(_NAME, _VERSION)
+    tracing.genai = GenAiMetrics(values.get_meter(_NAME, _VERSION))
     try:
         yield
     finally:
-        tracing.tracer = None
-        await _end(provider, settings.flush_timeout_s)
+        tracing.tracer = tracing.genai = None
+        await _end([spans.shutdown, values.shutdown], settings.flush_timeout_s)
 
 
 def span_exporter(settings: TelemetrySettings) -> SpanExporter:
     """Return where spans go."""
     if settings.exporter == "console":
-        return ConsoleSpanExporter()
-    headers = {name: value.get_secret_value() for name, value in settings.otlp_headers.items()}
-    url = f"{str(settings.otlp_url).rstrip('/')}/v1/traces"
+        return ConsoleSpanExporter(out=sys.stderr)
+    url, headers = _otlp(settings, "traces")
     return OTLPSpanExporter(url, headers=headers, timeout=settings.flush_timeout_s)
 
 
-def resource_of(settings: TelemetrySettings, process: str) -> Resource:
-    """Return who tells: `OTEL_RESOURCE_ATTRIBUTES` may say more."""
+def metric_reader(settings: TelemetrySettings) -> MetricReader:
+    """Return what takes metrics where they go."""
+    interval_ms = settings.export_interval_s * 1000
+    if settings.exporter == "console":
+        return PeriodicExportingMetricReader(ConsoleMetricExporter(out=sys.stderr), interval_ms)
+    url, headers = _otlp(settings, "metrics")
+    exporter = OTLPMetricExporter(url, headers=headers, timeout=settings.flush_timeout_s)
+    return PeriodicExportingMetricReader(exporter, interval_ms)
+
+
+def _batches(settings: TelemetrySettings) -> BatchSpanProcessor:
+    return BatchSpanProcessor(
+        _Counted(span_exporter(settings)),
+        max_queue_size=settings.max_queue,
+        schedule_delay_millis=settings.export_interval_s * 1000,
+        max_export_batch_size=min(_BATCH, settings.max_queue),
+    )
+
+
+def _otlp(settings: TelemetrySettings, what: str) -> tuple[str, dict[str, str]]:
+    headers = {name: value.get_secret_value() for name, value in settings.otlp_headers.items()}
+    return f"{str(settings.otlp_url).rstrip('/')}/v1/{what}", headers
+
+
+def _resource(settings: TelemetrySettings, process: str) -> Resource:
+    """Return who tells; `OTEL_RESOURCE_ATTRIBUTES` may say more."""
     return Resource.create(
         {
             "service.name": settings.service_name,
-            "service.version": version("naru-gateway"),
-            "service.instance.id": process,
+            "service.version": _VERSION,
+            "service.instance.id": f"{socket.gethostname()}:{process}:{os.getpid()}",
         }
     )
 
 
-async def _end(provider: TracerProvider, timeout_s: float) -> None:
-    # A daemon, which the process does not wait for: a collector may hang.
-    ending = threading.Thread(target=provider.shutdown, name="naru-flush", daemon=True)
-    ending.start()
-    await asyncio.to_thread(ending.join, timeout_s)
-    if ending.is_alive():
-        _log.warning("spans are left unexported: there was no time")
+async def _end(endings: Sequence[Callable[[], None]], timeout_s: float) -> None:
+    """Flush and end all at the same time."""
+    # Daemons, which the process does not wait for: a collector may hang.
+    threads = [threading.Thread(target=end, name="naru-flush", daemon=True) for end in endings]
+    deadline = time.monotonic() + timeout_s
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        await asyncio.to_thread(thread.join, max(deadline - time.monotonic(), 0))
+    if any(thread.is_alive() for thread in threads):
+        _log.warning("telemetry is left unexported: there was no time")
 
 
 class _Ids(RandomIdGenerator):

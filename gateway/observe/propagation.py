@@ -2,7 +2,7 @@
 
 import random
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from opentelemetry import trace as otel
@@ -23,6 +23,7 @@ class Trace:
         state: The caller's `tracestate`, passed on as it is.
         tracer: Makes its spans; None where we do not record it.
         to_hosted: Whether hosted targets are told of it.
+        mask: Masks what is said on its spans; None where nothing of it is put there.
     """
 
     id: str = ""
@@ -31,6 +32,7 @@ class Trace:
     state: str = ""
     tracer: otel.Tracer | None = None
     to_hosted: bool = False
+    mask: Callable[[str], str] | None = None
 
     def headers(self) -> dict[str, str]:
         """Return what tells a server that is asked now of the trace."""

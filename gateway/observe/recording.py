@@ -6,6 +6,7 @@ from gateway.govern.charge import Attempt, Charge
 from gateway.observe import metrics
 from gateway.observe.asking import end_span
 from gateway.observe.labels import Targets, coarse
+from gateway.observe.tracing import Tracing
 
 _ENDINGS = frozenset(
     {"completed", "abstained", "client_gone", "server_shutdown", "cancelled", "killed"}
@@ -18,8 +19,9 @@ _NANO = 1e-9
 class Recorder:
     """Counts the calls of one process."""
 
-    def __init__(self, targets: Targets) -> None:
+    def __init__(self, targets: Targets, tracing: Tracing) -> None:
         self._label = targets.label
+        self._tracing = tracing
 
     def record(self, charge: Charge) -> None:
         """Count a call whose account is settled."""
@@ -30,6 +32,9 @@ class Recorder:
         for attempt in charge.attempts:
             self._count(attempt, _went(charge, attempt))
             end_span(attempt)
+        if self._tracing.genai and charge.attempts:
+            last = charge.attempts[-1]
+            self._tracing.genai.record(charge, last, self._label(last.target))
         if charge.first_token_at is not None and charge.attempts:
             self._time(charge, charge.first_token_at)
         if charge.fallback:

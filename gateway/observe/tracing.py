@@ -1,6 +1,6 @@
 """Which requests are traced, and the span of each as a whole."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
 from litestar.types import HTTPScope
@@ -10,6 +10,7 @@ from opentelemetry.trace.propagation import set_span_in_context
 
 from config.telemetry import TelemetrySettings
 from gateway.govern.charge import Exchange
+from gateway.observe.genai import GenAiMetrics
 from gateway.observe.propagation import Trace, new_trace_id, told_trace
 
 _LOW = 2**64
@@ -18,26 +19,35 @@ _LOW = 2**64
 class Tracing:
     """Decides by the caller's word, else by the ratio; the same everywhere for one trace.
 
+    `mask` hides personal data in what is said, where the settings want that on spans.
+
     Attributes:
         tracer: Whoever opens an exporter puts it here.
+        genai: The same.
     """
 
-    def __init__(self, settings: TelemetrySettings) -> None:
+    def __init__(
+        self, settings: TelemetrySettings, mask: Callable[[str], str] | None = None
+    ) -> None:
         self.tracer: otel.Tracer | None = None
+        self.genai: GenAiMetrics | None = None
         self._settings = settings
+        self._mask = mask if settings.content else None
         self._bound = round(settings.sample_ratio * _LOW)
 
     def begin(self, headers: Iterable[tuple[bytes, bytes]]) -> Trace:
         """Return the trace of a request."""
-        to_hosted = self._settings.hosted_traceparent
         told = told_trace(headers) if self._settings.trust_traceparent else None
         if told:
-            id_, parent, sampled, state = told
-            tracer = self.tracer if sampled else None
-            return Trace(id_, parent, sampled, state, tracer, to_hosted)
+            return self._trace(*told)
         id_ = new_trace_id()
         sampled = self.tracer is not None and int(id_[16:], 16) < self._bound
-        return Trace(id_, "", sampled, "", self.tracer if sampled else None, to_hosted)
+        return self._trace(id_, "", sampled, "")
+
+    def _trace(self, id_: str, parent: str, sampled: bool, state: str) -> Trace:  # noqa: FBT001
+        tracer = self.tracer if sampled else None
+        to_hosted = self._settings.hosted_traceparent
+        return Trace(id_, parent, sampled, state, tracer, to_hosted, self._mask)
 
 
 @contextmanager

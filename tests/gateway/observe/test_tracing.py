@@ -8,6 +8,7 @@ from pathlib import Path
 import httpx
 import pytest
 from gateway_support import Service, client_of, replica_of
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
@@ -28,6 +29,11 @@ def exported() -> InMemorySpanExporter:
 
 
 @pytest.fixture(scope="module")
+def reader() -> InMemoryMetricReader:
+    return InMemoryMetricReader()
+
+
+@pytest.fixture(scope="module")
 async def traced(
     service: Service,
     sockets: Path,
@@ -35,6 +41,7 @@ async def traced(
     redis_url: str,
     upstream: Upstream,
     exported: InMemorySpanExporter,
+    reader: InMemoryMetricReader,
 ) -> AsyncIterator[Service]:
     """A replica that exports each span as it ends, and traces whom its caller does."""
     settings = {
@@ -51,6 +58,7 @@ async def traced(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(exporting, "span_exporter", lambda _: exported)
         patch.setattr(exporting, "BatchSpanProcessor", lambda each, **_: SimpleSpanProcessor(each))
+        patch.setattr(exporting, "metric_reader", lambda _: reader)
         async with replica_of(service, sockets, settings) as opened:
             yield opened
 
@@ -205,3 +213,32 @@ async def test_answers_say_how_long_what_took(http: httpx.AsyncClient, upstream:
     assert phases[0] == "auth"
     assert "upstream" in phases
     assert "retrieval;dur=" in turn.headers["server-timing"]
+
+
+async def test_who_collects_by_otlp_has_the_conventions_metrics(
+    http: httpx.AsyncClient,
+    upstream: Upstream,
+    exported: InMemorySpanExporter,
+    reader: InMemoryMetricReader,
+):
+    upstream.stream(ROLE, HI, HI, STOP, DONE)
+    reader.get_metrics_data()
+    await _ask(http, "smart", _SAMPLED, stream=True)
+    await _ask(http, f"fake/{_SECRET}", _SAMPLED, stream=True)
+    await _spans(exported)
+
+    data = reader.get_metrics_data()
+    assert data is not None
+    metrics = {m.name: m for m in data.resource_metrics[0].scope_metrics[0].metrics}
+    tokens = metrics["gen_ai.client.token.usage"].data.data_points
+    assert metrics["gen_ai.client.token.usage"].unit == "{token}"
+    assert metrics["gen_ai.client.operation.duration"].unit == "s"
+    assert "gen_ai.client.operation.time_to_first_chunk" in metrics
+    known = {
+        "gen_ai.operation.name": "chat",
+        "gen_ai.provider.name": "fake",
+        "gen_ai.request.model": "gpt-x",
+        "gen_ai.token.type": "output",
+    }
+    assert known in [dict(point.attributes) for point in tokens]
+    assert "marker" not in data.to_json()
