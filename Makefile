@@ -10,7 +10,7 @@ BIN := .venv/bin
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help run test fuzz engine-cpu lint lock format reference bench bench-embed bench-ingest bench-search bench-limits bench-scale bench-verify bench-engine bench-masking bench-telemetry clean
+.PHONY: locust help run test fuzz engine-cpu lint lock format reference bench bench-embed bench-ingest bench-search bench-limits bench-scale bench-verify bench-engine bench-masking bench-telemetry clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -48,6 +48,12 @@ reference: ## Write docs/reference/ anew from the settings' types and the errors
 
 bench: ## How fast the gateway is, beside others (ARGS="--quick": alone, in a minute)
 	@PYTHONPATH=.:tests:loadtest $(BIN)/python loadtest/bench.py $(ARGS)
+
+locust: ## Users of a running service, on http://localhost:8089 (ARGS="--headless -u 50 -r 10 -t 5m")
+	@test -x .naru/locust/bin/locust || ($(PYTHON) -m venv .naru/locust && \
+		.naru/locust/bin/pip install -q -r requirements/loadtest.txt)
+	@set -a; test ! -f .naru/demo.env || . .naru/demo.env; set +a; \
+		.naru/locust/bin/locust -f loadtest/locustfile.py $(ARGS)
 
 bench-ingest: ## What reading documents costs beside embedding them, in CPU time and in time
 	@PYTHONPATH=. $(BIN)/python loadtest/ingest.py $(ARGS)
