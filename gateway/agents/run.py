@@ -97,7 +97,7 @@ class Agents:
                 stream = await target.stream(prepared.prompt)
                 draft.take_served(stream)
                 payloads = stream.payloads
-            charge.note_first_token()
+                charge.note_first_token()
             parts = self._parts(charge, draft, payloads)
             # What has begun is closed by the event loop where its consumer has nothing to close.
             await anext(parts)

@@ -10,14 +10,16 @@ import pytest
 from desk import APP, Desk
 from upstream_support import json_answer
 
+from config.settings import SessionSettings
 from gateway.agents import prepare
 from gateway.agents.definition import AnswerPolicy, HistoryPolicy
 from gateway.agents.draft import AgentAnswer, Question
 from gateway.agents.registry import Agent
+from gateway.agents.turns import Turns
 from gateway.errors import GatewayError, LimitReached
-from gateway.govern.charge import Charge
+from gateway.govern.charge import Charge, Exchange, begin_exchange
 from gateway.sessions.recall import find_answer
-from gateway.sessions.turns import Keeping
+from gateway.sessions.turns import Keeping, TurnStore
 
 ANNUAL = "연차 휴가는 며칠인가요?"
 FOLLOW_UP = "그럼 3년 차는요?"
@@ -124,6 +126,8 @@ async def test_how_a_turn_ends(
     await ask(desk, question, session, desk.agent(model, answer=AnswerPolicy(**policy)))
     (charge,) = await until_settled(desk)
     assert (charge.ending, [each.target for each in charge.attempts]) == end
+    streamed_by_target = bool(charge.attempts) and charge.asked.stream
+    assert (charge.first_token_at is not None) == streamed_by_target
 
 
 @pytest.mark.parametrize("ask", WAYS)
@@ -216,6 +220,34 @@ async def test_who_leaves_before_an_answer_is_on_record(
     (charge,) = await until_settled(desk)
     assert charge.ending == "client_gone"
     assert [each.target for each in charge.attempts] == ["fake/slow"]
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("ending", ["server_shutdown", "client_gone"])
+async def test_a_kept_turn_that_is_given_up_says_why(
+    desk: Desk, session: str, ending: str, stream: bool
+) -> None:
+    asked, never = asyncio.Event(), asyncio.Event()
+
+    async def hang(_: Any) -> Any:
+        asked.set()
+        await never.wait()
+
+    desk.upstream.answer = hang
+    begin_exchange(Exchange("req-1"))
+    patience = 60 if ending == "server_shutdown" else 0
+    settings = SessionSettings(resume_grace_s=patience, lease_s=1)
+    turns = Turns(desk.agents, TurnStore(desk.pool, settings, None), settings)
+    agent = desk.agent(f"fake/{ending}")
+    await turns.keep(
+        APP, agent, Question(ANNUAL, session), Keeping(bytes(32), None, b"{}"), stream=stream
+    )
+    await asked.wait()
+    if ending == "server_shutdown":
+        await turns.close()
+    (charge,) = await until_settled(desk)
+    assert (charge.ending, charge.exchange.request_id) == (ending, "req-1")
+    await turns.close()
 
 
 async def test_a_key_that_is_sent_again_is_no_request(desk: Desk, session: str) -> None:

@@ -10,12 +10,15 @@ import httpx
 import pytest
 from aiohttp import web
 from gateway_support import Service, client_of, replica_of
+from support import scope_of
 from upstream_support import DONE, Upstream, json_answer
 
 import auth
 from auth.profile import default_scopes
 from config.postgres import open_pool
 from config.settings import AuthSettings
+from gateway.agents.changes import save_agent
+from gateway.agents.definition import AgentDefinition
 
 CALLERS = {
     "operator": ("acme", "operator"),
@@ -42,7 +45,7 @@ async def callers(
         "redis": {"url": redis_url},
         "providers": {"paid": {"base_url": upstream.url}},
         "prices": PRICES,
-        "models": {"cheaper": ["paid/x", "paid/gift"]},
+        "models": {"cheaper": ["paid/x", "paid/gift"], "frugal": ["paid/x", "extractive"]},
     }
     made: dict[str, httpx.AsyncClient] = {}
     async with AsyncExitStack() as stack:
@@ -193,6 +196,59 @@ async def test_a_used_up_budget_is_429_and_a_free_model_goes_on(
     unpriced = await spender.post("/v1/chat/completions", json=ASKED | {"model": "paid/other"})
     assert (unpriced.status_code, unpriced.json()["error"]["code"]) == (400, "model_unpriced")
     assert (await callers["admin"].post("/v1/chat/completions", json=ASKED)).status_code == 200
+
+
+@pytest.fixture
+async def agents(service: Service) -> dict[str, str]:
+    """Agents that answer with a priced model: alone, and with quotes behind it."""
+    models = {"b-paid": "paid/x", "b-quoting": "frugal"}
+    async with await open_pool(service.database, size=1) as pool:
+        for name, model in models.items():
+            definition = AgentDefinition(name, "Be brief.", model, (service.store,))
+            await save_agent(pool, scope_of("acme", "app"), definition)
+    return models
+
+
+def turn(agent: str, *, stream: bool) -> dict[str, Any]:
+    """A follow-up, which is made whole before it is answered."""
+    said = [("user", "연차 휴가는 며칠인가요?"), ("assistant", "15일이다."), ("user", "병가는요?")]
+    messages = [{"role": role, "content": content} for role, content in said]
+    return {"model": agent, "messages": messages, "max_tokens": 50, "stream": stream}
+
+
+@pytest.mark.usefixtures("agents")
+async def test_a_turn_is_booked_as_the_sum_of_its_calls(
+    callers: dict[str, httpx.AsyncClient], upstream: Upstream
+) -> None:
+    budget = await make(callers["admin"], "1")
+    answers(upstream, 7, 30)
+    upstream.asked.clear()
+    asked = turn("b-paid", stream=False)
+    answer = await callers["spender"].post("/v1/chat/completions", json=asked)
+    assert answer.status_code == 200, answer.text
+    assert len(upstream.asked) == 2
+    state = await spent(callers["viewer"], budget["id"], "0.000614")
+    assert state["unaccounted_usd"] == "0"
+
+
+@pytest.mark.usefixtures("agents")
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_turn_that_nobody_pays_for_is_429_or_quoted(
+    callers: dict[str, httpx.AsyncClient], upstream: Upstream, stream: bool
+) -> None:
+    spender = callers["spender"]
+    budget = await make(callers["admin"], "0.000000001")
+    upstream.asked.clear()
+    refused = await spender.post("/v1/chat/completions", json=turn("b-paid", stream=stream))
+    assert (refused.status_code, refused.json()["error"]["code"]) == (429, "budget_exhausted")
+    asked = turn("b-quoting", stream=stream)
+    quoted = await spender.post("/v1/chat/completions", json=asked)
+    assert quoted.status_code == 200, quoted.text
+    assert quoted.headers["x-naru-target"] == "extractive"
+    assert quoted.headers["x-naru-fallback-reason"] == "paid/x: budget_exhausted"
+    assert not upstream.asked
+    state = (await callers["viewer"].get(f"/admin/budgets/{budget['id']}")).json()
+    assert (state["spent_usd"], state["unaccounted_usd"]) == ("0", "0")
 
 
 async def test_a_stream_that_ignores_its_limit_ends_with_an_error_in_band(
