@@ -42,6 +42,12 @@ class Command:
     user: str | None = None
 
 
+def python_command(name: str, module: str, *arguments: str, grace_s: float = 10.0) -> Command:
+    """Return the command that runs one of our modules."""
+    # -P: a folder the operator happens to stand in must not shadow our packages.
+    return Command(name, [sys.executable, "-P", "-m", module, *arguments], grace_s=grace_s)
+
+
 def tether_argv(command: Command, *, pass_fds: Sequence[int] = ()) -> list[str]:
     """Return the arguments that run `command` on a tether: closing its standard input ends it.
 

@@ -47,8 +47,8 @@ def load_settings(file: Path | None = None, environ: Mapping[str, str] | None = 
         ConfigError: One line per fault, each with its path and what to write instead.
     """
     environ = os.environ if environ is None else environ
-    named = environ.get(FILE_VARIABLE)
-    values = _read_file(file or (Path(named) if named else None))
+    source = settings_file(file, environ)
+    values = _read_file(source) if source else {}
     for name, path in _SHORT_NAMES.items():
         if environ.get(name):
             _put(values, path, environ[name])
@@ -65,6 +65,15 @@ def load_settings(file: Path | None = None, environ: Mapping[str, str] | None = 
         raise ConfigError(f"the settings need {error.error_count()} change(s):\n{lines}") from None
     _check_references(settings)
     return settings
+
+
+def settings_file(
+    named: Path | None = None, environ: Mapping[str, str] | None = None
+) -> Path | None:
+    """Return the file that `load_settings` reads; None where there is none."""
+    variable = (os.environ if environ is None else environ).get(FILE_VARIABLE)
+    file = named or (Path(variable) if variable else None)
+    return file or (DEFAULT_FILE if DEFAULT_FILE.exists() else None)
 
 
 def model_sockets(environ: Mapping[str, str] | None = None) -> Path:
@@ -112,10 +121,7 @@ def _put_model(values: _Tree, environ: Mapping[str, str]) -> None:
         models.setdefault(alias, [f"engine/{alias}", *hosted, "extractive"])
 
 
-def _read_file(file: Path | None) -> _Tree:
-    path = file or DEFAULT_FILE
-    if file is None and not path.exists():
-        return {}
+def _read_file(path: Path) -> _Tree:
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:

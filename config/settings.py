@@ -92,8 +92,13 @@ class ServerSettings(Section):
     """Most answers (`n`) that one request may ask of an engine."""
     trusted_proxies: tuple[IPvAnyNetwork, ...] = ()
     """Addresses or networks whose `X-Forwarded-For` says who the caller is; by default nobody's."""
+    drain_delay_s: float = Field(default=2.0, ge=0)
+    """How long connections are still taken after SIGTERM, while `/health/ready` says 503: longer
+    than it takes a balancer to notice. After Ctrl-C none are."""
     grace_s: float = Field(default=10.0, ge=0)
-    """How long open requests may go on after SIGTERM."""
+    """How long open requests may go on after that."""
+    reload_grace_s: float = Field(default=600.0, ge=0)
+    """How long open requests may go on in a worker that a reload has replaced."""
 
     @property
     def url(self) -> str:

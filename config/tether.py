@@ -4,8 +4,9 @@
 
 The supervisor holds the other end of the pipe. However it dies, the kernel closes that end, so the
 command is always ended: first with its own stop signal, after the grace time with SIGKILL to its
-process group. SIGTERM does the same, and ends the grace time when it has begun. PR_SET_PDEATHSIG
-covers the tether's own death on Linux. Standard library only.
+process group. SIGTERM does the same; SIGTERM again tells the command again and cuts the grace time
+short. SIGUSR1 is handed on. PR_SET_PDEATHSIG covers the tether's own death on Linux. Standard
+library only.
 """
 
 import contextlib
@@ -21,6 +22,8 @@ import time
 from typing import TypedDict
 
 _LAST_MOMENT_S = 2.0
+_HURRY_S = 5.0
+_POLL_S = 0.2
 _PR_SET_PDEATHSIG = 1
 _PR_SET_KEEPCAPS = 8
 _PR_CAP_AMBIENT = 47
@@ -83,6 +86,7 @@ def _wait_for_end(child: subprocess.Popen[bytes]) -> None:
     os.set_blocking(wake_write, False)
     signal.set_wakeup_fd(wake_write)
     signal.signal(signal.SIGCHLD, lambda *_: None)
+    signal.signal(signal.SIGUSR1, lambda number, _: child.send_signal(number))
     stopping: list[int] = []
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda received, _: stopping.append(received))
@@ -95,18 +99,23 @@ def _wait_for_end(child: subprocess.Popen[bytes]) -> None:
 
 
 def _stop(child: subprocess.Popen[bytes], spec: Spec) -> None:
-    def kill(*_: object) -> None:
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(child.pid, signal.SIGKILL)
+    deadline = time.monotonic() + spec["grace_s"]
+
+    def hurry(*_: object) -> None:
+        nonlocal deadline
+        deadline = min(deadline, time.monotonic() + _HURRY_S)
+        child.send_signal(spec["stop_signal"])
 
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, kill)
-    if child.poll() is None:
-        child.send_signal(spec["stop_signal"])
-    with contextlib.suppress(subprocess.TimeoutExpired):
-        child.wait(spec["grace_s"])
+        signal.signal(number, hurry)
+    child.send_signal(spec["stop_signal"])  # nothing happens where it has ended
+    while child.poll() is None and time.monotonic() < deadline:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            child.wait(_POLL_S)
+    if child.returncode is not None:
         _wait_for_group(child.pid)
-    kill()
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(child.pid, signal.SIGKILL)
     child.wait()
 
 

@@ -27,6 +27,7 @@ from gateway.observe.process import process_name
 from gateway.observe.tracing import Tracing
 from gateway.openapi import correct_document, openapi_config
 from gateway.paths import keep_slashes
+from gateway.reload import refused_file
 from gateway.request_ids import request_id
 from gateway.routes import (
     admin,
@@ -118,6 +119,7 @@ def create_app(
         openapi_config=openapi_config(settings.issuer),
         on_app_init=[_without_logging],
     )
+    app.state.refused = refused_file(sockets)
     app.asgi_handler = begin_exchanges(keep_slashes(app.asgi_handler), tracing)
     if settings.telemetry.metrics_port:
         app.asgi_handler = operators_apart(app.asgi_handler, settings.telemetry.metrics_port)

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+import signal
 import subprocess
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -34,15 +35,16 @@ class Child:
         environ: Its whole environment.
         pass_fds: Descriptors it inherits.
         log: File its output is appended to; None lets it write to ours.
-        socket: Unix socket it makes; the one a killed predecessor left is removed first.
+        sign: What it makes when it is up, such as its socket; one that is left is removed first.
     """
 
     command: Command
     environ: Mapping[str, str]
     pass_fds: Sequence[int] = ()
     log: Path | None = None
-    socket: Path | None = None
+    sign: Path | None = None
     starts: int = 0
+    _retired: bool = False
     _process: asyncio.subprocess.Process | None = None
     _keeper: asyncio.Task[None] | None = field(default=None, repr=False)
 
@@ -61,6 +63,20 @@ class Child:
             self._keeper.cancel()
             await asyncio.wait([self._keeper])
 
+    def leave_to_others(self) -> None:
+        """Tell a web worker that it is to take no connection any more."""
+        if self._process is not None and self.running:
+            self._process.send_signal(signal.SIGUSR1)
+
+    async def retire(self) -> None:
+        """Let a web worker answer what is open and end; return when it is gone."""
+        self._retired = True
+        if self._keeper is None or not self.running:
+            await self.stop()
+        else:
+            self.leave_to_others()
+            await asyncio.wait([self._keeper])
+
     def hurry(self) -> None:
         """Cut short the grace time of a child that is being stopped."""
         stopping = self._keeper is not None and self._keeper.cancelling()
@@ -73,6 +89,8 @@ class Child:
         while True:
             started = loop.time()
             status = await self._run_once()
+            if self._retired:
+                return
             if loop.time() - started > _STABLE_S:
                 delay = _FIRST_DELAY_S
             where = f" (see {self.log})" if self.log else ""
@@ -93,8 +111,8 @@ class Child:
             await process.wait()
 
     async def _spawn(self) -> asyncio.subprocess.Process:
-        if self.socket is not None:
-            self.socket.unlink(missing_ok=True)
+        if self.sign is not None:
+            self.sign.unlink(missing_ok=True)
         log = _open_log(self.log) if self.log else None
         try:
             return await asyncio.create_subprocess_exec(

@@ -70,6 +70,16 @@ def serve(
 
 
 @app.command()
+def reload(config: Config = None) -> None:
+    """Let the running service take the settings file as it is now; a bad one changes nothing."""
+    from config.load import load_settings
+    from gateway.reload import reload_running
+
+    reload_running(load_settings(config).data_dir)
+    typer.echo("the service has the new settings")
+
+
+@app.command()
 def doctor(config: Config = None) -> None:
     """Show what was found, what is embedded and what is missing."""
     from config.load import load_settings

@@ -186,6 +186,14 @@ class Unavailable(GatewayError):
     type = "service_unavailable"
 
 
+SHUTDOWN = Unavailable(
+    "the server is shutting down: send it again",
+    code="server_shutdown",
+    headers={"retry-after": "1"},
+)
+"""What is said of work that the end of the process cuts off."""
+
+
 class ClientGone(GatewayError):
     """499: the client left before there was an answer."""
 

@@ -1,6 +1,14 @@
-"""The server's HTTP parser with a limit it lacks: how long a request's head may be."""
+"""The server's HTTP protocol with what it lacks: how long a head may be, and the server's end."""
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+import asyncio
+from functools import partial
+from typing import Any
+
+import msgspec
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+
+from gateway.errors import SHUTDOWN, describe
+from gateway.request_ids import request_id
 
 MAX_HEAD_BYTES = 65_536
 """Request line and headers together; an access token is up to 24,576 characters of it."""
@@ -43,3 +51,35 @@ class BoundedProtocol(HttpToolsProtocol):
         """Take the end of a request."""
         self._gathered = 0
         super().on_message_complete()
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:  # noqa: ANN401
+        super()._start_asgi_task(cycle, partial(_told_of_the_end, cycle, app))
+
+
+async def _told_of_the_end(
+    cycle: RequestResponseCycle,
+    app: Any,  # noqa: ANN401 - uvicorn's own type of an application
+    scope: Any,  # noqa: ANN401
+    receive: Any,  # noqa: ANN401
+    send: Any,  # noqa: ANN401
+) -> None:
+    """Answer 503 where the server ends before a request had an answer."""
+    try:
+        await app(scope, receive, send)
+    except asyncio.CancelledError:
+        if not cycle.response_started:
+            await _refuse(scope, send)
+
+
+async def _refuse(scope: Any, send: Any) -> None:  # noqa: ANN401
+    answer = describe(SHUTDOWN)
+    body = msgspec.json.encode(answer.body)
+    told = {
+        "content-type": "application/json",
+        "content-length": str(len(body)),
+        "x-request-id": request_id(scope),
+        **answer.headers,
+    }
+    headers = [(name.encode(), value.encode()) for name, value in told.items()]
+    await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})

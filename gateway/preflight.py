@@ -74,7 +74,9 @@ def open_data_dir(path: Path) -> Path:
 
 
 def lock(path: Path) -> int:
-    """Take the lock that says a supervisor runs on this data folder; keep the descriptor open.
+    """Take the lock that says a supervisor runs on this data folder, and which process that is.
+
+    Keep the descriptor open.
 
     Raises:
         ConfigError: Another one holds it, or the folder can't be written.
@@ -85,6 +87,8 @@ def lock(path: Path) -> int:
         raise ConfigError(
             f"another naru is running on {path}: stop it, or set NARU__DATA_DIR to another folder"
         )
+    os.ftruncate(descriptor, 0)
+    os.write(descriptor, str(os.getpid()).encode())
     return descriptor
 
 

@@ -16,7 +16,7 @@ from litestar import Response
 from litestar.types import ASGIApp, Receive, Scope, Send
 
 from config.tasks import end_task
-from gateway.errors import Unavailable, describe
+from gateway.errors import SHUTDOWN, describe
 from gateway.govern.charge import SERVER_SHUTDOWN, current_exchange
 from gateway.observe import metrics
 from gateway.presence import client_left
@@ -26,7 +26,6 @@ _BOM = b"\xef\xbb\xbf"
 _MAX_EVENT_BYTES = 4_000_000
 KEEP_ALIVE_S = 15.0
 _DONE = b"data: [DONE]\n\n"
-_SHUTDOWN = Unavailable("the server is shutting down: send it again", code=SERVER_SHUTDOWN)
 _HEADERS = [
     (b"content-type", b"text/event-stream; charset=utf-8"),
     (b"cache-control", b"no-cache"),
@@ -151,7 +150,7 @@ class EventStream(Response[Any]):
             # The server ends, and its grace time is over.
             current_exchange().left = SERVER_SHUTDOWN
             await end_task(sending)
-            await self._close(send, self._failure(_SHUTDOWN))
+            await self._close(send, self._failure(SHUTDOWN))
             raise
         finally:
             metrics.STREAMS_OPEN.add(-1)

@@ -5,13 +5,11 @@ the reverse. Nothing waits for an engine but the word that the service is ready.
 """
 
 import asyncio
+import itertools
 import json
-import math
 import os
 import shutil
-import signal
 import socket
-import sys
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
@@ -20,7 +18,7 @@ from pathlib import Path
 import asyncpg
 
 from config import embedded
-from config.embedded import Command
+from config.embedded import python_command
 from config.errors import ConfigError
 from config.load import ENGINES_VARIABLE, FILE_VARIABLE, SOCKETS_VARIABLE, STARTING_VARIABLE
 from config.postgres import migrate
@@ -29,15 +27,13 @@ from gateway import preflight, probes
 from gateway.children import Child, say, stop_all
 from gateway.engines.engines import Engines
 from gateway.model_workers import model_workers
+from gateway.reload import check_reloadable, copy_settings, load_copy, tell_outcome
+from gateway.web_workers import WebWorkers
 
 PACKAGES = ("auth", "rag", "gateway")
 """Whose migrations are applied, in this order."""
 
 _PREVIOUS_INSTANCE_S = 30.0
-_PARENT_POLL_S = 0.5
-# A signal to the process group reaches us twice: make passes its own on.
-_SAME_SIGNAL_S = 1.0
-_DRAIN_MARGIN_S = 5.0
 _READY_S = 180.0
 _MODEL_STARTS = 3
 _SOCKET_POLL_S = 0.1
@@ -61,56 +57,17 @@ class Launch:
     announce: Callable[[], None] = lambda: None
 
 
-async def serve(settings: Settings, launch: Launch) -> int:
-    """Run the service until SIGINT, SIGTERM or SIGHUP; return the exit status.
-
-    A second signal cuts the grace time short.
-
-    Raises:
-        ConfigError: Something the operator must change keeps the service from starting.
-    """
-    supervisor = Supervisor(settings, launch)
-    running = asyncio.create_task(supervisor.run())
-    loop = asyncio.get_running_loop()
-    hurry_from = math.inf
-
-    def stop() -> None:
-        nonlocal hurry_from
-        if not running.cancelling():
-            say("naru: stopping (once more to hurry)")
-            running.cancel()
-            hurry_from = loop.time() + _SAME_SIGNAL_S
-        elif loop.time() > hurry_from:
-            supervisor.hurry()
-
-    signals = [signal.SIGINT, signal.SIGTERM]
-    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as nohup(1) leaves it
-        signals.append(signal.SIGHUP)
-    for number in signals:
-        loop.add_signal_handler(number, stop)
-    watch = asyncio.create_task(_watch_parent(launch.parent, stop))
-    await asyncio.wait([running])
-    watch.cancel()
-    if not running.cancelled():
-        running.result()
-    return 0
-
-
-async def _watch_parent(parent: int | None, stop: Callable[[], None]) -> None:
-    if parent is None:
-        return
-    while os.getppid() == parent:  # noqa: ASYNC110 - nothing announces it
-        await asyncio.sleep(_PARENT_POLL_S)
-    stop()
-
-
 @dataclass(slots=True)
 class Supervisor:
     """One run of the service on one data folder."""
 
     settings: Settings
     launch: Launch
-    _children: list[Child] = field(default_factory=list)
+    _groups: list[list[Child]] = field(default_factory=list)
+    _jobs: list[Child] = field(default_factory=list)
+    _web: WebWorkers | None = None
+    _reload_asked: asyncio.Event = field(default_factory=asyncio.Event)
+    _reloads: int = 0
     _environ: dict[str, str] = field(default_factory=dict)
     _stack: AsyncExitStack = field(default_factory=AsyncExitStack)
     _lock: int = -1
@@ -137,17 +94,26 @@ class Supervisor:
             await self._start_workers(data_dir)
             if self.launch.provision:
                 await self.launch.provision(self._environ["NARU__DATABASE__URL"])
-            self._start_serving(listeners)
+            self._start_serving(listeners, runtime)
             await starting
             degraded = await probes.wait_until_ready(self.settings.server, _READY_S)
             if degraded:
                 say(f"naru: serving without {', '.join(degraded)}: see the lines above")
             self.launch.announce()
-            await asyncio.Event().wait()
+            await self._reload_when_asked(runtime)
+
+    def take_no_more(self) -> None:
+        """Refuse connections from now on: nobody balances ours."""
+        if self._web:
+            self._web.take_no_more()
+
+    def reload(self) -> None:
+        """Take the settings as they are now, as soon as the service is ready."""
+        self._reload_asked.set()
 
     def hurry(self) -> None:
         """Cut short the grace time of whatever is being stopped."""
-        for child in self._children:
+        for child in itertools.chain(*self._groups):
             child.hurry()
 
     async def _start_stores(self, data_dir: Path, runtime: Path) -> None:
@@ -173,10 +139,9 @@ class Supervisor:
         self, data_dir: Path, runtime: Path, database_url: str, redis_url: str
     ) -> dict[str, str]:
         """Return the environment in which our own children find what was started."""
-        file = self.launch.config_file
         return {
             **os.environ,
-            **({FILE_VARIABLE: str(file.resolve())} if file else {}),
+            FILE_VARIABLE: str(copy_settings(self.launch.config_file, runtime, 0)),
             SOCKETS_VARIABLE: str(runtime),
             "NARU__DATABASE__URL": database_url,
             "NARU__REDIS__URL": redis_url,
@@ -194,7 +159,8 @@ class Supervisor:
             say(f"  applied {len(applied)} migration(s)")
 
     async def _start_workers(self, data_dir: Path) -> None:
-        self._start([Child(_python("jobs", "gateway.job_worker"), self._environ, (self._lock,))])
+        self._jobs = [self._job_worker()]
+        self._start(self._jobs)
         workers = list(
             model_workers(
                 self.settings.embedding,
@@ -258,21 +224,59 @@ class Supervisor:
         operators = {"host": telemetry.metrics_host, "port": telemetry.metrics_port}
         return [server, server.model_copy(update=operators)]
 
-    def _start_serving(self, listeners: Sequence[socket.socket]) -> None:
+    def _start_serving(self, listeners: Sequence[socket.socket], runtime: Path) -> None:
         for listener, server in zip(listeners, self._addresses(), strict=True):
             preflight.listen(listener, server)
-        grace_s = self.settings.server.grace_s + _DRAIN_MARGIN_S
-        arguments = [f"--fd={listener.fileno()}" for listener in listeners]
-        commands = [
-            _python(f"web-{number}", "gateway.web_worker", *arguments, grace_s=grace_s)
-            for number in range(1, self.settings.server.workers + 1)
-        ]
-        descriptors = (*(listener.fileno() for listener in listeners), self._lock)
-        self._start([Child(command, self._environ, descriptors) for command in commands])
+        self._web = web = WebWorkers(listeners, self._lock, runtime)
+        self._groups.append(web.children)
+        self._stack.push_async_callback(web.close)
+        web.start(self.settings.server, self._environ)
+
+    async def _reload_when_asked(self, runtime: Path) -> None:
+        while True:
+            await self._reload_asked.wait()
+            self._reload_asked.clear()
+            self._reloads += 1
+            try:
+                await self._reload(runtime)
+            except ConfigError as error:
+                say(f"naru: the settings stay as they were: {error}")
+                tell_outcome(runtime, self._reloads, error)
+            else:
+                say("naru: the settings are the new ones")
+                tell_outcome(runtime, self._reloads, None)
+
+    async def _reload(self, runtime: Path) -> None:
+        """Let workers with the settings as they are now take over.
+
+        Raises:
+            ConfigError: They can't; everything is as it was.
+        """
+        named = self.launch.config_file
+        copy = copy_settings(named, runtime, self._reloads)
+        settings = load_copy(named, copy)
+        check_reloadable(self.settings, settings)
+        environ = {**self._environ, FILE_VARIABLE: str(copy)}
+        if self._web:
+            await self._web.replace(settings.server, environ)
+        self._environ, self.settings = environ, settings
+        await self._replace_job_worker()
+
+    async def _replace_job_worker(self) -> None:
+        before = list(self._jobs)
+        self._jobs.append(self._job_worker())
+        self._jobs[-1].start()
+        await stop_all(before)
+        for child in before:
+            self._jobs.remove(child)
+
+    def _job_worker(self) -> Child:
+        command = python_command("jobs", "gateway.job_worker")
+        return Child(command, self._environ, (self._lock,))
 
     def _start(self, children: list[Child]) -> None:
         """Start children that are to be stopped together, before all those started earlier."""
-        self._children += children
+        self._groups.append(children)
         for child in children:
             child.start()
         self._stack.push_async_callback(stop_all, children)
@@ -281,12 +285,7 @@ class Supervisor:
 async def _wait_for_model(worker: Child) -> None:
     """Return when the worker listens, or when it is better to serve without it."""
     deadline = asyncio.get_running_loop().time() + _READY_S
-    while not (worker.socket and worker.socket.exists()) and worker.starts < _MODEL_STARTS:
+    while not (worker.sign and worker.sign.exists()) and worker.starts < _MODEL_STARTS:
         if asyncio.get_running_loop().time() > deadline:
             return
         await asyncio.sleep(_SOCKET_POLL_S)
-
-
-def _python(name: str, module: str, *arguments: str, grace_s: float = 10.0) -> Command:
-    # -P: a folder the operator happens to stand in must not shadow our packages.
-    return Command(name, [sys.executable, "-P", "-m", module, *arguments], grace_s=grace_s)

@@ -1,11 +1,12 @@
 """A web worker: serves the listening sockets it inherits.
 
-`python -m gateway.web_worker --fd=N [--fd=N]`; started by the supervisor.
+`python -m gateway.web_worker --fd=N [--fd=N] --sign=FILE`; started by the supervisor.
 """
 
 import argparse
 import gc
 import socket
+from pathlib import Path
 
 import uvicorn
 from litestar import Litestar
@@ -13,6 +14,7 @@ from litestar import Litestar
 from config.load import engine_urls, load_settings, model_sockets, starting_file
 from config.settings import ServerSettings
 from gateway.app import create_app
+from gateway.draining import Server
 from gateway.govern.masking.policy import Policy
 from gateway.http import BoundedProtocol
 from gateway.observe.logs import configure_logging
@@ -20,10 +22,12 @@ from gateway.observe.publishing import shared_in
 
 
 def main() -> None:
-    """Serve until SIGTERM; open requests have the grace time to finish."""
+    """Serve until a signal; `Server` says what that does to open requests."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--fd", type=int, required=True, action="append")
-    listening = [socket.socket(fileno=descriptor) for descriptor in parser.parse_args().fd]
+    parser.add_argument("--sign", type=Path)
+    arguments = parser.parse_args()
+    listening = [socket.socket(fileno=descriptor) for descriptor in arguments.fd]
     configure_logging()
     settings = load_settings()
     shared_in(model_sockets()).inherit()
@@ -32,7 +36,7 @@ def main() -> None:
     # Decision 2: what lives as long as the process is kept out of collections.
     gc.freeze()
     gc.set_threshold(50_000, 20, 100)
-    server = uvicorn.Server(_configuration(app, settings.server))
+    server = Server(_configuration(app, settings.server), app, settings.server, arguments.sign)
     server.run(sockets=listening)
 
 
@@ -51,7 +55,6 @@ def _configuration(app: Litestar, settings: ServerSettings) -> uvicorn.Config:
         log_config=None,
         log_level="warning",
         backlog=2048,
-        timeout_graceful_shutdown=int(settings.grace_s),
     )
 
 

@@ -52,7 +52,12 @@ class NaruProcess:
         self.log = data_dir.with_name(data_dir.name + f".{self.port}.log")
         foreign = ("NARU", "OPENAI_", "MODEL")
         inherited = {k: v for k, v in os.environ.items() if not k.startswith(foreign)}
-        self.environ = {**inherited, "NARU__DATA_DIR": str(data_dir), "PORT": str(self.port)}
+        self.environ = {
+            **inherited,
+            "NARU__DATA_DIR": str(data_dir),
+            "PORT": str(self.port),
+            "NARU__SERVER__DRAIN_DELAY_S": "0",
+        }
         argv = [sys.executable, "-P", "-m", "gateway", "serve", *arguments]
         with self.log.open("wb") as log:
             self.process = psutil.Popen(

@@ -15,7 +15,7 @@ import msgspec
 from config.postgres import UNREACHABLE
 from config.scope import TenantScope
 from config.settings import SessionSettings
-from gateway.errors import GatewayError, Unavailable, describe
+from gateway.errors import SHUTDOWN, GatewayError, Unavailable, describe
 from gateway.govern.charge import SERVER_SHUTDOWN, current_exchange
 from gateway.sessions.parts import Part
 from gateway.sessions.store import lost
@@ -23,7 +23,6 @@ from gateway.sessions.turns import TurnStore
 
 _FLUSH_S = 0.05
 _LOOK_S = 1.0
-_SHUTDOWN = Unavailable("the server is shutting down: send it again", code="server_shutdown")
 _ABANDONED = Unavailable(
     "nobody came back to this answer in time; what was said by then is kept",
     code="stream_abandoned",
@@ -79,7 +78,7 @@ class KeptRun:
     def stop(self) -> None:
         """End the work because the server ends."""
         self._exchange.left = SERVER_SHUTDOWN
-        self._stop(_SHUTDOWN)
+        self._stop(SHUTDOWN)
 
     async def open(self, part: Part) -> None:
         """Tell the first part: from then on somebody can come back."""
@@ -150,5 +149,5 @@ class KeptRun:
         told = msgspec.json.encode(describe(error))
         with suppress(*UNREACHABLE):  # then the lease runs out
             await self._store.break_off(
-                self._scope, self._message_id, told, lapsed=error is _SHUTDOWN
+                self._scope, self._message_id, told, lapsed=error is SHUTDOWN
             )

@@ -48,6 +48,11 @@ class Turns:
         self._runs: dict[str, KeptRun] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
+    @property
+    def busy(self) -> bool:
+        """Whether a turn is kept under way."""
+        return bool(self._runs)
+
     async def close(self) -> None:
         """End the turns that are kept; what they said is stored."""
         for run in self._runs.values():

@@ -10,7 +10,8 @@ from config.load import load_settings, model_alias
 from config.settings import Settings
 from gateway.children import say
 from gateway.credentials import FILE_NAME
-from gateway.supervisor import Launch, serve
+from gateway.signals import serve
+from gateway.supervisor import Launch
 
 
 def run(config_file: Path | None, *, demo: bool, parent: int | None) -> int:

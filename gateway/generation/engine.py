@@ -42,6 +42,11 @@ class Engine:
         """Return how many tokens prompt and answer may have together."""
         return self._replicas.context
 
+    @property
+    def usable(self) -> bool:
+        """Return whether one of its servers can be asked at the moment."""
+        return self._replicas.usable
+
     def first_token_s(self, prompt: Prompt) -> float:
         """Return in how many seconds the first token is to be expected."""
         try:

@@ -36,6 +36,7 @@ class Extractive:
     place: Final = "here"
     accepts_unknown = True
     context = None
+    usable = True
 
     def __init__(self, embedder: Embedder) -> None:
         self._embedder = embedder

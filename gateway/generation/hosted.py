@@ -37,6 +37,11 @@ class Hosted:
         query = f"?api-version={settings.api_version}" if settings.api_version else ""
         self._upstream = Upstream(self.name, str(settings.base_url), http, settings, query)
 
+    @property
+    def usable(self) -> bool:
+        """Return whether it does not rest after failures."""
+        return not self._breaker.wait_s
+
     def first_token_s(self, prompt: Prompt) -> float:
         """Return 0: nothing is known of its queue."""
         del prompt

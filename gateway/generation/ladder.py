@@ -38,6 +38,7 @@ class Place(Protocol):
     Attributes:
         place: In this process, on an engine of our own, or at somebody else's.
         context: How many tokens prompt and answer may have together; None when it is not known.
+        usable: Whether it can be asked at the moment, as far as is known.
     """
 
     @property
@@ -45,6 +46,9 @@ class Place(Protocol):
 
     @property
     def context(self) -> int | None: ...  # noqa: D102
+
+    @property
+    def usable(self) -> bool: ...  # noqa: D102
 
     def first_token_s(self, prompt: Prompt) -> float:
         """Return in how many seconds the first token is to be expected; 0 where none can tell."""

@@ -30,6 +30,11 @@ class Masked:
         """Return how many tokens prompt and answer may have together, where that is known."""
         return self._rung.context
 
+    @property
+    def usable(self) -> bool:
+        """Return whether it can be asked at the moment, as far as is known."""
+        return self._rung.usable
+
     def first_token_s(self, prompt: Prompt) -> float:
         """Return in how many seconds the first token is to be expected."""
         return self._rung.first_token_s(prompt)

@@ -91,6 +91,11 @@ class Models:
         cache = self._governor.cache
         return Cached(ladder, cache, self._ttls.get(ladder.name)) if cache else ladder
 
+    @property
+    def usable(self) -> bool:
+        """Whether a target of any alias can be asked at the moment."""
+        return any(rung.usable for rung in self._rungs.values())
+
     def speaks(self, name: str) -> bool:
         """Tell whether a language model is among what `name` means."""
         ladder = self._named(name)

@@ -51,6 +51,11 @@ class Replicas:
         return any(replica.up for replica in self._replicas)
 
     @property
+    def usable(self) -> bool:
+        """Whether one of them can be asked, and does not rest after failures."""
+        return any(replica.up and not replica.breaker.wait_s for replica in self._replicas)
+
+    @property
     def context(self) -> int | None:
         """Return how many tokens its model holds; None while that is not known."""
         return next((replica.context for replica in self._replicas if replica.context), None)

@@ -67,6 +67,7 @@ class Background:
         self._jobs = jobs
         self._settings = settings
         self._wake = asyncio.Event()
+        self._taking = True
         self._ending = False
         self._working: dict[str, asyncio.Task[None]] = {}
 
@@ -117,6 +118,15 @@ class Background:
             task.cancel()
         return StoredResponse("cancelled", encode(response).encode())
 
+    @property
+    def busy(self) -> bool:
+        """Whether something is worked on."""
+        return bool(self._working)
+
+    def drain(self) -> None:
+        """Leave what waits to other workers."""
+        self._taking = False
+
     async def run(self) -> None:
         """Work until cancelled; what is under way then is left to another worker."""
         purging = asyncio.create_task(self._repeat(self._purge, _PURGE_S))
@@ -145,7 +155,7 @@ class Background:
             await self._jobs.execute(SQL[statement])
 
     async def _take_jobs(self) -> None:
-        free = self._settings.max_background - len(self._working)
+        free = self._settings.max_background - len(self._working) if self._taking else 0
         rows = await self._jobs.fetch(SQL["waiting"], free) if free > 0 else []
         for row in rows:
             if job := await self._claim(row["tenant"], row["response"]):

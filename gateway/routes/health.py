@@ -7,6 +7,7 @@ from typing import Literal
 
 import msgspec
 from litestar import Response, get
+from litestar.datastructures import State
 
 from gateway.engines.probe import is_up
 from gateway.guards import PUBLIC
@@ -21,11 +22,12 @@ class Live(msgspec.Struct):
     status: Literal["live"] = "live"
 
 
-class Ready(msgspec.Struct):
+class Ready(msgspec.Struct, omit_defaults=True):
     """Whether requests can be served, and what is degraded."""
 
-    status: Literal["starting", "ready", "degraded"]
+    status: Literal["starting", "draining", "unavailable", "ready", "degraded"]
     degraded: list[str]
+    reason: str | None = None
 
 
 @get("/health/live", opt=PUBLIC, tags=["health"], operation_id="live")
@@ -35,10 +37,11 @@ async def live() -> Live:
 
 
 @get("/health/ready", opt=PUBLIC, tags=["health"], operation_id="ready")
-async def ready(services: Provided) -> Response[Ready]:
+async def ready(services: Provided, state: State) -> Response[Ready]:
     """Tell whether requests can be served: 200, naming what is degraded.
 
-    503 until every engine was up once; an engine that is away later is only named.
+    503 with the reason until every engine was up once, from the moment when the service is told to
+    stop, and while no target of any model can be asked.
     """
     probes = {
         "database": services.pool.fetchval("SELECT 1"),
@@ -56,9 +59,21 @@ async def ready(services: Provided) -> Response[Ready]:
         for name, result in zip(probes, results, strict=True)
         if isinstance(result, BaseException)
     ]
+    if state.refused.exists():
+        failed.append("settings")
+    if state.get("draining"):
+        return _not_ready("draining", failed, "the server is shutting down")
     if services.starting and services.starting.exists():
-        return Response(Ready("starting", failed), status_code=503)
+        return _not_ready("starting", failed, "an engine was not up yet")
+    if not services.models.usable:
+        return _not_ready("unavailable", failed, "no target of any model can be asked")
     return Response(Ready("degraded" if failed else "ready", failed))
+
+
+def _not_ready(
+    status: Literal["starting", "draining", "unavailable"], failed: list[str], reason: str
+) -> Response[Ready]:
+    return Response(Ready(status, failed, reason), status_code=503)
 
 
 async def _one_up(urls: Sequence[str]) -> None:

@@ -66,7 +66,7 @@ def test_another_one_on_the_same_data_is_refused(naru: NaruProcess, folder: Path
     assert naru.get("/health/live")[0] == 200
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_stops_everything_in_order(tmp_path: Path, number: int) -> None:
     naru = NaruProcess(tmp_path / "data", environ=_NO_MODEL)
     naru.wait_until_ready()
