@@ -3,8 +3,9 @@
 import hashlib
 import importlib.resources
 import re
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 import asyncpg
@@ -40,11 +41,14 @@ UNREACHABLE = (
 _MIGRATION_LOCK = 0x6E617275  # "naru"
 _ACQUIRE_S = 10
 _POOLER = "pgbouncer"
+_TURN_S = 600
+_TABLE_S = 30
 _NAME = re.compile(r"^-- name: (\w+)$", re.MULTILINE)
+_RELEASE = re.compile(r"^-- release: (\d+)$", re.MULTILINE)
 
 # Other databases of the server may make the same roles at the same moment. Who may not grant them
 # can have got them from somebody who may. Before PostgreSQL 16 every member could SET ROLE.
-_SETUP = """
+_ROLES = """
 DO $$ DECLARE name text; lent text := CASE
     WHEN current_setting('server_version_num')::integer < 160000 THEN 'MEMBER' ELSE 'SET' END;
 BEGIN
@@ -63,6 +67,9 @@ BEGIN
         GRANT naru_app TO naru_jobs;
     END IF;
 END $$;
+"""
+
+_SETUP = """
 GRANT USAGE ON SCHEMA public TO naru_app, naru_auth, naru_jobs;
 CREATE TABLE IF NOT EXISTS schema_migrations (
     package    text NOT NULL,
@@ -71,6 +78,7 @@ CREATE TABLE IF NOT EXISTS schema_migrations (
     applied_at timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (package, number)
 );
+ALTER TABLE schema_migrations ADD COLUMN IF NOT EXISTS release integer NOT NULL DEFAULT 1;
 """
 
 
@@ -185,47 +193,145 @@ async def tenant_transaction(
         yield con
 
 
+@dataclass(frozen=True, slots=True)
+class Migration:
+    """A numbered file of a package.
+
+    Attributes:
+        name: `PACKAGE/FILE`, as it is told.
+        release: The release that brought it; a line `-- release: N` begins the next one.
+    """
+
+    package: str
+    number: int
+    name: str
+    release: int
+    text: str
+
+    @property
+    def checksum(self) -> str:
+        """Return what tells whether it was changed after it was applied."""
+        return hashlib.sha256(self.text.encode()).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Schema:
+    """How a database stands to the migrations of this version.
+
+    Attributes:
+        pending: Those to apply.
+        unknown: Those that a later version has applied, `PACKAGE/NUMBER`.
+    """
+
+    pending: Sequence[Migration]
+    unknown: Sequence[str]
+
+
 async def migrate(url: str, packages: Iterable[str]) -> list[str]:
     """Apply every package's new `migrations/NNNN_title.sql`; return the names of those applied.
 
     One transaction under an advisory lock: several processes may start at once, and a failed
-    migration leaves nothing behind.
+    migration leaves nothing behind. A database of the next release is left as it is.
 
     Raises:
-        ConfigError: An applied migration's text has changed since.
+        ConfigError: An applied migration's text has changed since, or the database is of a release
+            after the next one.
     """
     connection = await asyncpg.connect(url, timeout=10)
-    applied: list[str] = []
     try:
         async with connection.transaction():
+            await connection.execute(f"SET LOCAL lock_timeout = '{_TURN_S}s'")
             await connection.execute("SELECT pg_advisory_xact_lock($1)", _MIGRATION_LOCK)
+            # Whoever waits for a table makes all others wait: rather give up and come again.
+            await connection.execute(f"SET LOCAL lock_timeout = '{_TABLE_S}s'")
+            await connection.execute(_ROLES)
             await connection.execute(_SETUP)
-            for package in packages:
-                applied += await _migrate_package(connection, package)
+            schema = await _compare(connection, packages)
+            for each in schema.pending:
+                await connection.execute(each.text)
+                await connection.execute(
+                    "INSERT INTO schema_migrations (package, number, checksum, release)"
+                    " VALUES ($1, $2, $3, $4)",
+                    *(each.package, each.number, each.checksum, each.release),
+                )
     finally:
         await connection.close()
-    return applied
+    return [each.name for each in schema.pending]
 
 
-async def _migrate_package(connection: asyncpg.Connection, package: str) -> list[str]:
+async def look_at_schema(url: str, packages: Iterable[str]) -> Schema:
+    """Return what `migrate` would find; changes nothing and waits for nobody.
+
+    Raises:
+        ConfigError: As `migrate` does.
+    """
+    connection = await asyncpg.connect(url, timeout=10)
+    try:
+        return await _compare(connection, packages)
+    finally:
+        await connection.close()
+
+
+def newest_release(packages: Iterable[str]) -> int:
+    """Return the newest release of the schema that this version knows."""
+    return max(each.release for package in packages for each in _migrations(package))
+
+
+async def schema_release(connection: asyncpg.Connection) -> int | None:
+    """Return the release that a database is of; None where nothing was applied."""
+    applied = await _applied(connection)
+    return max((release for _, release in applied.values()), default=None)
+
+
+async def make_roles(url: str) -> None:
+    """Make the roles that the service works under, where they are missing on the server."""
+    connection = await asyncpg.connect(url, timeout=10)
+    try:
+        await connection.execute(_ROLES)
+    finally:
+        await connection.close()
+
+
+async def _compare(connection: asyncpg.Connection, packages: Iterable[str]) -> Schema:
+    ours = [each for package in packages for each in _migrations(package)]
+    known = {(each.package, each.number): each for each in ours}
+    applied = await _applied(connection)
+    for key, (checksum, _) in applied.items():
+        if key in known and known[key].checksum != checksum:
+            raise ConfigError(f"migration {known[key].name} was changed after it was applied")
+    newest = max((each.release for each in ours), default=1)
+    found = max((release for _, release in applied.values()), default=1)
+    if found > newest + 1:
+        raise ConfigError(
+            f"the database is of release {found} of the schema, this version knows {newest} and "
+            f"works up to {newest + 1}: start a newer version, or restore an older backup"
+        )
+    packages_here = {each.package for each in ours}
+    later = sorted(key for key in applied if key not in known and key[0] in packages_here)
+    pending = [each for each in ours if (each.package, each.number) not in applied]
+    return Schema(pending, [f"{package}/{number:04}" for package, number in later])
+
+
+async def _applied(connection: asyncpg.Connection) -> dict[tuple[str, int], tuple[str, int]]:
+    """Return checksum and release of what was applied, by package and number."""
+    if await connection.fetchval("SELECT to_regclass('schema_migrations')") is None:
+        return {}
+    # Through JSON: the column is as young as the releases.
     rows = await connection.fetch(
-        "SELECT number, checksum FROM schema_migrations WHERE package = $1", package
+        "SELECT package, number, checksum, (to_json(m)->>'release')::integer AS release"
+        " FROM schema_migrations m"
     )
-    known = {row["number"]: row["checksum"] for row in rows}
-    applied = []
+    return {(row["package"], row["number"]): (row["checksum"], row["release"] or 1) for row in rows}
+
+
+def _migrations(package: str) -> Iterator[Migration]:
+    """Yield a package's migrations in their order."""
     folder = importlib.resources.files(package) / "migrations"
+    release = 1
     for file in sorted(folder.iterdir(), key=lambda entry: entry.name):
-        if not file.name.endswith(".sql"):
-            continue
-        number, text = int(file.name[:4]), file.read_text(encoding="utf-8")
-        checksum = hashlib.sha256(text.encode()).hexdigest()
-        if number not in known:
-            await connection.execute(text)
-            await connection.execute(
-                "INSERT INTO schema_migrations (package, number, checksum) VALUES ($1, $2, $3)",
-                *(package, number, checksum),
-            )
-            applied.append(f"{package}/{file.name}")
-        elif known[number] != checksum:
-            raise ConfigError(f"migration {package}/{file.name} was changed after it was applied")
-    return applied
+        if file.name.endswith(".sql"):
+            text = file.read_text(encoding="utf-8")
+            if found := _RELEASE.search(text):
+                release = int(found[1])
+            name = f"{package}/{file.name}"
+            yield Migration(package, int(file.name[:4]), name, release, text)

@@ -5,8 +5,8 @@
 The supervisor holds the other end of the pipe. However it dies, the kernel closes that end, so the
 command is always ended: first with its own stop signal, after the grace time with SIGKILL to its
 process group. SIGTERM does the same; SIGTERM again tells the command again and cuts the grace time
-short. SIGUSR1 is handed on. PR_SET_PDEATHSIG covers the tether's own death on Linux. Standard
-library only.
+short, a third one ends it. SIGUSR1 is handed on. PR_SET_PDEATHSIG covers the tether's own death on
+Linux. Standard library only.
 """
 
 import contextlib
@@ -22,7 +22,7 @@ import time
 from typing import TypedDict
 
 _LAST_MOMENT_S = 2.0
-_HURRY_S = 5.0
+_HURRY_S = 20.0
 _POLL_S = 0.2
 _PR_SET_PDEATHSIG = 1
 _PR_SET_KEEPCAPS = 8
@@ -100,10 +100,12 @@ def _wait_for_end(child: subprocess.Popen[bytes]) -> None:
 
 def _stop(child: subprocess.Popen[bytes], spec: Spec) -> None:
     deadline = time.monotonic() + spec["grace_s"]
+    hurry_s = _HURRY_S
 
     def hurry(*_: object) -> None:
-        nonlocal deadline
-        deadline = min(deadline, time.monotonic() + _HURRY_S)
+        nonlocal deadline, hurry_s
+        deadline = min(deadline, time.monotonic() + hurry_s)
+        hurry_s = 0.0
         child.send_signal(spec["stop_signal"])
 
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -80,6 +80,48 @@ def reload(config: Config = None) -> None:
 
 
 @app.command()
+def migrate(
+    *,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only tell what there is.")] = False,
+    config: Config = None,
+) -> None:
+    """Bring the database up to this version, as every start does."""
+    from config.load import load_settings
+    from gateway.commands import migrate as command
+
+    for line in command.run(load_settings(config), dry_run=dry_run):
+        typer.echo(line)
+
+
+@app.command()
+def backup(
+    file: Annotated[Path, typer.Argument(help="Written whole or not at all, with mode 600.")],
+    *,
+    key: Annotated[bool, typer.Option(help="Put the secret key into it.")] = True,
+    config: Config = None,
+) -> None:
+    """Write the database, and the key that it is sealed with, into a file."""
+    from config.load import load_settings
+    from gateway.commands.backup import back_up
+
+    for line in back_up(load_settings(config), file, with_key=key):
+        typer.echo(line)
+
+
+@app.command()
+def restore(
+    file: Annotated[Path, typer.Argument(help="Made by `naru backup`.")],
+    config: Config = None,
+) -> None:
+    """Fill an empty database from a backup; the service must not run."""
+    from config.load import load_settings
+    from gateway.commands.backup import restore as run
+
+    for line in run(load_settings(config), file):
+        typer.echo(line)
+
+
+@app.command()
 def doctor(config: Config = None) -> None:
     """Show what was found, what is embedded and what is missing."""
     from config.load import load_settings

@@ -15,13 +15,17 @@ from config.buckets import BUCKET_FAULTS, bucket_fault, check_bucket, open_bucke
 from config.errors import ConfigError
 from config.files import FileSettings
 from config.load import DEFAULT_FILE, FILE_VARIABLE
+from config.postgres import look_at_schema
 from config.prices import price_of
 from config.settings import EmbeddingSettings, EngineSettings, Settings
 from gateway import preflight, probes
 from gateway.engines.check import check_engine
+from gateway.generation.replicas import open_engines
+from gateway.supervisor import PACKAGES
 from rag.local_model import PACKAGED
 
 _BUCKET_S = 10.0
+_CLOCK_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +48,8 @@ async def examine(settings: Settings, config_file: Path | None) -> list[Finding]
         _package("torch", needed=settings.embedding.url is None),
         _settings_file(config_file),
         _data_dir(settings.data_dir),
-        await _postgres(settings),
+        *_journal(settings),
+        *await _database(settings),
         await _redis(settings),
         *await _bucket(settings.files),
         _embedding(settings.embedding),
@@ -58,7 +63,10 @@ async def examine(settings: Settings, config_file: Path | None) -> list[Finding]
 async def _engine(name: str, settings: EngineSettings) -> Finding:
     subject = f"engine {name}"
     if settings.urls:
-        return Finding(subject, f"elsewhere: {', '.join(settings.urls)}")
+        where = f"elsewhere: {', '.join(settings.urls)}"
+        async with open_engines({name: settings}, {}, b"") as opened:
+            up = opened[name].up
+        return Finding(subject, where if up else f"{where}: none answers", ok=up)
     try:
         return Finding(subject, f"{settings.model}, {await check_engine(name, settings)}")
     except ConfigError as error:
@@ -101,6 +109,52 @@ def _data_dir(path: Path) -> Finding:
     return Finding(
         "data folder", str(path) + ("" if path == existing else " (made at first start)")
     )
+
+
+def _journal(settings: Settings) -> Iterator[Finding]:
+    """Tell whether the disk holds what may have to wait for PostgreSQL."""
+    if settings.ledger.journal is None:
+        return
+    path = (settings.data_dir / settings.ledger.journal).resolve()
+    existing = next(folder for folder in (path, *path.parents) if os.access(folder, os.F_OK))
+    free = shutil.disk_usage(existing).free
+    most = settings.ledger.max_journal_bytes * settings.server.workers
+    text = f"{path}, {free / 10**9:.1f} GB free, takes up to {most / 10**9:.1f}"
+    yield Finding("journal", text, ok=free > most)
+
+
+async def _database(settings: Settings) -> list[Finding]:
+    """Tell of PostgreSQL and, where it answers, of what is in it."""
+    server = await _postgres(settings)
+    url = (
+        settings.database.url.get_secret_value()
+        if settings.database.url
+        else embedded.postgres_url(embedded.runtime_path(settings.data_dir))
+    )
+    if not server.ok or "not running" in server.text:
+        return [server]
+    try:
+        return [server, await _schema(url), await _clock(url)]
+    except probes.FAILURES as error:
+        return [server, Finding("schema", f"can't be read: {error}", ok=False)]
+
+
+async def _schema(url: str) -> Finding:
+    try:
+        schema = await look_at_schema(url, PACKAGES)
+    except ConfigError as error:
+        return Finding("schema", str(error), ok=False)
+    if schema.unknown:
+        return Finding("schema", f"of a later version: {', '.join(schema.unknown)}")
+    if schema.pending:
+        return Finding("schema", f"{len(schema.pending)} migration(s) to apply at the next start")
+    return Finding("schema", "up to date")
+
+
+async def _clock(url: str) -> Finding:
+    offset = await probes.clock_offset_s(url)
+    text = f"{offset:+.2f} s against PostgreSQL"
+    return Finding("clock", text, ok=abs(offset) < _CLOCK_S)
 
 
 async def _postgres(settings: Settings) -> Finding:

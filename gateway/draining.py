@@ -15,7 +15,7 @@ from litestar import Litestar
 from config.settings import ServerSettings
 
 _POLL_S = 0.05
-_LAST_MOMENT_S = 3.0
+_LAST_MOMENT_S = 5.0
 _CLOSE = (b"connection", b"close")
 
 

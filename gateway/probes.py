@@ -4,6 +4,7 @@ import asyncio
 import http
 import http.client
 import json
+import time
 import urllib.parse
 from collections.abc import Awaitable, Callable
 
@@ -42,6 +43,19 @@ async def postgres_version(url: str) -> str:
     finally:
         await connection.close(timeout=_TRY_S)
     return f"{server}, pgvector {vector or 'missing'}"
+
+
+async def clock_offset_s(url: str) -> float:
+    """Return by how much this machine's clock is ahead of PostgreSQL's."""
+    connection = await asyncpg.connect(url, timeout=_TRY_S)
+    try:
+        before = time.time()
+        theirs = await connection.fetchval(
+            "SELECT extract(epoch FROM clock_timestamp())::float8", timeout=_TRY_S
+        )
+        return (before + time.time()) / 2 - float(theirs)
+    finally:
+        await connection.close(timeout=_TRY_S)
 
 
 async def redis_version(url: str) -> str:

@@ -21,7 +21,7 @@ from config import embedded
 from config.embedded import python_command
 from config.errors import ConfigError
 from config.load import ENGINES_VARIABLE, FILE_VARIABLE, SOCKETS_VARIABLE, STARTING_VARIABLE
-from config.postgres import migrate
+from config.postgres import look_at_schema, migrate
 from config.settings import ServerSettings, Settings
 from gateway import preflight, probes
 from gateway.children import Child, say, stop_all
@@ -151,12 +151,16 @@ class Supervisor:
         }
 
     async def _migrate(self) -> None:
+        url = self._environ["NARU__DATABASE__URL"]
         try:
-            applied = await migrate(self._environ["NARU__DATABASE__URL"], PACKAGES)
+            applied = await migrate(url, PACKAGES)
+            unknown = (await look_at_schema(url, PACKAGES)).unknown
         except asyncpg.PostgresError as error:
             raise ConfigError(f"the database can't be prepared: {error}") from None
         if applied:
             say(f"  applied {len(applied)} migration(s)")
+        if unknown:
+            say(f"  the database is newer than this version: it holds {', '.join(unknown)}")
 
     async def _start_workers(self, data_dir: Path) -> None:
         self._jobs = [self._job_worker()]

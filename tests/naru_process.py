@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -31,6 +31,28 @@ def _runs(process: psutil.Process) -> bool:
         return False
 
 
+def run_naru(
+    folder: Path, environ: Mapping[str, str], *arguments: str
+) -> "subprocess.CompletedProcess[str]":
+    """Run a `naru` command with these variables beside those that are nobody's settings."""
+    return subprocess.run(
+        [sys.executable, "-P", "-m", "gateway", *arguments],
+        cwd=folder,
+        env={**inherited(), **environ},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+
+
+def inherited() -> dict[str, str]:
+    """What a `naru` of a test gets of our environment."""
+    foreign = ("NARU", "OPENAI_", "MODEL")
+    return {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
+
+
 class NaruProcess:
     """Started at once; use it as a context manager to be sure that it ends.
 
@@ -50,10 +72,8 @@ class NaruProcess:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.log = data_dir.with_name(data_dir.name + f".{self.port}.log")
-        foreign = ("NARU", "OPENAI_", "MODEL")
-        inherited = {k: v for k, v in os.environ.items() if not k.startswith(foreign)}
         self.environ = {
-            **inherited,
+            **inherited(),
             "NARU__DATA_DIR": str(data_dir),
             "PORT": str(self.port),
             "NARU__SERVER__DRAIN_DELAY_S": "0",
@@ -140,13 +160,4 @@ class NaruProcess:
 
     def run(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
         """Run another `naru` command against it."""
-        return subprocess.run(
-            [sys.executable, "-P", "-m", "gateway", *arguments],
-            cwd=self.data_dir.parent,
-            env=self.environ,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=120,
-        )
+        return run_naru(self.data_dir.parent, self.environ, *arguments)

@@ -46,6 +46,53 @@ async def test_a_changed_migration_is_refused(empty_database: str, package: Path
         await postgres.migrate(empty_database, ["migrated"])
 
 
+async def test_a_look_tells_what_is_to_be_applied_and_changes_nothing(
+    empty_database: str, package: Path
+) -> None:
+    schema = await postgres.look_at_schema(empty_database, ["migrated"])
+    assert [each.name for each in schema.pending] == ["migrated/0001_things.sql"]
+    assert await postgres.migrate(empty_database, ["migrated"]) == ["migrated/0001_things.sql"]
+    assert not (await postgres.look_at_schema(empty_database, ["migrated"])).pending
+
+
+async def test_a_version_works_on_the_next_releases_database_and_on_no_later_one(
+    empty_database: str, package: Path
+) -> None:
+    later = package / "0002_later.sql"
+    later.write_text("-- release: 2\nCREATE TABLE later (name text);")
+    assert len(await postgres.migrate(empty_database, ["migrated"])) == 2
+    much_later = package / "0003_much_later.sql"
+    much_later.write_text("-- release: 3\nCREATE TABLE much_later (name text);")
+    same_release = package / "0004_same_release.sql"
+    same_release.write_text("SELECT 1;")
+    for file in (later, much_later, same_release):
+        file.rename(file.with_suffix(".away"))
+
+    assert await postgres.migrate(empty_database, ["migrated"]) == []
+    schema = await postgres.look_at_schema(empty_database, ["migrated"])
+    assert schema.unknown == ["migrated/0002"]
+
+    for file in (later, much_later, same_release):
+        file.with_suffix(".away").rename(file)
+    assert len(await postgres.migrate(empty_database, ["migrated"])) == 2
+    for file in (later, much_later, same_release):
+        file.unlink()
+    with pytest.raises(ConfigError, match=r"is of release 3 .* knows 1 and works up to 2"):
+        await postgres.migrate(empty_database, ["migrated"])
+
+
+async def test_a_database_of_before_the_releases_is_of_the_first_one(
+    empty_database: str, package: Path
+) -> None:
+    await postgres.migrate(empty_database, ["migrated"])
+    owner = await asyncpg.connect(empty_database)
+    await owner.execute("ALTER TABLE schema_migrations DROP COLUMN release")
+    assert not (await postgres.look_at_schema(empty_database, ["migrated"])).pending
+    assert await postgres.migrate(empty_database, ["migrated"]) == []
+    assert await owner.fetchval("SELECT release FROM schema_migrations") == 1
+    await owner.close()
+
+
 async def test_the_pool_works_under_the_app_role(empty_database: str, package: Path) -> None:
     await postgres.migrate(empty_database, ["migrated"])
     async with await postgres.open_pool(empty_database, size=2) as pool:

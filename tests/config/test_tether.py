@@ -103,8 +103,18 @@ def test_sigterm_cuts_the_grace_time_short() -> None:
     tethered.stdin.close()
     assert tethered.read_line() == "no"
     tethered.tether.terminate()
+    assert tethered.read_line() == "no"
+    tethered.tether.terminate()
     tethered.wait_until_gone()
     assert tethered.tether.wait(10) == 128 + signal.SIGKILL
+    tethered.close()
+
+
+def test_sigusr1_is_handed_on() -> None:
+    tethered = Tethered(_OBEDIENT, grace_s=30)
+    tethered.tether.send_signal(signal.SIGUSR1)
+    assert tethered.read_line() == "stopped"
+    assert tethered.tether.wait(10) == 3
     tethered.close()
 
 

@@ -3,19 +3,18 @@
 import json
 import signal
 import sys
-import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import httpx
 import pytest
-from gated_upstream import SAYS, Gates, gated_upstream
+from client_load import MESSAGES, Load
+from gated_upstream import Gates, gated_upstream
 from naru_process import NaruProcess, wait_until_gone
 
 from gateway.credentials import Credentials
 
-MESSAGES = [{"role": "user", "content": "How many days of annual leave do I get?"}]
 READY = {"status": "ready", "degraded": []}
 
 
@@ -45,43 +44,6 @@ def _write(path: Path, gates: Gates, **sections: Any) -> None:
     path.write_text(json.dumps({"providers": hosted, **sections}))
 
 
-class Load:
-    """Clients that ask without a pause, each on connections that are kept; what went wrong."""
-
-    def __init__(self, url: str, key: str, clients: int = 3) -> None:
-        self.faults: list[str] = []
-        self.answers = 0
-        self._client = {"base_url": url, "headers": {"authorization": f"Bearer {key}"}}
-        self._over = threading.Event()
-        self._threads = [
-            threading.Thread(target=self._ask, args=(number % 2 == 0,)) for number in range(clients)
-        ]
-
-    def __enter__(self) -> Self:
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._over.set()
-        for thread in self._threads:
-            thread.join()
-
-    def _ask(self, stream: bool) -> None:
-        body = {"model": "openai/free", "messages": MESSAGES, "stream": stream}
-        with httpx.Client(**self._client, timeout=120) as http:  # type: ignore[arg-type]
-            while not self._over.is_set():
-                try:
-                    answer = http.post("/v1/chat/completions", json=body)
-                except httpx.HTTPError as error:
-                    self.faults.append(repr(error))
-                    continue
-                whole = "[DONE]" in answer.text if stream else SAYS in answer.text
-                if answer.status_code != 200 or not whole:
-                    self.faults.append(f"{answer.status_code} {answer.text}")
-                self.answers += 1
-
-
 def _models(naru: NaruProcess, key: str) -> set[str]:
     headers = {"authorization": f"Bearer {key}"}
     listed = httpx.get(naru.url + "/v1/models", headers=headers, timeout=60).json()
@@ -95,7 +57,7 @@ def test_new_settings(naru: NaruProcess, file: Path, gates: Gates) -> None:
     headers = {"authorization": f"Bearer {known.api_key}"}
     url = known.url + "/v1/chat/completions"
     with (
-        Load(known.url, known.api_key) as load,
+        Load(lambda: known.url, known.api_key) as load,
         httpx.stream("POST", url, json=body, headers=headers, timeout=120) as slow,
     ):
         lines = slow.iter_lines()
@@ -107,7 +69,7 @@ def test_new_settings(naru: NaruProcess, file: Path, gates: Gates) -> None:
         assert {"second"} <= _models(naru, known.api_key)
         assert "first" not in _models(naru, known.api_key)
         assert old.is_running()  # it has a stream to end
-        answered = load.answers
+        answered = load.answers.total()
 
         _write(file, gates, models={"third": ["nobody/x"]})
         naru.process.send_signal(signal.SIGHUP)
@@ -124,7 +86,7 @@ def test_new_settings(naru: NaruProcess, file: Path, gates: Gates) -> None:
         _reload(naru, file, "the service has the new settings")
         naru.wait_for_answer("/health/ready", 200, READY)
         assert "fourth" in _models(naru, known.api_key)
-        assert load.answers > answered
+        assert load.answers.total() > answered
         gates["slow"].set()
         assert list(lines)[-2:] == ["data: [DONE]", ""]
         wait_until_gone([old])

@@ -4,13 +4,16 @@ import socket
 from pathlib import Path
 from typing import Any
 
+import asyncpg
 import pytest
 from bucket_support import play_bucket_server
 from support import free_port
 
+from config.postgres import migrate
 from config.settings import Settings
 from gateway import probes
 from gateway.doctor import Finding, examine
+from gateway.supervisor import PACKAGES
 
 
 async def look(**values: Any) -> dict[str, Finding]:
@@ -41,6 +44,34 @@ async def test_stores_that_answer_are_named_with_their_versions(
     inside = await look(data_dir=data_dir)
     assert inside["PostgreSQL"].text.endswith("embedded, running")
     assert inside["Redis"].text.endswith("running")
+
+
+async def test_the_schema_the_clock_and_the_room_for_the_journal_are_told(
+    empty_database: str, tmp_path: Path
+) -> None:
+    database = {"url": empty_database}
+    found = await look(data_dir=tmp_path, database=database)
+    assert found["schema"].text.endswith("migration(s) to apply at the next start")
+    assert found["clock"].ok
+    assert " GB free, takes up to 1.0" in found["journal"].text
+    await migrate(empty_database, PACKAGES)
+    owner = await asyncpg.connect(empty_database)
+    later = "INSERT INTO schema_migrations VALUES ('gateway', 9999, '', now(), $1)"
+    for release, ok in ((2, True), (3, False)):
+        await owner.execute(later, release)
+        found = await look(data_dir=tmp_path, database=database)
+        assert found["schema"].ok is ok
+        await owner.execute("DELETE FROM schema_migrations WHERE number = 9999")
+    await owner.close()
+    full = {"max_journal_bytes": 10**18}
+    assert not (await look(data_dir=tmp_path, ledger=full))["journal"].ok
+
+
+async def test_an_engine_elsewhere_that_does_not_answer_is_missing() -> None:
+    found = await look(engines={"far": {"urls": ["http://127.0.0.1:9/v1"]}})
+    assert found["engine far"] == Finding(
+        "engine far", "elsewhere: http://127.0.0.1:9/v1: none answers", ok=False
+    )
 
 
 async def test_stores_that_do_not_answer_are_missing_and_no_password_is_shown() -> None:
@@ -91,7 +122,7 @@ async def test_an_engine_is_told_with_its_version_or_what_is_wrong() -> None:
     assert found["engine good"].text.startswith("Qwen/Qwen3-4B, vLLM 0.32.0 on ")
     assert not found["engine bad"].ok
     assert "engines.bad.python: can't run /nowhere/python" in found["engine bad"].text
-    assert found["engine far"].text == "elsewhere: https://gpu.example/v1"
+    assert found["engine far"].text == "elsewhere: https://gpu.example/v1: none answers"
     assert found["providers"].text == "none"
 
 
