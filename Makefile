@@ -51,7 +51,7 @@ bench: ## How fast the gateway is, beside others (ARGS="--quick": alone, in a mi
 
 locust: ## Users of a running service, on http://localhost:8089 (ARGS="--headless -u 50 -r 10 -t 5m")
 	@test -x .naru/locust/bin/locust || ($(PYTHON) -m venv .naru/locust && \
-		.naru/locust/bin/pip install -q -r requirements/loadtest.txt)
+		.naru/locust/bin/pip install -q --require-hashes -r requirements/loadtest.txt)
 	@set -a; test ! -f .naru/demo.env || . .naru/demo.env; set +a; \
 		.naru/locust/bin/locust -f loadtest/locustfile.py $(ARGS)
 

@@ -19,8 +19,8 @@ from typing import Any
 
 import psutil
 import uvloop
-from bench import body
 from load import Load, Target
+from measures import body
 from naru_process import NaruProcess
 from rig import Gateway, pin, run_mock
 

@@ -15,7 +15,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 REQUIREMENTS = ROOT / "requirements"
 TOOLS = ROOT / "build" / "tools"
-PINNED = ("tools", "run", "dev", "engine-cpu")
+PINNED = ("tools", "run", "dev", "engine-cpu", "loadtest")
 GPU = "engine-gpu"
 COMPILE = ("pip", "compile", "--quiet", "--universal", "--python-version=3.11", "--generate-hashes")
 PLAIN = ("--no-header", "--no-annotate")
