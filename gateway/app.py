@@ -10,7 +10,7 @@ from litestar import Litestar, Request
 from litestar.config.app import AppConfig
 from litestar.datastructures import State
 from litestar.di import Provide
-from litestar.types import Message, Scope
+from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
 from config.settings import Settings
 from gateway.auditing import begin_audit, end_audit
@@ -21,11 +21,12 @@ from gateway.govern.charge import current_exchange
 from gateway.govern.masking.hide import Hider
 from gateway.govern.masking.policy import Policy
 from gateway.guards import authenticate, check_every_route_is_declared, provide_caller
+from gateway.heads import keep_server_send
 from gateway.lifespan import Services, open_services
 from gateway.observe.exporting import exporting
 from gateway.observe.process import process_name
 from gateway.observe.tracing import Tracing
-from gateway.openapi import correct_document, openapi_config
+from gateway.openapi import correct_document, describe_bare_routes, openapi_config
 from gateway.paths import keep_slashes
 from gateway.reload import refused_file
 from gateway.request_ids import request_id
@@ -112,7 +113,6 @@ def create_app(
             "services": Provide(_provide_services, sync_to_thread=False),
         },
         before_request=_begin,
-        before_send=[_timed_stamp if settings.telemetry.server_timing else _stamp, end_audit],
         exception_handlers=HANDLERS,
         request_max_body_size=settings.server.max_body_bytes,
         lifespan=[lifespan],
@@ -120,10 +120,12 @@ def create_app(
         on_app_init=[_without_logging],
     )
     app.state.refused = refused_file(sockets)
-    app.asgi_handler = begin_exchanges(keep_slashes(app.asgi_handler), tracing)
+    stamped = _with_stamps(keep_slashes(app.asgi_handler), timed=settings.telemetry.server_timing)
+    app.asgi_handler = begin_exchanges(stamped, tracing)
     if settings.telemetry.metrics_port:
         app.asgi_handler = operators_apart(app.asgi_handler, settings.telemetry.metrics_port)
     check_every_route_is_declared(app)
+    describe_bare_routes(app)
     correct_document(app)
     return app
 
@@ -144,18 +146,26 @@ async def _begin(request: Request[Any, Any, Any]) -> None:
     await begin_audit(request)
 
 
-async def _stamp(message: Message, scope: Scope) -> None:
-    """Put `x-request-id` on every answer, and how the caller stands at its limits."""
-    if message["type"] == "http.response.start":
-        exchange = current_exchange()
-        exchange.status = message["status"]
-        stamps = {"x-request-id": request_id(scope)} | exchange.headers
-        stamped = [(name.encode(), value.encode()) for name, value in stamps.items()]
-        message["headers"] = [*message["headers"], *stamped]
+def _with_stamps(app: ASGIApp, *, timed: bool) -> ASGIApp:
+    """Put `x-request-id` on every answer, and how the caller stands at its limits.
 
+    `timed` says how long what took as well.
+    """
 
-async def _timed_stamp(message: Message, scope: Scope) -> None:
-    """Do the same, and say how long what took."""
-    await _stamp(message, scope)
-    if message["type"] == "http.response.start" and (told := server_timing(current_exchange())):
-        message["headers"] = [*message["headers"], (b"server-timing", told.encode())]
+    async def stamping(scope: Scope, receive: Receive, send: Send) -> None:
+        async def send_stamped(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                exchange = current_exchange()
+                exchange.status = message["status"]
+                stamps = {"x-request-id": request_id(scope)} | exchange.headers
+                stamped = [(name.encode(), value.encode()) for name, value in stamps.items()]
+                message["headers"] = answered = [*message["headers"], *stamped]
+                if timed and (told := server_timing(exchange)):
+                    answered.append((b"server-timing", told.encode()))
+                await end_audit(message, scope)
+            await send(message)
+
+        keep_server_send(scope, send)
+        await app(scope, receive, send_stamped)
+
+    return stamping

@@ -18,10 +18,18 @@ async def check_text(request: Request[Any, Any, Any]) -> None:
         raise NotFound("no such object: its id can't hold a NUL character")
     if request.method not in ("POST", "PUT", "PATCH") or request.route_handler.opt.get("raw_body"):
         return
-    body = await request.body()
+    check_body(await request.body())
+
+
+def check_body(body: bytes) -> None:
+    """Refuse a body that no store can hold.
+
+    Raises:
+        InvalidRequest: It is not UTF-8, or holds a NUL character.
+    """
     try:
         body.isascii() or body.decode()
     except UnicodeDecodeError as error:
         raise InvalidRequest(f"the body is not UTF-8 (byte {error.start})") from None
-    if _ESCAPED_NUL.search(body):
+    if b"\\u0000" in body and _ESCAPED_NUL.search(body):
         raise InvalidRequest("the body holds a NUL character (\\u0000): remove it")

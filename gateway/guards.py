@@ -4,6 +4,7 @@ A handler says `opt=needs("inference")` or `opt=PUBLIC`; one guard of the whole 
 (decision 10: never by path patterns).
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 from litestar import Litestar
@@ -11,16 +12,19 @@ from litestar.connection import ASGIConnection, Request
 from litestar.di import NamedDependency
 from litestar.exceptions import MethodNotAllowedException
 from litestar.handlers import BaseRouteHandler, HTTPRouteHandler
+from litestar.routes import ASGIRoute, BaseRoute, HTTPRoute, WebSocketRoute
 from litestar.types import Scope
 
 from auth import Credentials, require
 from auth.errors import END_USER_HEADER
 from config.scope import SCOPES, TenantScope
+from gateway.heads import headers
 from gateway.observe.phases import Phase
 
 _SCOPE = "needed_scope"
 _VERIFIED = "naru_tenant_scope"
 _UNDECLARED = "admin"
+_END_USER = END_USER_HEADER.lower().encode()
 
 Caller = NamedDependency[TenantScope]
 """A handler's parameter `caller`: the verified caller."""
@@ -57,11 +61,11 @@ async def authenticate(
 
 def _credentials(connection: ASGIConnection[Any, Any, Any, Any], issuer: str) -> Credentials:
     """Collect every value of each header. The URL is the public one, never what `Host` says."""
-    headers, scope = connection.headers, connection.scope
+    scope = connection.scope
     return Credentials(
-        tuple(headers.getall("authorization", [])),
-        tuple(headers.getall("dpop", [])),
-        tuple(headers.getall(END_USER_HEADER, [])),
+        headers(scope, b"authorization"),
+        headers(scope, b"dpop"),
+        headers(scope, _END_USER),
         method=str(scope.get("method", "")),
         url=issuer + scope["raw_path"].decode("latin-1"),
     )
@@ -102,12 +106,21 @@ def check_every_route_is_declared(app: Litestar) -> None:
         RuntimeError: Names the routes.
     """
     missing = [
-        f"{sorted(handler.http_methods)} {route.path}"
+        f"{_methods(handler)} {route.path}"
         for route in app.routes
-        for handler in getattr(route, "route_handlers", [])
-        if isinstance(handler, HTTPRouteHandler)
-        and _SCOPE not in handler.opt
-        and set(handler.http_methods) != {"OPTIONS"}
+        for handler in handlers_of(route)
+        if _SCOPE not in handler.opt and _methods(handler) != ["OPTIONS"]
     ]
     if missing:
         raise RuntimeError(f"these routes declare no scope: {missing}")
+
+
+def handlers_of(route: BaseRoute) -> Sequence[BaseRouteHandler]:
+    """Return what answers at a route."""
+    if isinstance(route, HTTPRoute):
+        return list(route.route_handlers)
+    return [route.route_handler] if isinstance(route, ASGIRoute | WebSocketRoute) else []
+
+
+def _methods(handler: BaseRouteHandler) -> list[str]:
+    return sorted(handler.http_methods) if isinstance(handler, HTTPRouteHandler) else []

@@ -7,6 +7,7 @@ from typing import Any
 
 from litestar import Litestar, Request, Router
 from litestar.enums import MediaType
+from litestar.handlers import HTTPRouteHandler
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin, OpenAPIRenderPlugin
 from litestar.openapi.spec import (
@@ -20,7 +21,8 @@ from litestar.openapi.spec import (
 )
 from litestar.openapi.spec.enums import OpenAPIFormat, OpenAPIType
 
-from gateway.guards import PUBLIC, is_public
+from gateway.bare import BareRoute, described
+from gateway.guards import PUBLIC, handlers_of, is_public
 
 _STREAMED = {
     *("create_chat_completion", "create_completion"),
@@ -55,13 +57,22 @@ def openapi_config(issuer: str) -> OpenAPIConfig:
     )
 
 
+def describe_bare_routes(app: Litestar) -> None:
+    """Add the bare routes, which the framework leaves out, as if they were ordinary ones."""
+    handlers = [handler for route in app.routes for handler in handlers_of(route)]
+    bare = [described(handler) for handler in handlers if isinstance(handler, BareRoute)]
+    other = Litestar(bare, openapi_config=app.openapi_config, logging_config=None).openapi_schema
+    app.openapi_schema.paths = {**(app.openapi_schema.paths or {}), **(other.paths or {})}
+    app.openapi_schema.components.schemas |= other.components.schemas
+
+
 def correct_document(app: Litestar) -> None:
     """Mend what the framework can't know; once, before the document is served."""
     public = {
         handler.operation_id
         for route in app.routes
-        for handler in getattr(route, "route_handlers", [])
-        if is_public(handler)
+        for handler in handlers_of(route)
+        if isinstance(handler, HTTPRouteHandler) and is_public(handler)
     }
     # The framework drops schemas that the configuration names.
     app.openapi_schema.components.schemas |= {"Error": _error(), "OAuthError": _oauth_error()}

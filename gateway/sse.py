@@ -18,6 +18,7 @@ from litestar.types import ASGIApp, Receive, Scope, Send
 from config.tasks import end_task
 from gateway.errors import SHUTDOWN, describe
 from gateway.govern.charge import SERVER_SHUTDOWN, current_exchange
+from gateway.heads import server_send
 from gateway.observe import metrics
 from gateway.presence import client_left
 
@@ -26,6 +27,7 @@ _BOM = b"\xef\xbb\xbf"
 _MAX_EVENT_BYTES = 4_000_000
 KEEP_ALIVE_S = 15.0
 _DONE = b"data: [DONE]\n\n"
+_KEEP_ALIVE = b": keep-alive\n\n"
 _HEADERS = [
     (b"content-type", b"text/event-stream; charset=utf-8"),
     (b"cache-control", b"no-cache"),
@@ -128,7 +130,8 @@ class EventStream(Response[Any]):
         self._encoded = [(k.encode(), v.encode("latin-1")) for k, v in (headers or {}).items()]
         self._on_error = on_error
         self._done = done
-        self._last_sent = 0.0
+        self._last_sent = time.monotonic()
+        self._comments = set[asyncio.Task[None]]()
         self._open = False
 
     def to_asgi_response(self, *_: object, **__: object) -> ASGIApp:  # type: ignore[override]
@@ -137,24 +140,23 @@ class EventStream(Response[Any]):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer the request."""
-        del scope
         metrics.STREAMS_OPEN.add(1)
+        self._send_body = server_send(scope, send)
         sending = asyncio.create_task(self._send(send))
-        others = {
-            asyncio.create_task(client_left(receive)),
-            asyncio.create_task(self._keep_alive(send)),
-        }
+        leaving = asyncio.create_task(client_left(receive))
+        self._keep_alive()
         try:
-            await asyncio.wait({sending, *others}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({sending, leaving}, return_when=asyncio.FIRST_COMPLETED)
         except asyncio.CancelledError:
             # The server ends, and its grace time is over.
             current_exchange().left = SERVER_SHUTDOWN
             await end_task(sending)
-            await self._close(send, self._failure(SHUTDOWN))
+            await self._close(self._failure(SHUTDOWN))
             raise
         finally:
             metrics.STREAMS_OPEN.add(-1)
-            for task in (*others, sending):
+            self._timer.cancel()
+            for task in (leaving, sending, *self._comments):
                 await end_task(task)
 
     async def _send(self, send: Send) -> None:
@@ -163,32 +165,33 @@ class EventStream(Response[Any]):
         self._open = True
         try:
             async for frame in self._frames:
-                await self._body(send, frame)
+                await self._body(frame)
             last = self._done
         except Exception as error:  # noqa: BLE001 - the status is sent: the error goes in-band
             last = self._failure(error)
         finally:
             await self._frames.aclose()
-        await self._close(send, last)
+        await self._close(last)
 
     def _failure(self, error: Exception) -> bytes:
         return self._on_error(msgspec.json.encode(describe(error).body))
 
-    async def _close(self, send: Send, last: bytes) -> None:
+    async def _close(self, last: bytes) -> None:
         if self._open:
             self._open = False
-            await self._body(send, last, more=False)
+            await self._body(last, more=False)
 
-    async def _body(self, send: Send, body: bytes, *, more: bool = True) -> None:
+    async def _body(self, body: bytes, *, more: bool = True) -> None:
         self._last_sent = time.monotonic()
-        await send({"type": "http.response.body", "body": body, "more_body": more})
+        await self._send_body({"type": "http.response.body", "body": body, "more_body": more})
 
-    async def _keep_alive(self, send: Send) -> None:
+    def _keep_alive(self) -> None:
         """Send a comment after every 15 s of silence; upstream timers do not see it."""
-        self._last_sent = time.monotonic()
-        while True:
-            silence = time.monotonic() - self._last_sent
-            if silence >= KEEP_ALIVE_S:
-                await self._body(send, b": keep-alive\n\n")
-                silence = 0.0
-            await asyncio.sleep(KEEP_ALIVE_S - silence)
+        loop = asyncio.get_running_loop()
+        silence = time.monotonic() - self._last_sent
+        if silence >= KEEP_ALIVE_S and self._open:
+            comment = loop.create_task(self._body(_KEEP_ALIVE))
+            self._comments.add(comment)
+            comment.add_done_callback(self._comments.discard)
+            silence = 0.0
+        self._timer = loop.call_later(max(KEEP_ALIVE_S - silence, 0.0), self._keep_alive)

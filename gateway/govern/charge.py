@@ -17,6 +17,7 @@ from gateway.openai.usage import TokenUsage
 Kind = Literal["chat", "completions", "embeddings", "moderations", "rerank", "agent"]
 Place = Literal["here", "engine", "hosted"]
 
+CLIENT_GONE = "client_gone"
 SERVER_SHUTDOWN = "server_shutdown"
 ABSTAINED = "abstained"
 """The ending of an agent's turn whose answer is that the documents do not hold one."""
@@ -36,7 +37,7 @@ class Exchange:
     """
 
     request_id: str = ""
-    left: str = "client_gone"
+    left: str = CLIENT_GONE
     headers: dict[str, str] = field(default_factory=dict)
     status: int = 0
     phases: dict[str, float] = field(default_factory=dict)

@@ -40,7 +40,7 @@ async def chat(
     agent = await find_agent(services.pool, caller, name, affinity=session_id)
     agent = filled(agent, data.variables)
     text = check_message(data.message, services.limits.max_message_chars, "message")
-    question = Question(text, session_id, local_only=stays_local(request, caller))
+    question = Question(text, session_id, local_only=stays_local(request.scope, caller))
     telling = EventTelling(question.message_id, session_id, agent.name, int(time.time()))
     ask = Ask(agent, question, telling, bool(data.stream), bool(data.resumable))
     return await respond(ask, request, caller, services)

@@ -41,7 +41,7 @@ async def complete_as_agent(
     caller = for_user(caller, asked.user)
     agent = filled(agent, asked.variables)
     question = _question(asked, services.limits.max_message_chars, session_id)
-    question = replace(question, local_only=stays_local(request, caller))
+    question = replace(question, local_only=stays_local(request.scope, caller))
     with_usage = bool(asked.stream_options and asked.stream_options.include_usage)
     telling = ChunkTelling(
         question.message_id, session_id, int(time.time()), with_usage, index_context

@@ -3,38 +3,38 @@
 from typing import Any
 
 import msgspec
-from litestar import Request, Response, post
-from litestar.params import JSONBody
+from litestar import Response
 
 from gateway.agents.registry import find_agent
+from gateway.bare import Call, bare_post
 from gateway.errors import NotFound
 from gateway.generation.models import unknown_model
-from gateway.guards import Caller, needs
-from gateway.lifespan import Provided
 from gateway.openai.chat import AgentChatRequest, ChatCompletion
 from gateway.openai.chat_request import ChatRequest
 from gateway.routes.agent_completions import complete_as_agent
 from gateway.routes.generation import answer, prompt_of
 
+_decode = msgspec.json.Decoder(ChatRequest).decode
 _decode_agent_request = msgspec.json.Decoder(AgentChatRequest).decode
 
 
-@post(
+@bare_post(
     "/v1/chat/completions",
-    opt=needs("inference"),
-    status_code=200,
+    "inference",
+    takes=ChatRequest,
+    gives=ChatCompletion,
     tags=["chat"],
     operation_id="create_chat_completion",
 )
-async def create_chat_completion(
-    data: JSONBody[ChatRequest], request: Request[Any, Any, Any], caller: Caller, services: Provided
-) -> Response[ChatCompletion]:
+async def create_chat_completion(call: Call) -> None:
     """Answer an OpenAI chat completion, streamed or not."""
-    target = services.models.find(caller, data.model)
+    asked = _decode(call.body)
+    target = call.services.models.find(call.caller, asked.model)
     if target is None:
-        return await _ask_agent(request, data, caller, services)
-    prompt = await prompt_of(data, request, target, caller, services)
-    return await answer(target, prompt, request, stream=bool(data.stream))
+        await call.answer(await _ask_agent(call, asked))
+    else:
+        prompt = await prompt_of(asked, call, target)
+        await answer(target, prompt, call, stream=bool(asked.stream))
 
 
 class _Session(msgspec.Struct):
@@ -43,17 +43,15 @@ class _Session(msgspec.Struct):
     session_id: str | None = None
 
 
-async def _ask_agent(
-    request: Request[Any, Any, Any], data: ChatRequest, caller: Caller, services: Provided
-) -> Response[ChatCompletion]:
-    body = await request.body()
-    affinity = msgspec.json.decode(body, type=_Session).session_id or data.user
+async def _ask_agent(call: Call, data: ChatRequest) -> Response[Any]:
+    caller, services = call.caller, call.services
+    affinity = msgspec.json.decode(call.body, type=_Session).session_id or data.user
     try:
         agent = await find_agent(services.pool, caller, data.model, affinity=affinity)
     except NotFound:
         raise unknown_model(data.model) from None
-    asked = _decode_agent_request(body)
-    return await complete_as_agent(agent, asked, request, caller, services, asked.session_id)
+    asked = _decode_agent_request(call.body)
+    return await complete_as_agent(agent, asked, call.request, caller, services, asked.session_id)
 
 
 HANDLERS = [create_chat_completion]

@@ -1,36 +1,31 @@
 """`POST /v1/completions`: text that goes on where the prompt ends."""
 
-from typing import Any
+import msgspec
 
-from litestar import Request, Response, post
-from litestar.params import JSONBody
-
+from gateway.bare import Call, bare_post
 from gateway.generation.models import unknown_model
-from gateway.guards import Caller, needs
-from gateway.lifespan import Provided
 from gateway.openai.completions import CompletionRequest, TextCompletion
 from gateway.routes.generation import answer, prompt_of
 
+_decode = msgspec.json.Decoder(CompletionRequest).decode
 
-@post(
+
+@bare_post(
     "/v1/completions",
-    opt=needs("inference"),
-    status_code=200,
+    "inference",
+    takes=CompletionRequest,
+    gives=TextCompletion,
     tags=["completions"],
     operation_id="create_completion",
 )
-async def create_completion(
-    data: JSONBody[CompletionRequest],
-    request: Request[Any, Any, Any],
-    caller: Caller,
-    services: Provided,
-) -> Response[TextCompletion]:
+async def create_completion(call: Call) -> None:
     """Answer an OpenAI text completion, streamed or not; agents answer chats only."""
-    target = services.models.find(caller, data.model)
+    asked = _decode(call.body)
+    target = call.services.models.find(call.caller, asked.model)
     if target is None:
-        raise unknown_model(data.model)
-    prompt = await prompt_of(data, request, target, caller, services)
-    return await answer(target, prompt, request, stream=bool(data.stream))
+        raise unknown_model(asked.model)
+    prompt = await prompt_of(asked, call, target)
+    await answer(target, prompt, call, stream=bool(asked.stream))
 
 
 HANDLERS = [create_completion]

@@ -1,50 +1,49 @@
 """`POST /v1/embeddings`: the service's own embedding model, a provider's, or an engine's."""
 
-from typing import Any
+import msgspec
 
-from litestar import Request, Response, post
-from litestar.params import JSONBody
-
+from gateway.bare import Call, bare_post
 from gateway.generation.guarded import check_words
 from gateway.generation.models import unknown_model
 from gateway.govern.charge import Asked, Charge
-from gateway.guards import Caller, needs
-from gateway.lifespan import Provided
 from gateway.openai.embeddings import EmbeddingList, EmbeddingRequest
-from gateway.presence import while_connected
-from gateway.routes.generation import prompt_of, whole
+from gateway.routes.generation import answer_whole, prompt_of, served_by
+
+_decode = msgspec.json.Decoder(EmbeddingRequest).decode
 
 
-@post(
+@bare_post(
     "/v1/embeddings",
-    opt=needs("inference"),
-    status_code=200,
+    "inference",
+    takes=EmbeddingRequest,
+    gives=EmbeddingList,
     tags=["embeddings"],
     operation_id="create_embedding",
 )
-async def create_embedding(
-    data: JSONBody[EmbeddingRequest],
-    request: Request[Any, Any, Any],
-    caller: Caller,
-    services: Provided,
-) -> Response[EmbeddingList]:
+async def create_embedding(call: Call) -> None:
     """Return one vector per input."""
-    if services.embeddings.serves(caller, data.model):
-        asked = Asked("embeddings", data.model, prompt_bytes=len(await request.body()))
-        charge = Charge(caller, asked)
-        async with services.governor.governing(charge):
-            words = {"input": data.input}
-            await check_words(services.models.judging, charge, words, data.model)
-            attempt = charge.attempt(data.model, "here")
-            completion = await services.embeddings.embed(data)
-            attempt.usage = completion.usage
-        return whole(completion)
-    target = services.models.find(caller, data.model)
+    asked = _decode(call.body)
+    if call.services.embeddings.serves(call.caller, asked.model):
+        await _embed(asked, call)
+        return
+    target = call.services.models.find(call.caller, asked.model)
     if target is None:
-        raise unknown_model(data.model)
-    services.embeddings.check_alias(data.model)
-    prompt = await prompt_of(data, request, target, caller, services)
-    return whole(await while_connected(request, target.complete(prompt)))
+        raise unknown_model(asked.model)
+    call.services.embeddings.check_alias(asked.model)
+    await answer_whole(target, await prompt_of(asked, call, target), call)
+
+
+async def _embed(asked: EmbeddingRequest, call: Call) -> None:
+    """Answer with the service's own model."""
+    services = call.services
+    charge = Charge(call.caller, Asked("embeddings", asked.model, prompt_bytes=len(call.body)))
+    async with services.governor.governing(charge):
+        words = {"input": asked.input}
+        await check_words(services.models.judging, charge, words, asked.model)
+        attempt = charge.attempt(asked.model, "here")
+        completion = await services.embeddings.embed(asked)
+        attempt.usage = completion.usage
+    await call.answer_json(completion.body, served_by(completion))
 
 
 HANDLERS = [create_embedding]

@@ -6,42 +6,41 @@ from typing import Any
 from urllib.parse import quote
 
 import msgspec
-from litestar import Request, Response
+from litestar.types import Scope
 
 from config.scope import TenantScope
+from gateway.bare import Call
 from gateway.errors import InvalidRequest
 from gateway.generation.checked import Asked, checked_prompt
 from gateway.generation.target import Comment, Completion, Prompt, Served, Stream, Target
-from gateway.lifespan import Services
+from gateway.heads import header
 from gateway.openai.embeddings import EmbeddingRequest
-from gateway.presence import while_connected
+from gateway.presence import Attended
 from gateway.sessions.parts import Opened
 from gateway.sse import EventStream, comment, data
 
 _decode_fields = msgspec.json.Decoder(dict[str, Any]).decode
 
 
-async def prompt_of(
-    asked: Asked,
-    request: Request[Any, Any, Any],
-    target: Target,
-    caller: TenantScope,
-    services: Services,
-) -> Prompt:
+async def prompt_of(asked: Asked, call: Call, target: Target) -> Prompt:
     """Return what the target is asked: its fields checked, its media at hand.
 
     Raises:
         InvalidRequest: A field is not for this target; `param` names it.
     """
-    given = _decode_fields(await request.body())
+    services, caller = call.services, call.caller
     prompt = await checked_prompt(
-        asked, given, target, services.media, max_choices=services.limits.max_choices
+        asked,
+        _decode_fields(call.body),
+        target,
+        services.media,
+        max_choices=services.limits.max_choices,
     )
     return replace(
         prompt,
         include_usage=_wants_usage(asked),
         tenant=caller.tenant,
-        local_only=stays_local(request, caller),
+        local_only=stays_local(call.scope, caller),
     )
 
 
@@ -53,32 +52,33 @@ def _wants_usage(asked: Asked) -> bool:
     return bool(asked.stream_options and asked.stream_options.include_usage)
 
 
-def stays_local(request: Request[Any, Any, Any], caller: TenantScope) -> bool:
+def stays_local(scope: Scope, caller: TenantScope) -> bool:
     """Tell whether the prompt stays on our own engines: for this request, or as the client's rule.
 
     Raises:
         InvalidRequest: The header says something else.
     """
-    residency = request.headers.get("x-naru-residency", "any")
-    if residency not in ("any", "local"):
+    residency = header(scope, b"x-naru-residency")
+    if residency not in (None, "any", "local"):
         raise InvalidRequest("x-naru-residency: send `local` or `any`", param="x-naru-residency")
     return caller.local_only or residency == "local"
 
 
-async def answer(
-    target: Target, prompt: Prompt, request: Request[Any, Any, Any], *, stream: bool
-) -> Response[Any]:
-    """Return the target's answer, whole or as a stream: JSON already, passed on as it is."""
+async def answer(target: Target, prompt: Prompt, call: Call, *, stream: bool) -> None:
+    """Answer with what the target says, whole or as a stream: JSON already, passed on as it is."""
     if stream:
-        opened = await while_connected(request, target.stream(prompt))
-        return EventStream(_frames(opened), served_by(opened))
-    return whole(await while_connected(request, target.complete(prompt)))
+        with Attended(call.receive):
+            opened = await target.stream(prompt)
+        await EventStream(_frames(opened), served_by(opened))(call.scope, call.receive, call.send)
+    else:
+        await answer_whole(target, prompt, call)
 
 
-def whole(completion: Completion) -> Response[Any]:
-    """Return an answer that came at once."""
-    headers = served_by(completion)
-    return Response(completion.body, media_type="application/json", headers=headers)
+async def answer_whole(target: Target, prompt: Prompt, call: Call) -> None:
+    """Answer with what the target says."""
+    with Attended(call.receive):
+        completion = await target.complete(prompt)
+    await call.answer_json(completion.body, served_by(completion))
 
 
 def served_by(answered: Completion | Stream | Served | Opened) -> dict[str, str]:

@@ -53,7 +53,7 @@ async def create(
 ) -> Response[ResponseObject]:
     """Answer, streamed or not, at once or in the background."""
     body = _decode_fields(await request.body())
-    turn = read_turn(body, local_only=stays_local(request, caller))
+    turn = read_turn(body, local_only=stays_local(request.scope, caller))
     if data.background:
         return await _enqueue(turn, body, caller, services)
     if data.stream:

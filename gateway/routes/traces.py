@@ -56,7 +56,7 @@ async def replay(
     trace = await find_trace(services.pool, caller, session_id, message_id)
     agent = await find_agent(services.pool, caller, data.agent, affinity=session_id)
     agent = filled(agent, data.variables)
-    local_only = stays_local(request, caller)
+    local_only = stays_local(request.scope, caller)
     question = Question(told.question, session_id, local_only=local_only)
     turn = services.agents.replay(caller, agent, question, told.ordinal)
     answer, replayed = await while_connected(request, turn)

@@ -135,7 +135,8 @@ async def test_bad_requests(
 
 
 async def test_a_body_without_a_bottom(http: httpx.AsyncClient) -> None:
-    answer = await http.post(PATH, content=b'{"model":"hr","messages":' + b"[" * 100_000)
+    body = b'{"model":"smart","messages":[{"role":"user","content":"hi"}],"audio":'
+    answer = await http.post(PATH, content=body + b'{"voice":' + b'{"a":' * 100_000)
     assert answer.status_code == 400
     assert "nested too deep" in answer.json()["error"]["message"]
 

@@ -1,0 +1,178 @@
+"""Bare ASGI routes: what the framework does for a handler, done by hand and once.
+
+Only for what is called thousands of times a second. Everything else holds as on every route: the
+guard, the error objects, what bodies may be, and that the OpenAPI document has it.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from litestar import Request, Response, post
+from litestar.connection import ASGIConnection
+from litestar.exceptions import MethodNotAllowedException
+from litestar.handlers import ASGIRouteHandler, HTTPRouteHandler
+from litestar.params import JSONBody
+from litestar.types import HTTPScope, Receive, Scope, Send
+
+from config.scope import TenantScope
+from gateway.bodies import check_body
+from gateway.errors import ClientGone, TooLarge
+from gateway.govern.charge import CLIENT_GONE
+from gateway.guards import caller_of, needs
+from gateway.heads import header, server_send
+from gateway.lifespan import Services
+
+_METHOD = "POST"
+_JSON = (b"content-type", b"application/json")
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A request whose body has been read and is text."""
+
+    scope: HTTPScope
+    receive: Receive
+    send: Send
+    caller: TenantScope
+    services: Services
+    body: bytes
+
+    @property
+    def request(self) -> Request[Any, Any, Any]:
+        """Return it as other handlers get it; its body can be read once more."""
+        return Request(self.scope, self._receive_again(), self.send)
+
+    async def answer(self, response: Response[Any]) -> None:
+        """Answer as other handlers do."""
+        app = response.to_asgi_response(None, self.request)
+        await app(self.scope, self.receive, self.send)
+
+    async def answer_json(self, body: bytes, headers: Mapping[str, str]) -> None:
+        """Answer 200 with a body that is JSON already."""
+        encoded = [(name.encode(), value.encode("latin-1")) for name, value in headers.items()]
+        length = (b"content-length", str(len(body)).encode())
+        await self.send(
+            {
+                "type": "http.response.start",
+                "status": 200,
+                "headers": [_JSON, length, *encoded],
+            }
+        )
+        await server_send(self.scope, self.send)(
+            {"type": "http.response.body", "body": body, "more_body": False}
+        )
+
+    def _receive_again(self) -> Receive:
+        told = False
+
+        async def receive() -> Any:  # noqa: ANN401 - the framework's messages
+            nonlocal told
+            if told:
+                return await self.receive()
+            told = True
+            return {"type": "http.request", "body": self.body, "more_body": False}
+
+        return receive
+
+
+Handle = Callable[[Call], Awaitable[None]]
+
+
+class BareRoute(ASGIRouteHandler):
+    """A bare route for POST.
+
+    Attributes:
+        takes: Type of its body, `gives` of its answer, both for the document alone.
+    """
+
+    __slots__ = ("description", "gives", "operation_id", "tags", "takes")
+
+    takes: type
+    gives: type
+    tags: Sequence[str]
+    operation_id: str
+    description: str
+
+    async def authorize_connection(self, connection: ASGIConnection[Any, Any, Any, Any]) -> None:
+        """Let every guard look at the request, as on every route."""
+        if connection.scope.get("method") != _METHOD:
+            raise MethodNotAllowedException(headers={"allow": _METHOD})
+        for guard in self.resolve_guards():
+            # Others get a copy of the handler, which costs more than all the rest of this.
+            await guard(connection, self)  # type: ignore[misc]
+
+
+def bare_post(
+    path: str, scope: str, *, takes: type, gives: type, tags: Sequence[str], operation_id: str
+) -> Callable[[Handle], BareRoute]:
+    """Make a function a bare route that demands `scope`."""
+
+    def decorate(handle: Handle) -> BareRoute:
+        async def serve(scope: Scope, receive: Receive, send: Send) -> None:
+            await handle(await _read(scope, receive, send))  # type: ignore[arg-type]
+
+        route = BareRoute(path, opt=needs(scope), name=operation_id, copy_scope=False)
+        route.takes, route.gives = takes, gives
+        route.tags, route.operation_id = tags, operation_id
+        route.description = handle.__doc__ or ""
+        route(serve)
+        return route
+
+    return decorate
+
+
+def described(route: BareRoute) -> HTTPRouteHandler:
+    """Return an ordinary route as the document describes a bare one; it is never called."""
+
+    async def handle(data: Any) -> Any:  # noqa: ANN401 - its types are put in below
+        return data
+
+    body: Any = JSONBody
+    answer: Any = Response
+    handle.__annotations__ = {"data": body[route.takes], "return": answer[route.gives]}
+    handle.__doc__, handle.__name__ = route.description, route.operation_id
+    made = post(
+        sorted(route.paths),
+        opt=route.opt,
+        status_code=200,
+        tags=route.tags,
+        operation_id=route.operation_id,
+    )
+    return made(handle)
+
+
+async def _read(scope: HTTPScope, receive: Receive, send: Send) -> Call:
+    services: Services = scope["litestar_app"].state.services
+    caller = caller_of(scope)
+    assert caller is not None, "the guard let it in"  # noqa: S101
+    limit = services.limits.max_body_bytes
+    if int(header(scope, b"content-length") or 0) > limit:
+        raise _too_large(limit)
+    body = await _body(receive, limit)
+    check_body(body)
+    return Call(scope, receive, send, caller, services, body)
+
+
+async def _body(receive: Receive, limit: int) -> bytes:
+    """Return the request's body.
+
+    Raises:
+        TooLarge: It is longer than `limit` bytes; the rest was not read.
+        ClientGone: It never came to its end.
+    """
+    parts, size = [], 0
+    while True:
+        message = await receive()
+        if message["type"] != "http.request":
+            raise ClientGone("the client left", code=CLIENT_GONE)
+        parts.append(message["body"])
+        size += len(message["body"])
+        if size > limit:
+            raise _too_large(limit)
+        if not message["more_body"]:
+            return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+def _too_large(limit: int) -> TooLarge:
+    return TooLarge(f"the body is over the limit of {limit:,} bytes", code="body_too_large")

@@ -1,0 +1,69 @@
+"""Work in the task that serves a request ends when its client leaves, and tells who ended it."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from gateway.errors import ClientGone
+from gateway.govern.charge import Exchange, begin_exchange
+from gateway.presence import Attended
+
+
+async def _left() -> dict[str, Any]:
+    return {"type": "http.disconnect"}
+
+
+async def _stays() -> dict[str, Any]:
+    await asyncio.Event().wait()
+    raise AssertionError
+
+
+async def test_work_is_cancelled_when_the_client_leaves() -> None:
+    exchange, seen = Exchange(), list[str]()
+    begin_exchange(exchange)
+    async with asyncio.timeout(30):
+        with pytest.raises(ClientGone), Attended(_left):  # type: ignore[arg-type]
+            try:
+                await asyncio.Event().wait()
+            finally:
+                seen.append(exchange.left)
+        assert seen == ["client_gone"]
+        await asyncio.sleep(0)  # the task itself is not cancelled
+
+
+async def test_work_that_swallows_a_cancellation_is_cancelled_again() -> None:
+    async with asyncio.timeout(30):
+        with pytest.raises(ClientGone), Attended(_left):  # type: ignore[arg-type]
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                await asyncio.Event().wait()
+        assert asyncio.current_task().cancelling() == 0  # type: ignore[union-attr]
+
+
+async def test_what_the_server_ends_says_so() -> None:
+    exchange, entered = Exchange(), asyncio.Event()
+
+    async def serve() -> None:
+        begin_exchange(exchange)
+        with Attended(_stays):  # type: ignore[arg-type]
+            entered.set()
+            await asyncio.Event().wait()
+
+    serving = asyncio.create_task(serve())
+    await entered.wait()
+    serving.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await serving
+    assert exchange.left == "server_shutdown"
+
+
+async def test_work_that_ends_leaves_nothing_behind() -> None:
+    exchange = Exchange()
+    begin_exchange(exchange)
+    with Attended(_stays):  # type: ignore[arg-type]
+        await asyncio.sleep(0.05)  # longer than it takes to look for the client
+    assert exchange.left == "client_gone"
+    await asyncio.sleep(0)
+    assert asyncio.all_tasks() == {asyncio.current_task()}
