@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
-import aiohttp
 import asyncpg
 import redis.asyncio
 from litestar.di import NamedDependency
@@ -18,6 +17,7 @@ from config.sync import SyncSettings
 from gateway.agents.run import Agents
 from gateway.agents.turns import Turns
 from gateway.generation.embeddings import Embeddings
+from gateway.generation.http1 import HttpClient
 from gateway.generation.models import Models
 from gateway.generation.replicas import Replicas, look_at_engines, open_engines
 from gateway.govern.audit import AuditLog
@@ -182,9 +182,7 @@ async def _open_generation(
     readers: tuple[Embedders, Reranker | None],
     governance: Governance,
 ) -> _Generation:
-    http = await stack.enter_async_context(
-        aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0))
-    )
+    http = await stack.enter_async_context(HttpClient())
     embedders, reranker = readers
     models = Models(
         settings.models,

@@ -35,45 +35,82 @@ _HEADERS = [
 ]
 
 
-async def read_events(parts: AsyncIterator[bytes]) -> AsyncGenerator[bytes, None]:
-    """Yield the data of each event that has any, however the bytes are split.
+class EventReader:
+    """Reads events however their bytes are split.
 
     An event whose last line is cut off is dropped, as the standard says.
+    """
+
+    def __init__(self) -> None:
+        self._data: list[bytes] = []
+        self._size = 0
+        self._rest = bytearray()
+        self._first = True
+        self._after_cr = False
+
+    def feed(self, part: bytes) -> list[bytes]:
+        """Return the data of each event that has any and ends in this part.
+
+        Raises:
+            ValueError: An event is longer than 4 MB.
+        """
+        if not (self._rest or self._data or self._after_cr) and (plain := _plain_events(part)):
+            self._first = False
+            return plain
+        return [event for line in self._lines(part) if (event := self._take(line)) is not None]
+
+    def end(self) -> list[bytes]:
+        """Return the last event, whose empty line never came."""
+        return [b"\n".join(self._data)] if any(self._data) else []
+
+    def _take(self, line: bytes) -> bytes | None:
+        """Take a line; return the event that it ends."""
+        if line.startswith(b"data:"):
+            self._data.append(line[5:].removeprefix(b" "))
+            self._size += len(line)
+            _check_length(self._size)
+        elif not line:
+            data, self._data, self._size = self._data, [], 0
+            return b"\n".join(data) if any(data) else None
+        return None
+
+    def _lines(self, part: bytes) -> list[bytes]:
+        """Return the lines that are whole now."""
+        # A CR ends its line at once: should an LF follow, it belongs to that same end.
+        text = part[1:] if self._after_cr and part.startswith(b"\n") else part
+        self._after_cr = part.endswith(b"\r") or (self._after_cr and not part)
+        *lines, unfinished = _LINE_END.split(text)
+        if lines:
+            lines[0] = bytes(self._rest) + lines[0]
+            self._rest.clear()
+            if self._first:
+                lines[0] = lines[0].removeprefix(_BOM)
+                self._first = False
+        self._rest += unfinished
+        _check_length(len(self._rest))
+        return lines
+
+
+def _plain_events(part: bytes) -> list[bytes] | None:
+    """Return the events of a part that is whole ones of a line each: nearly all of them are."""
+    if not (part.startswith(b"data: {") and part.endswith(b"}\n\n")) or b"\r" in part:
+        return None
+    events = part[6:-2].split(b"\n\ndata: ")
+    return None if any(b"\n" in event for event in events) else events
+
+
+async def read_events(parts: AsyncIterator[bytes]) -> AsyncGenerator[bytes, None]:
+    """Yield the data of each event that has any, however the bytes are split.
 
     Raises:
         ValueError: An event is longer than 4 MB.
     """
-    data: list[bytes] = []
-    size = 0
-    async for line in _lines(parts):
-        if line.startswith(b"data:"):
-            data.append(line[5:].removeprefix(b" "))
-            size += len(line)
-            _check_length(size)
-        elif not line:
-            if any(data):
-                yield b"\n".join(data)
-            data, size = [], 0
-    if any(data):
-        yield b"\n".join(data)
-
-
-async def _lines(parts: AsyncIterator[bytes]) -> AsyncGenerator[bytes, None]:
-    """Yield the lines that are whole; each as soon as it is."""
-    rest = bytearray()
-    first, after_cr = True, False
+    reader = EventReader()
     async for part in parts:
-        # A CR ends its line at once: should an LF follow, it belongs to that same end.
-        text = part[1:] if after_cr and part.startswith(b"\n") else part
-        after_cr = part.endswith(b"\r") or (after_cr and not part)
-        *lines, unfinished = _LINE_END.split(text)
-        for line in lines:
-            whole = bytes(rest) + line
-            rest.clear()
-            yield whole.removeprefix(_BOM) if first else whole
-            first = False
-        rest += unfinished
-        _check_length(len(rest))
+        for event in reader.feed(part):
+            yield event
+    for event in reader.end():
+        yield event
 
 
 def _check_length(size: int) -> None:

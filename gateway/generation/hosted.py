@@ -4,11 +4,10 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Final, TypeVar
 
-import aiohttp
-
 from config.targets import ProviderSettings
 from gateway.errors import GatewayError, Overloaded, UpstreamError
 from gateway.generation.breaker import Breaker, at_fault
+from gateway.generation.http1 import HttpClient
 from gateway.generation.keys import Keys
 from gateway.generation.target import Completion, Prompt, Stream
 from gateway.generation.upstream import Call, Upstream
@@ -20,7 +19,7 @@ _Result = TypeVar("_Result", Completion, Stream)
 class Hosted:
     """One model of one provider, e.g. `openai/gpt-4o-mini`.
 
-    Connections are pooled in `http`, which the caller owns and which sets no total timeout.
+    Connections are pooled in `http`, which the caller owns.
     """
 
     place: Final = "hosted"
@@ -28,7 +27,7 @@ class Hosted:
     context = None
 
     def __init__(
-        self, http: aiohttp.ClientSession, provider: str, settings: ProviderSettings, model: str
+        self, http: HttpClient, provider: str, settings: ProviderSettings, model: str
     ) -> None:
         self.name = f"{provider}/{model}"
         self._model = model

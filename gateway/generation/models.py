@@ -4,8 +4,6 @@ import math
 from collections import OrderedDict
 from collections.abc import Container, Mapping, Sequence
 
-import aiohttp
-
 from config.scope import TenantScope
 from config.targets import LadderSettings, ProviderSettings
 from gateway.errors import NotFound
@@ -18,6 +16,7 @@ from gateway.generation.extractive import Extractive
 from gateway.generation.governed import Governed
 from gateway.generation.guarded import Guarded
 from gateway.generation.hosted import Hosted
+from gateway.generation.http1 import HttpClient
 from gateway.generation.judging import Judging
 from gateway.generation.ladder import Ladder, Policy, Rung
 from gateway.generation.masked import Masked
@@ -52,7 +51,7 @@ class Models:
         aliases: Mapping[str, LadderSettings],
         providers: Mapping[str, ProviderSettings],
         engines: Mapping[str, Replicas],
-        http: aiohttp.ClientSession,
+        http: HttpClient,
         embedder: Embedder,
         governor: Governor,
         masking: Masking,

@@ -9,6 +9,7 @@ import msgspec
 
 from config.settings import EngineSettings
 from gateway.generation.breaker import Breaker
+from gateway.generation.http1 import HttpClient
 from gateway.generation.prediction import FirstTokenTimes
 from gateway.generation.shares import Shares
 from gateway.generation.upstream import Upstream
@@ -52,7 +53,9 @@ class Visit:
 
 
 class Replica:
-    """A server at a URL. `http` is closed elsewhere; `look` is called every second.
+    """A server at a URL; `look` is called every second.
+
+    `http` carries requests, `looking` asks how it is; both are closed elsewhere.
 
     Attributes:
         up: Whether it answered when it was last asked.
@@ -61,7 +64,12 @@ class Replica:
     """
 
     def __init__(
-        self, engine: str, url: str, settings: EngineSettings, http: aiohttp.ClientSession
+        self,
+        engine: str,
+        url: str,
+        settings: EngineSettings,
+        http: HttpClient,
+        looking: aiohttp.ClientSession,
     ) -> None:
         self.url = url
         self.up = False
@@ -74,7 +82,7 @@ class Replica:
         base = "http://engine/v1" if url.startswith("unix://") else url
         self.upstream = Upstream(engine, base, http, settings)
         self._root = base.removesuffix("/v1")
-        self._http = http
+        self._looking = looking
         self._shares = Shares()
         self._visits: set[Visit] = set()
         self._unread: set[Visit] = set()
@@ -167,6 +175,6 @@ class Replica:
         return ours + self._others_waiting * self._times.mean_tokens
 
     def _get(self, path: str) -> "aiohttp.client._RequestContextManager":
-        return self._http.get(
+        return self._looking.get(
             self._root + path, headers=self.headers, timeout=_TRY, allow_redirects=False
         )

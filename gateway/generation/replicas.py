@@ -15,6 +15,7 @@ from gateway.errors import Unavailable
 from gateway.generation.admission import Admission
 from gateway.generation.breaker import retry_after
 from gateway.generation.budget import RetryBudget
+from gateway.generation.http1 import HttpClient
 from gateway.generation.replica import Replica
 from gateway.generation.target import Prompt
 from gateway.generation.transcript import words_of
@@ -113,8 +114,9 @@ async def open_engines(
             replicas = []
             for url in each.urls or sockets.get(name, ()):
                 session = aiohttp.ClientSession(connector=_connector(url, each))
-                http = await stack.enter_async_context(session)
-                replicas.append(Replica(f"engine/{name}", url, each, http))
+                looking = await stack.enter_async_context(session)
+                http = await stack.enter_async_context(_client(url, each))
+                replicas.append(Replica(f"engine/{name}", url, each, http, looking))
             engines[name] = Replicas(name, each, replicas, salt_key)
         await asyncio.gather(*(engine.look() for engine in engines.values()))
         for engine in engines.values():
@@ -129,6 +131,13 @@ def look_at_engines(engines: Mapping[str, Replicas]) -> None:
         metrics.ENGINE_IN_FLIGHT.set(engine.admission.inside, name)
         metrics.QUEUE_LENGTH.set(engine.admission.waiting, name)
         metrics.QUEUE_OLDEST.set(engine.admission.oldest_wait_s, name)
+
+
+def _client(url: str, settings: EngineSettings) -> HttpClient:
+    if url.startswith("unix://"):
+        return HttpClient(unix_socket=url.removeprefix("unix://"), keep_s=_KEEP_ALIVE_S)
+    trusted = ssl.create_default_context(cafile=settings.ca_file) if settings.ca_file else None
+    return HttpClient(trusted=trusted, keep_s=_KEEP_ALIVE_S)
 
 
 def _connector(url: str, settings: EngineSettings) -> aiohttp.BaseConnector:

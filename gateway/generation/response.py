@@ -1,21 +1,20 @@
-"""Reading an upstream's response: how long it may be silent, and how long it may be."""
+"""Reading an upstream's answer: how long it may be silent, and what follows its end."""
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator
 from typing import Self
 
-import aiohttp
+from gateway.generation.http1_answer import Broken, HttpAnswer
 
 _LAST_WORDS_S = 0.05
 _MAX_LAST_WORDS = 64_000
 
 
 class Stall:
-    """Ends a response that is silent too long. One timer for all its parts: they are many."""
+    """Ends an answer that is silent too long. One timer for all its parts: they are many."""
 
-    def __init__(self, response: aiohttp.ClientResponse, limit_s: float) -> None:
-        self._response = response
+    def __init__(self, answer: HttpAnswer, limit_s: float) -> None:
+        self._answer = answer
         self._limit_s = limit_s
         self._loop = asyncio.get_running_loop()
         self._waiting_since: float | None = None
@@ -34,21 +33,24 @@ class Stall:
         if self._timer is None:
             self._timer = self._loop.call_later(self._limit_s, self._look)
 
-    async def next(self, events: AsyncGenerator[bytes, None]) -> bytes | None:
-        """Return the next event, None at the end.
+    async def next(self) -> bytes:
+        """Return the next part, b"" at the end.
 
         Raises:
-            TimeoutError: It did not come; comments are no events.
+            TimeoutError: Nothing was `heard` for too long.
         """
-        self._waiting_since = self._loop.time()
+        if self._waiting_since is None:
+            self._waiting_since = self._loop.time()
         try:
-            return await anext(events, None)
-        except aiohttp.ClientError:
+            return await self._answer.next()
+        except Broken:
             if self._expired:
                 raise TimeoutError from None
             raise
-        finally:
-            self._waiting_since = None
+
+    def heard(self) -> None:
+        """Note that an event came: comments are none."""
+        self._waiting_since = None
 
     def _look(self) -> None:
         # While the client is slow nobody waits for the upstream.
@@ -58,26 +60,14 @@ class Stall:
             self._timer = self._loop.call_at(end, self._look)
         else:
             self._expired = True
-            self._response.close()
+            self._answer.close()
 
 
-async def read_body(response: aiohttp.ClientResponse, limit: int) -> bytes:
-    """Return the body.
-
-    Raises:
-        ValueError: It is longer than `limit` bytes.
-    """
-    parts, size = [], 0
-    async for part in response.content.iter_any():
-        size += len(part)
-        if size > limit:
-            raise ValueError("answer too long")
-        parts.append(part)
-    return b"".join(parts)
-
-
-async def hear_out(response: aiohttp.ClientResponse) -> None:
+async def hear_out(answer: HttpAnswer) -> None:
     """Read what follows the end, so that the connection can serve again; but not for long."""
-    with contextlib.suppress(TimeoutError, ValueError, aiohttp.ClientError, OSError):
+    if answer.ended:
+        return
+    with contextlib.suppress(OSError, ValueError):
+        # A timeout is an OSError.
         async with asyncio.timeout(_LAST_WORDS_S):
-            await read_body(response, _MAX_LAST_WORDS)
+            await answer.read(_MAX_LAST_WORDS)

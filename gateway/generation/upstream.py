@@ -11,17 +11,18 @@ from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol, Self
 
-import aiohttp
 import msgspec
 
 from gateway.errors import GatewayError, UpstreamError, UpstreamInterrupted, UpstreamTimeout
+from gateway.generation.http1 import HttpClient, Unreachable, Url
+from gateway.generation.http1_answer import Broken, HttpAnswer
 from gateway.generation.refusal import MAX_ERROR_BYTES, refusal
-from gateway.generation.response import Stall, hear_out, read_body
+from gateway.generation.response import Stall, hear_out
 from gateway.generation.target import Completion, Prompt, Stream, view_completion
 from gateway.generation.transcript import BrokenOff, Transcript, estimate_prompt
 from gateway.openai.normalise import Kind, Normaliser
 from gateway.openai.usage import TokenUsage
-from gateway.sse import read_events
+from gateway.sse import EventReader
 
 _PATHS: dict[Kind, str] = {
     "chat": "/chat/completions",
@@ -33,6 +34,7 @@ _PATHS: dict[Kind, str] = {
 _MAX_ANSWER_BYTES = 64_000_000
 _MAX_EMPTY_CHUNKS = 1_000
 _DONE = b"[DONE]"
+_HEADERS = {"content-type": "application/json", "accept-encoding": "identity"}
 
 
 class Timeouts(Protocol):
@@ -60,26 +62,21 @@ class Call:
 
 
 class Upstream:
-    """A server at one URL, called `name`. `http` sets no total timeout and is closed elsewhere."""
+    """A server at one URL, called `name`. `http` is closed elsewhere."""
 
     def __init__(
-        self, name: str, url: str, http: aiohttp.ClientSession, timeouts: Timeouts, query: str = ""
+        self, name: str, url: str, http: HttpClient, timeouts: Timeouts, query: str = ""
     ) -> None:
         self.name = name
         self._http = http
         self._timeouts = timeouts
         base = url.rstrip("/")
-        self._urls = {kind: f"{base}{path}{query}" for kind, path in _PATHS.items()}
-        self._timeout = aiohttp.ClientTimeout(
-            total=timeouts.total_timeout_s, connect=timeouts.connect_timeout_s
-        )
+        self._urls = {kind: Url.parse(f"{base}{path}{query}") for kind, path in _PATHS.items()}
 
     async def complete(self, call: Call) -> Completion:
         """Return the whole answer; the total timeout is the one that counts."""
-        with self._translated():
-            response = await self._post(call, call.fields)
-            async with response:
-                body = await read_body(response, _MAX_ANSWER_BYTES)
+        with self._translated(), await self._post(call, call.fields) as answer:
+            body = await answer.read(_MAX_ANSWER_BYTES)
         usage = TokenUsage(complete=True)
         try:
             view = view_completion(body)
@@ -120,48 +117,44 @@ class Upstream:
             raise self._nonsense()
         return Stream(OpenPayloads(held, payloads, on_end), self.name, usage=transcript.usage)
 
-    async def _post(self, call: Call, fields: dict[str, Any]) -> aiohttp.ClientResponse:
-        response = await self._http.post(
+    async def _post(self, call: Call, fields: dict[str, Any]) -> HttpAnswer:
+        answer = await self._http.post(
             self._urls[call.prompt.kind],
-            data=msgspec.json.encode(fields),
-            headers={
-                "content-type": "application/json",
-                "accept-encoding": "identity",
-                **call.headers,
-            },
-            timeout=self._timeout,
-            allow_redirects=False,
+            {**_HEADERS, **call.headers},
+            msgspec.json.encode(fields),
+            connect_timeout_s=self._timeouts.connect_timeout_s,
+            total_timeout_s=self._timeouts.total_timeout_s,
         )
-        if response.status == 200:
-            return response
-        async with response:
+        if answer.status == 200:
+            return answer
+        with answer:
             try:
-                body = await read_body(response, MAX_ERROR_BYTES)
-            except (ValueError, aiohttp.ClientError):
+                body = await answer.read(MAX_ERROR_BYTES)
+            except (Broken, ValueError):
                 body = b""
-        raise refusal(self.name, response.status, response.headers, body)
+        raise refusal(self.name, answer.status, answer.headers, body)
 
     async def _payloads(
-        self, response: aiohttp.ClientResponse, transcript: Transcript
+        self, answer: HttpAnswer, transcript: Transcript
     ) -> AsyncGenerator[bytes, None]:
         """Yield the client's chunks until `[DONE]`, or an end that leaves no answer open."""
+        events, part, done = EventReader(), b"-", False
         try:
-            async with response:
-                events = read_events(response.content.iter_any())
-                with Stall(response, self._timeouts.idle_timeout_s) as stall:
-                    while True:
-                        with self._translated():
-                            payload = await stall.next(events)
-                            if payload in (None, _DONE):
-                                break
-                            chunk = transcript.take(payload)
+            with self._translated(), answer, Stall(answer, self._timeouts.idle_timeout_s) as stall:
+                while part and not done:
+                    part = await stall.next()
+                    for payload in events.feed(part) if part else events.end():
+                        stall.heard()
+                        if done := payload == _DONE:
+                            break
+                        chunk = transcript.take(payload)
                         if transcript.begun:
                             stall.arm()
                         if chunk is not None:
                             yield chunk
-                if payload is None and not transcript.ended:
+                if not done and not transcript.ended:
                     raise self._interrupted()
-                await hear_out(response)
+                await hear_out(answer)
             if last := transcript.finish():
                 yield last
         finally:
@@ -169,18 +162,18 @@ class Upstream:
 
     @contextlib.contextmanager
     def _translated(self) -> Iterator[None]:
-        """Turn the client library's errors into ours."""
+        """Turn the client's errors into ours."""
         try:
             yield
-        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError):
+        except Unreachable:
             message = f"{self.name} can't be reached"
             raise UpstreamError(message, code=UNREACHABLE) from None
         except TimeoutError:
             message = f"{self.name} did not answer in time"
             raise UpstreamTimeout(message, code="upstream_timeout") from None
-        except (aiohttp.ClientResponseError, ValueError):
+        except ValueError:
             raise self._nonsense() from None
-        except (aiohttp.ClientError, OSError, BrokenOff):
+        except (OSError, BrokenOff):
             raise self._interrupted() from None
 
     def _nonsense(self) -> UpstreamError:

@@ -1,6 +1,7 @@
 """Work in the task that serves a request ends when its client leaves, and tells who ended it."""
 
 import asyncio
+from collections.abc import Coroutine
 from typing import Any
 
 import pytest
@@ -19,26 +20,39 @@ async def _stays() -> dict[str, Any]:
     raise AssertionError
 
 
+async def _work(work: Coroutine[None, None, None]) -> None:
+    with Attended(_left):  # type: ignore[arg-type]
+        await work
+
+
+async def _see(exchange: Exchange, seen: list[str]) -> None:
+    try:
+        await asyncio.Event().wait()
+    finally:
+        seen.append(exchange.left)
+
+
+async def _stay_once() -> None:
+    try:
+        await asyncio.Event().wait()
+    except asyncio.CancelledError:
+        await asyncio.Event().wait()
+
+
 async def test_work_is_cancelled_when_the_client_leaves() -> None:
     exchange, seen = Exchange(), list[str]()
     begin_exchange(exchange)
     async with asyncio.timeout(30):
-        with pytest.raises(ClientGone), Attended(_left):  # type: ignore[arg-type]
-            try:
-                await asyncio.Event().wait()
-            finally:
-                seen.append(exchange.left)
+        with pytest.raises(ClientGone):
+            await _work(_see(exchange, seen))
         assert seen == ["client_gone"]
         await asyncio.sleep(0)  # the task itself is not cancelled
 
 
 async def test_work_that_swallows_a_cancellation_is_cancelled_again() -> None:
     async with asyncio.timeout(30):
-        with pytest.raises(ClientGone), Attended(_left):  # type: ignore[arg-type]
-            try:
-                await asyncio.Event().wait()
-            except asyncio.CancelledError:
-                await asyncio.Event().wait()
+        with pytest.raises(ClientGone):
+            await _work(_stay_once())
         assert asyncio.current_task().cancelling() == 0  # type: ignore[union-attr]
 
 

@@ -2,7 +2,6 @@
 
 from collections.abc import AsyncIterator
 
-import aiohttp
 import msgspec
 import pytest
 from upstream_support import play_upstream
@@ -11,6 +10,7 @@ from config.targets import ProviderSettings
 from gateway.errors import UpstreamInterrupted
 from gateway.generation.continuation import may_continue
 from gateway.generation.hosted import Hosted
+from gateway.generation.http1 import HttpClient
 from gateway.generation.ladder import Ladder, Policy
 from gateway.generation.target import Comment, Prompt, Stream
 
@@ -42,7 +42,7 @@ SECOND = [
 @pytest.fixture
 async def ladder() -> AsyncIterator[Ladder]:
     """Two hosted targets: `one/m` breaks off, `two/m` goes on."""
-    async with play_upstream() as one, play_upstream() as two, aiohttp.ClientSession() as http:
+    async with play_upstream() as one, play_upstream() as two, HttpClient() as http:
         one.stream(*FIRST)
         two.stream(*SECOND)
         rungs = [

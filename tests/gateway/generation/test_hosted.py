@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import AsyncIterator
 
-import aiohttp
 import pytest
 from aiohttp import web
 from upstream_support import DONE, HI, ROLE, STOP, Upstream, json_answer, play_upstream
@@ -19,6 +18,7 @@ from gateway.errors import (
     UpstreamTimeout,
 )
 from gateway.generation.hosted import Hosted
+from gateway.generation.http1 import HttpClient
 from gateway.generation.target import ChunkView, Prompt, view_chunk
 
 PROMPT = Prompt({"messages": [{"role": "user", "content": "hello"}], "top_k": 3})
@@ -31,12 +31,12 @@ async def upstream() -> AsyncIterator[Upstream]:
 
 
 @pytest.fixture
-async def http() -> AsyncIterator[aiohttp.ClientSession]:
-    async with aiohttp.ClientSession() as session:
+async def http() -> AsyncIterator[HttpClient]:
+    async with HttpClient() as session:
         yield session
 
 
-def _hosted(http: aiohttp.ClientSession, upstream: Upstream, **settings: object) -> Hosted:
+def _hosted(http: HttpClient, upstream: Upstream, **settings: object) -> Hosted:
     values = {"base_url": upstream.url, "api_key": "sk-upstream", **settings}
     return Hosted(http, "openai", ProviderSettings.model_validate(values), "gpt-x")
 
@@ -47,7 +47,7 @@ async def _drain(target: Hosted, prompt: Prompt = PROMPT) -> list[ChunkView]:
 
 
 async def test_the_request_is_passed_on_with_model_and_key(
-    http: aiohttp.ClientSession, upstream: Upstream
+    http: HttpClient, upstream: Upstream
 ) -> None:
     completion = await _hosted(http, upstream).complete(PROMPT)
     assert b'"content":"hi"' in completion.body
@@ -56,9 +56,7 @@ async def test_the_request_is_passed_on_with_model_and_key(
     assert upstream.headers[0]["Authorization"] == "Bearer sk-upstream"
 
 
-async def test_a_stream_is_relayed_without_its_done(
-    http: aiohttp.ClientSession, upstream: Upstream
-) -> None:
+async def test_a_stream_is_relayed_without_its_done(http: HttpClient, upstream: Upstream) -> None:
     upstream.stream(ROLE, HI, STOP, DONE)
     chunks = await _drain(_hosted(http, upstream))
     assert [(chunk.content, chunk.choices[0].finish_reason) for chunk in chunks] == [
@@ -82,7 +80,7 @@ async def test_a_stream_is_relayed_without_its_done(
     ],
 )
 async def test_statuses(
-    http: aiohttp.ClientSession,
+    http: HttpClient,
     upstream: Upstream,
     status: int,
     kind: type[GatewayError],
@@ -103,16 +101,14 @@ async def test_statuses(
     "body",
     [b"<html>", b"[]", b'{"choices":3}', b"", b'{"choices":[{"message":{"content":"\xff"}}]}'],
 )
-async def test_nonsense_with_status_200(
-    http: aiohttp.ClientSession, upstream: Upstream, body: bytes
-) -> None:
+async def test_nonsense_with_status_200(http: HttpClient, upstream: Upstream, body: bytes) -> None:
     upstream.answer = lambda _: json_answer(body)
     with pytest.raises(UpstreamError) as caught:
         await _hosted(http, upstream).complete(PROMPT)
     assert caught.value.code == "upstream_invalid_answer"
 
 
-async def test_nonsense_in_a_stream(http: aiohttp.ClientSession, upstream: Upstream) -> None:
+async def test_nonsense_in_a_stream(http: HttpClient, upstream: Upstream) -> None:
     upstream.stream(b"data: <html>\n\n")
     with pytest.raises(UpstreamError) as caught:
         await _hosted(http, upstream).stream(PROMPT)
@@ -121,7 +117,7 @@ async def test_nonsense_in_a_stream(http: aiohttp.ClientSession, upstream: Upstr
 
 @pytest.mark.parametrize("frames", [(), (ROLE,)])
 async def test_an_end_before_any_content_can_be_tried_elsewhere(
-    http: aiohttp.ClientSession, upstream: Upstream, frames: tuple[bytes, ...]
+    http: HttpClient, upstream: Upstream, frames: tuple[bytes, ...]
 ) -> None:
     upstream.stream(*frames)
     with pytest.raises(UpstreamInterrupted):
@@ -130,7 +126,7 @@ async def test_an_end_before_any_content_can_be_tried_elsewhere(
 
 @pytest.mark.parametrize("last", [b"", b'data: {"error":{"message":"oom"}}\n\n'])
 async def test_an_end_after_content_is_an_interruption(
-    http: aiohttp.ClientSession, upstream: Upstream, last: bytes
+    http: HttpClient, upstream: Upstream, last: bytes
 ) -> None:
     upstream.stream(ROLE, HI, last)
     stream = await _hosted(http, upstream).stream(PROMPT)
@@ -140,9 +136,7 @@ async def test_an_end_after_content_is_an_interruption(
         await anext(stream.payloads)
 
 
-async def test_silence_before_and_within_an_answer(
-    http: aiohttp.ClientSession, upstream: Upstream
-) -> None:
+async def test_silence_before_and_within_an_answer(http: HttpClient, upstream: Upstream) -> None:
     async def hang(_: web.Request) -> web.StreamResponse:
         await asyncio.Event().wait()
         raise AssertionError
@@ -162,7 +156,7 @@ async def test_silence_before_and_within_an_answer(
             pass
 
 
-async def test_nobody_listens(http: aiohttp.ClientSession, upstream: Upstream) -> None:
+async def test_nobody_listens(http: HttpClient, upstream: Upstream) -> None:
     upstream.url = "http://127.0.0.1:9/v1"
     with pytest.raises(UpstreamError) as caught:
         await _hosted(http, upstream).complete(PROMPT)
@@ -170,7 +164,7 @@ async def test_nobody_listens(http: aiohttp.ClientSession, upstream: Upstream) -
 
 
 async def test_leaving_a_stream_ends_the_upstream_request(
-    http: aiohttp.ClientSession, upstream: Upstream
+    http: HttpClient, upstream: Upstream
 ) -> None:
     upstream.stream(HI, hang=True)
     stream = await _hosted(http, upstream).stream(PROMPT)

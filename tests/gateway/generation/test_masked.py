@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
-import aiohttp
 import msgspec
 import pytest
 from aiohttp import web
@@ -16,6 +15,7 @@ from config.targets import ProviderSettings
 from gateway.errors import GatewayError, UpstreamInterrupted
 from gateway.generation.discreet import Discreet
 from gateway.generation.hosted import Hosted
+from gateway.generation.http1 import HttpClient
 from gateway.generation.ladder import Ladder
 from gateway.generation.masked import Masked
 from gateway.generation.metered import Metered
@@ -38,14 +38,12 @@ async def upstream() -> AsyncIterator[Upstream]:
 
 
 @pytest.fixture
-async def http() -> AsyncIterator[aiohttp.ClientSession]:
-    async with aiohttp.ClientSession() as session:
+async def http() -> AsyncIterator[HttpClient]:
+    async with HttpClient() as session:
         yield session
 
 
-def _ladder(
-    http: aiohttp.ClientSession, upstream: Upstream, **settings: object
-) -> tuple[Discreet, Masking]:
+def _ladder(http: HttpClient, upstream: Upstream, **settings: object) -> tuple[Discreet, Masking]:
     masking = Masking(MaskingSettings.model_validate(settings))
     provider = ProviderSettings.model_validate({"base_url": upstream.url, "api_key": "sk"})
     rung = Masked(Metered(Hosted(http, "openai", provider, "gpt-x")), masking)
@@ -84,7 +82,7 @@ async def _heard(target: Discreet, prompt: Prompt = PROMPT) -> str:
 
 
 async def test_pseudonyms_go_out_and_originals_come_back(
-    http: aiohttp.ClientSession, upstream: Upstream
+    http: HttpClient, upstream: Upstream
 ) -> None:
     target, _ = _ladder(http, upstream, egress="pseudonym")
     _echo(upstream, stream=False)
@@ -94,23 +92,21 @@ async def test_pseudonyms_go_out_and_originals_come_back(
     assert msgspec.json.decode(completion.body)["choices"][0]["message"]["content"] == SYSTEM
 
 
-async def test_so_in_a_stream_of_single_characters(
-    http: aiohttp.ClientSession, upstream: Upstream
-) -> None:
+async def test_so_in_a_stream_of_single_characters(http: HttpClient, upstream: Upstream) -> None:
     target, _ = _ladder(http, upstream, egress="pseudonym")
     _echo(upstream, stream=True)
     assert await _heard(target) == SYSTEM
     assert PHONE not in _sent(upstream)
 
 
-async def test_masks_stay(http: aiohttp.ClientSession, upstream: Upstream) -> None:
+async def test_masks_stay(http: HttpClient, upstream: Upstream) -> None:
     target, _ = _ladder(http, upstream, egress="mask")
     _echo(upstream, stream=True)
     assert await _heard(target) == SYSTEM.replace(PHONE, "[PHONE]")
 
 
 async def test_what_is_blocked_is_not_sent_and_costs_nothing(
-    http: aiohttp.ClientSession, upstream: Upstream
+    http: HttpClient, upstream: Upstream
 ) -> None:
     target, _ = _ladder(http, upstream, egress={"phone": "block"})
     scope = scope_of(tenant="acme")
@@ -124,7 +120,7 @@ async def test_what_is_blocked_is_not_sent_and_costs_nothing(
 
 
 async def test_a_rung_of_our_own_may_answer_what_another_must_not_read(
-    http: aiohttp.ClientSession, upstream: Upstream
+    http: HttpClient, upstream: Upstream
 ) -> None:
     masking = Masking(MaskingSettings.model_validate({"egress": "block"}))
     provider = ProviderSettings.model_validate({"base_url": upstream.url})
@@ -138,7 +134,7 @@ async def test_a_rung_of_our_own_may_answer_what_another_must_not_read(
 
 
 async def test_where_masking_fails_nothing_is_sent(
-    http: aiohttp.ClientSession, upstream: Upstream, monkeypatch: pytest.MonkeyPatch
+    http: HttpClient, upstream: Upstream, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken(*_: object) -> None:
         raise ZeroDivisionError
@@ -162,7 +158,7 @@ async def test_where_masking_fails_nothing_is_sent(
     ],
 )
 async def test_tenant_model_and_agent_may_be_stricter(
-    http: aiohttp.ClientSession, upstream: Upstream, settings: dict[str, object]
+    http: HttpClient, upstream: Upstream, settings: dict[str, object]
 ) -> None:
     target, _ = _ladder(http, upstream, **settings)
     await target.complete(Prompt(PROMPT.fields, tenant="acme", agent="hr"))
@@ -170,7 +166,7 @@ async def test_tenant_model_and_agent_may_be_stricter(
 
 
 async def test_who_asks_a_rung_directly_has_the_tenants_policy(
-    http: aiohttp.ClientSession, upstream: Upstream
+    http: HttpClient, upstream: Upstream
 ) -> None:
     target, _ = _ladder(http, upstream, tenants={"acme": {"egress": "mask"}})
     ladder: Any = target._ladder
@@ -179,7 +175,7 @@ async def test_who_asks_a_rung_directly_has_the_tenants_policy(
 
 
 async def test_answers_are_hidden_from_callers_by_their_own_policy(
-    http: aiohttp.ClientSession, upstream: Upstream
+    http: HttpClient, upstream: Upstream
 ) -> None:
     target, _ = _ladder(http, upstream, egress={"phone": "pseudonym"}, answer={"phone": "mask"})
     prompt = Prompt({"messages": [{"role": "user", "content": f"{PHONE} / {CARD}"}]}, tenant="acme")
@@ -191,7 +187,7 @@ async def test_answers_are_hidden_from_callers_by_their_own_policy(
 
 
 async def test_vectors_are_made_of_masks_and_come_as_they_are(
-    http: aiohttp.ClientSession, upstream: Upstream
+    http: HttpClient, upstream: Upstream
 ) -> None:
     target, _ = _ladder(http, upstream, egress="pseudonym", answer="mask")
     body = b'{"data":[{"embedding":"AAAAAA==","index":0}],"usage":{"prompt_tokens":1}}'
@@ -202,7 +198,7 @@ async def test_vectors_are_made_of_masks_and_come_as_they_are(
 
 
 async def test_what_was_held_back_comes_before_a_failure(
-    http: aiohttp.ClientSession, upstream: Upstream
+    http: HttpClient, upstream: Upstream
 ) -> None:
     target, _ = _ladder(http, upstream, egress="pseudonym")
     upstream.stream(b'data: {"choices":[{"delta":{"content":"PI"}}]}\n\n')
@@ -213,9 +209,7 @@ async def test_what_was_held_back_comes_before_a_failure(
         await anext(aiter(payloads))
 
 
-async def test_who_leaves_ends_the_upstreams_work(
-    http: aiohttp.ClientSession, upstream: Upstream
-) -> None:
+async def test_who_leaves_ends_the_upstreams_work(http: HttpClient, upstream: Upstream) -> None:
     target, _ = _ladder(http, upstream, egress="pseudonym", answer="mask")
     upstream.stream(b'data: {"choices":[{"delta":{"content":"hi "}}]}\n\n', hang=True)
     stream = await target.stream(PROMPT)

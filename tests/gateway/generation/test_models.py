@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 
-import aiohttp
 import pytest
 from support import scope_of
 
@@ -13,6 +12,7 @@ from config.targets import LadderSettings, ProviderSettings
 from gateway.generation.discreet import Discreet
 from gateway.generation.governed import Governed
 from gateway.generation.guarded import Guarded
+from gateway.generation.http1 import HttpClient
 from gateway.generation.ladder import Ladder
 from gateway.generation.masked import Masked
 from gateway.generation.models import Models
@@ -42,7 +42,7 @@ def ladder_of(models: Models, name: str) -> Ladder:
 @pytest.fixture
 async def models() -> Models:
     """Aliases `default` and `smart`, and the provider `fake`."""
-    async with aiohttp.ClientSession() as http:
+    async with HttpClient() as http:
         provider = ProviderSettings.model_validate({"base_url": "http://127.0.0.1:9/v1"})
         smart = LadderSettings.model_validate({"targets": ["fake/big"]})
         return Models(
@@ -80,7 +80,7 @@ async def test_every_engine_is_an_alias_and_the_first_one_the_default() -> None:
     }
     openai = ProviderSettings.model_validate({"kind": "openai", "api_key": "sk"})
     mine = LadderSettings.model_validate({"targets": ["openai/gpt", "engine/qwen/adapter"]})
-    async with aiohttp.ClientSession() as http:
+    async with HttpClient() as http:
         models = Models(
             {"llama": mine},
             {"openai": openai},
@@ -106,7 +106,7 @@ async def test_every_engine_is_an_alias_and_the_first_one_the_default() -> None:
 async def test_what_is_known_of_a_target_is_shared_and_bounded() -> None:
     provider = ProviderSettings.model_validate({"base_url": "http://127.0.0.1:9/v1"})
     two = LadderSettings.model_validate({"targets": ["fake/a"]})
-    async with aiohttp.ClientSession() as http:
+    async with HttpClient() as http:
         models = Models(
             {"x": two, "y": two},
             {"fake": provider},
@@ -127,7 +127,7 @@ async def test_every_hosted_rung_is_asked_behind_the_masks_and_no_other() -> Non
     openai = ProviderSettings.model_validate({"kind": "openai", "api_key": "sk"})
     mine = LadderSettings.model_validate({"targets": ["openai/gpt", "engine/qwen", "extractive"]})
     engines = {"qwen": Replicas("qwen", EngineSettings(model="qwen"), [], b"k")}
-    async with aiohttp.ClientSession() as http:
+    async with HttpClient() as http:
         models = Models(
             {"x": mine}, {"openai": openai}, engines, http, InMemoryEmbedder(), Governor(), MASKING
         )

@@ -1,0 +1,172 @@
+"""An answer of a model's server while it comes: a queue between its connection and its reader."""
+
+import asyncio
+from collections import deque
+from types import TracebackType
+from typing import Protocol, Self
+
+from gateway.generation.gunzip import Gunzip
+
+MAX_WAITING_BYTES = 262_144
+"""Beyond this a connection is read no further until somebody takes what has come."""
+
+
+class Broken(OSError):
+    """The connection ended before the answer did."""
+
+
+class NotHttp(ValueError):
+    """What came is no HTTP answer."""
+
+
+class Source(Protocol):
+    """Where an answer comes from."""
+
+    def abort(self) -> None:
+        """End it at once."""
+        ...
+
+    def resume(self) -> None:
+        """Read on."""
+        ...
+
+
+class HttpAnswer:
+    """An answer under way. Its context closes the connection unless all of it was read.
+
+    Attributes:
+        begun: Done when its head is there.
+        headers: By lower-case name; of several with one name the last.
+    """
+
+    __slots__ = (
+        "_coded",
+        "_connection",
+        "_ended",
+        "_error",
+        "_parts",
+        "_waiting",
+        "begun",
+        "headers",
+        "status",
+        "waiting_bytes",
+    )
+
+    def __init__(self, connection: Source, begun: "asyncio.Future[None]") -> None:
+        self.begun = begun
+        self.status = 0
+        self.headers: dict[str, str] = {}
+        self.waiting_bytes = 0
+        self._connection: Source | None = connection
+        self._parts = deque[bytes]()
+        self._coded: Gunzip | None = None
+        self._ended = False
+        self._error: BaseException | None = None
+        self._waiting: asyncio.Future[None] | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    @property
+    def ended(self) -> bool:
+        """Tell whether all of it has come and was read."""
+        return self._ended and not self._parts
+
+    def close(self) -> None:
+        """Close the connection, unless it is free for another request already."""
+        connection, self._connection = self._connection, None
+        if connection:
+            connection.abort()
+
+    async def next(self) -> bytes:
+        """Return the next part as it comes, and b"" at the end.
+
+        Raises:
+            Broken: The connection ended before the answer.
+            TimeoutError: The total time is over.
+            NotHttp: What came is no HTTP.
+        """
+        while True:
+            if self._coded and (part := self._coded.more()):
+                return part
+            if self._parts:
+                part = self._parts.popleft()
+                self._taken(len(part))
+                if not self._coded:
+                    return part
+                self._coded.feed(part)
+            elif self._error:
+                raise self._error
+            elif self._ended:
+                return b""
+            else:
+                await self._wait()
+
+    async def read(self, limit: int) -> bytes:
+        """Return the whole body.
+
+        Raises:
+            ValueError: It is longer than `limit` bytes.
+        """
+        parts, size = [], 0
+        while part := await self.next():
+            size += len(part)
+            if size > limit:
+                raise ValueError("answer too long")
+            parts.append(part)
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    async def _wait(self) -> None:
+        self._waiting = asyncio.get_running_loop().create_future()
+        try:
+            await self._waiting
+        finally:
+            self._waiting = None
+
+    def _taken(self, size: int) -> None:
+        self.waiting_bytes -= size
+        if self._connection and self.waiting_bytes < MAX_WAITING_BYTES:
+            self._connection.resume()
+
+    def begin(self, status: int) -> None:
+        """Take the end of the head."""
+        self.status = status
+        coding = self.headers.get("content-encoding", "identity").lower()
+        if coding in ("gzip", "x-gzip", "deflate"):
+            # It was asked not to.
+            self._coded = Gunzip()
+        elif coding != "identity":
+            raise NotHttp("a content coding that nobody asked for")
+        if not self.begun.done():
+            self.begun.set_result(None)
+
+    def add(self, part: bytes) -> None:
+        """Take a part of the body."""
+        self._parts.append(part)
+        self.waiting_bytes += len(part)
+        self._wake()
+
+    def end(self, error: BaseException | None = None) -> None:
+        """Take the end; what comes first counts."""
+        if self._ended or self._error:
+            return
+        self._connection = None
+        if error is None:
+            self._ended = True
+        else:
+            self._error = error
+        if not self.begun.done():
+            self.begun.set_exception(error or Broken("no answer"))
+        self._wake()
+
+    def _wake(self) -> None:
+        if self._waiting and not self._waiting.done():
+            self._waiting.set_result(None)
