@@ -6,7 +6,6 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-import aiohttp
 import asyncpg
 from aiohttp import web
 from govern_support import Noting
@@ -25,6 +24,7 @@ from gateway.agents.draft import AgentAnswer, Question
 from gateway.agents.registry import Agent
 from gateway.agents.run import Agents
 from gateway.agents.turns import Turns
+from gateway.generation.http1 import HttpClient
 from gateway.generation.models import Models
 from gateway.govern.masking.masking import Masking
 from gateway.openai.traces import TurnTrace
@@ -137,7 +137,7 @@ async def open_desk(
         name: LadderSettings.model_validate({"targets": targets})
         for name, targets in ladders.items()
     }
-    async with aiohttp.ClientSession() as http:
+    async with HttpClient() as http:
         masking = Masking(MaskingSettings(), bytes(32))
         models = Models(aliases, providers, {}, http, embedder, governor, masking)
         agents = Agents(

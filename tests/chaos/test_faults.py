@@ -4,7 +4,6 @@ import asyncio
 import resource
 from collections.abc import AsyncIterator
 
-import aiohttp
 import msgspec
 import pytest
 from faulty_support import Faulty, Line, play_faulty
@@ -22,6 +21,7 @@ from gateway.errors import (
 )
 from gateway.generation import ladder as ladder_module
 from gateway.generation.hosted import Hosted
+from gateway.generation.http1 import HttpClient
 from gateway.generation.ladder import Ladder
 from gateway.generation.target import Completion, Prompt, Stream, view_chunk
 
@@ -55,8 +55,8 @@ async def upstream() -> AsyncIterator[Faulty]:
 
 
 @pytest.fixture
-async def http() -> AsyncIterator[aiohttp.ClientSession]:
-    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
+async def http() -> AsyncIterator[HttpClient]:
+    async with HttpClient() as session:
         yield session
 
 
@@ -66,11 +66,11 @@ def _no_back_off(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def target(http: aiohttp.ClientSession, upstream: Faulty) -> Hosted:
+def target(http: HttpClient, upstream: Faulty) -> Hosted:
     return _target(http, upstream)
 
 
-def _target(http: aiohttp.ClientSession, upstream: Faulty, **more: object) -> Hosted:
+def _target(http: HttpClient, upstream: Faulty, **more: object) -> Hosted:
     values = {"base_url": upstream.url, "idle_timeout_s": 5, "first_byte_timeout_s": 5, **more}
     return Hosted(http, "p", ProviderSettings.model_validate(values), "m")
 
@@ -252,7 +252,7 @@ async def _hang(line: Line, *parts: bytes, head: bool = True) -> None:
     await asyncio.Event().wait()
 
 
-async def test_hangs_and_stalls_end(http: aiohttp.ClientSession, upstream: Faulty) -> None:
+async def test_hangs_and_stalls_end(http: HttpClient, upstream: Faulty) -> None:
     hasty = _target(http, upstream, first_byte_timeout_s=0.1, idle_timeout_s=0.1)
     hasty_whole = _target(http, upstream, total_timeout_s=0.1)
     upstream.play = lambda line: _hang(line, head=False)
@@ -268,7 +268,7 @@ async def test_hangs_and_stalls_end(http: aiohttp.ClientSession, upstream: Fault
     assert stream is not None
 
 
-async def test_comments_do_not_hide_a_stall(http: aiohttp.ClientSession, upstream: Faulty) -> None:
+async def test_comments_do_not_hide_a_stall(http: HttpClient, upstream: Faulty) -> None:
     async def play(line: Line) -> None:
         await line.head()
         await line.send(ROLE, SAYS[0])
@@ -319,7 +319,7 @@ async def test_alone_in_a_storm_the_callers_are_told(target: Hosted, upstream: F
 
 
 async def test_any_split_of_the_bytes_is_the_same_stream() -> None:
-    async with play_faulty() as upstream, aiohttp.ClientSession() as http:
+    async with play_faulty() as upstream, HttpClient() as http:
         target = _target(http, upstream)
         upstream.says(WIRE)
         expected = await _chunks(target)

@@ -3,7 +3,6 @@
 import uuid
 from collections.abc import AsyncIterator
 
-import aiohttp
 import asyncpg
 import pytest
 from desk import Desk, open_desk
@@ -11,6 +10,7 @@ from upstream_support import Upstream, play_upstream
 
 from config.masking import MaskingSettings
 from config.postgres import migrate, open_pool
+from gateway.generation.http1 import HttpClient
 from gateway.generation.models import Models
 from gateway.govern.governor import Governor
 from gateway.govern.masking.masking import Masking
@@ -20,7 +20,7 @@ from rag.testing import InMemoryEmbedder
 @pytest.fixture
 async def models() -> AsyncIterator[Models]:
     """`default` alone."""
-    async with aiohttp.ClientSession() as http:
+    async with HttpClient() as http:
         yield Models({}, {}, {}, http, InMemoryEmbedder(), Governor(), Masking(MaskingSettings()))
 
 

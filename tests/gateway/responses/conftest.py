@@ -2,7 +2,6 @@
 
 from collections.abc import AsyncIterator, Callable
 
-import aiohttp
 import asyncpg
 import pytest
 from upstream_support import Upstream, play_upstream
@@ -14,6 +13,7 @@ from config.settings import ResponseSettings, SessionSettings
 from config.targets import ProviderSettings
 from gateway.agents.run import Agents
 from gateway.agents.turns import Turns
+from gateway.generation.http1 import HttpClient
 from gateway.generation.models import Models
 from gateway.govern.governor import Governor
 from gateway.govern.masking.masking import Masking
@@ -46,7 +46,7 @@ async def upstream() -> AsyncIterator[Upstream]:
 @pytest.fixture
 async def new_responder(pool: asyncpg.Pool) -> AsyncIterator[NewResponder]:
     """Make what answers, in front of the hosted API at `url`, which is provider `fake`."""
-    async with aiohttp.ClientSession() as http, open_parser() as parser:
+    async with HttpClient() as http, open_parser() as parser:
 
         def make(
             url: str, settings: ResponseSettings | None = None, **timeouts: float
