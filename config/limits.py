@@ -29,6 +29,6 @@ class LimitsSettings(Section):
     end_user: LimitSettings = LimitSettings()
     """Of each end user of a client."""
     model: LimitSettings = LimitSettings()
-    """Of each model, as callers name it, within a tenant."""
+    """Of each model and each agent, as callers name it, within a tenant."""
     assumed_answer_tokens: int = Field(default=1024, ge=1)
     """What is reserved for an answer where the request sets no `max_tokens`."""

@@ -66,9 +66,8 @@ class Agents:
         """Answer at once and store the turn."""
         charge = self._charge(scope, agent, question, stream=False)
         async with self._governor.governing(charge):
-            draft = await self._answered(
-                scope, await self._preparer.prepare(charge, agent, question)
-            )
+            prepared = await self._preparer.prepare(charge, agent, question)
+            draft = await self._answered(scope, prepared)
             answer = await self._store(charge, draft, complete=True)
         return await self._discreet(scope, agent).answer(answer)
 
