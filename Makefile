@@ -39,6 +39,12 @@ lint: ## Ruff, strict types and the import contracts
 lock: ## Write the hashes of changed pins into requirements/*.txt
 	@$(PYTHON) scripts/lock.py
 
+licenses: ## List the licences of all packages; fails where one is not allowed
+	@$(BIN)/python scripts/licenses.py
+
+sbom: ## Write build/naru.cdx.json, the parts list (CycloneDX) of what the gateway's image ships
+	@$(BIN)/python scripts/sbom.py
+
 format: ## Let ruff lay out and mend the code
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
