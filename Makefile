@@ -10,7 +10,7 @@ BIN := .venv/bin
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: locust help run test fuzz engine-cpu lint lock format reference bench bench-embed bench-ingest bench-search bench-limits bench-scale bench-verify bench-engine bench-masking bench-telemetry clean
+.PHONY: locust help run test fuzz engine-cpu lint lock licenses sbom format reference bench bench-embed bench-ingest bench-search bench-limits bench-scale bench-verify bench-engine bench-masking bench-telemetry clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile

@@ -117,9 +117,9 @@ def test_what_is_selected_exists(values: Manifest) -> None:
 
 
 def test_a_pod_has_longer_to_stop_than_its_streams() -> None:
-    manifests = render({"graceSeconds": 120, "config": {"server": {"drain_delay_s": 5}}})
+    manifests = render({"graceSeconds": 120})
     pod = manifests["Deployment", "naru"]["spec"]["template"]["spec"]
-    assert pod["terminationGracePeriodSeconds"] == 150
+    assert pod["terminationGracePeriodSeconds"] == 165
 
 
 def test_the_autoscaler_looks_at_the_queue_and_the_tokens() -> None:

@@ -172,7 +172,7 @@ def test_the_pins_of_every_list_agree(engine: str) -> None:
     assert {(name, ours[name]) for name in shared} <= pins(engine)
 
 
-@pytest.mark.parametrize("name", ["run", "dev", "engine-cpu", "engine-gpu", "tools"])
+@pytest.mark.parametrize("name", ["run", "dev", "engine-cpu", "engine-gpu", "loadtest", "tools"])
 def test_every_pin_has_its_hashes(name: str) -> None:
     entries = re.split(r"\n(?=\S)", re.sub("^#.*\n", "", locked(name), flags=re.MULTILINE).strip())
     assert len(entries) > 20
