@@ -13,8 +13,9 @@ from config.limits import LimitSettings, LimitsSettings
 from config.scope import TenantScope
 from gateway.govern.charge import Asked, Charge
 from gateway.govern.limits import Limiter
-from gateway.govern.limits_redis import Counters, open_counting
+from gateway.govern.limits_redis import Counters
 from gateway.govern.limits_rules import Rules, default_rules
+from gateway.govern.limits_script import open_counting
 
 REQUESTS = 6_400
 SCOPE = TenantScope("acme", "app", frozenset(), key="key-1")

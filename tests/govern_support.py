@@ -17,8 +17,9 @@ from support import scope_of
 from config import embedded
 from gateway.govern.charge import Asked, Charge
 from gateway.govern.governor import Governor
-from gateway.govern.limits_redis import SCRIPT, Counters
+from gateway.govern.limits_redis import Counters
 from gateway.govern.limits_rules import Limit, Measure
+from gateway.govern.limits_script import SCRIPT
 
 _CLOCK = "redis.call('HMGET', 'test:clock', 's', 'us')"
 assert SCRIPT.count("redis.call('TIME')") == 1

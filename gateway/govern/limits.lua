@@ -1,30 +1,62 @@
 -- Counts what callers take: the one place that knows how much is left, by the server's own clock.
 --
--- KEYS: the counters that the steps name by their place.
+-- KEYS: who is there, what is known of the server, which counters' shares somebody else needs; then
+-- the counters that the steps name by their place.
 -- ARGV[1]: how long a lease is good for without being renewed, in ms.
--- ARGV[2]: JSON, a list of steps, taken one after the other. The answer is a list of their results.
+-- ARGV[2]: JSON, a list of steps, taken one after the other. The answer is the time and a list of
+--          their results; the time alone where it was asked too late.
+-- ARGV[3]: which process asks; ARGV[4]: how many there are.
+-- ARGV[5]: the server's memory as the process knows it: empty before it has joined.
+-- ARGV[6]: until when the process waits for an answer; 0: nobody knows.
 --
---   {"reserve", id, {{key, kind, limit, amount, width, buckets}, …}}
---       Takes all or nothing. -> {refusing, wait, {{remaining, bucket, reset}, …}}
+--   {"reserve", id, {{key, kind, limit, amount, width, buckets}, …}, {share, …}}
+--       Takes all or nothing. -> {refusing, wait, {{remaining, bucket, reset, share}, …}, withheld}
 --       refusing: 0, or the place of the counter that refuses; wait: ms until it has room, at the
---       latest; -1: never. reset: ms until the counter is as if nothing had been taken.
+--       latest; -1: never. reset: ms until the counter is as if nothing had been taken. share: what
+--       the process knows that it may take without asking, and what it may from now on. withheld:
+--       1 where nothing but the shares of other processes is in the way.
+--       -> null while the processes are still telling what they let in by themselves.
+--   {"count", id, {{key, kind, limit, amount, width, buckets, age}, …}, {share, …}}
+--       The same of who was let in so long ago already.
 --   {"settle", id, {{key, kind, width, buckets, bucket, reserved, taken}, …}, again}
 --       Ends a reservation. again: it may have been ended before.
 --   {"renew", id, {{key, kind, bucket, reserved}, …}}
 --       Says that it is still under way.
---   {"join", id, {{key}}}
---       Says that a process is there. -> how many are
+--   {"yield", "", {{key}, …}}
+--       Gives the process's shares back.
+--   {"wanted"}
+--       -> the counters whose shares somebody else needs
+--   {"join", id, {{key}}, away}
+--       Says that a process is there, that has heard nothing for so many ms.
+--       -> {how many are, the server's memory, ms until it lets anybody in}
 --
 -- Kinds: "q" counts requests and "t" tokens in a sliding window, "c" what is under way.
 --
 -- A window is a hash of amounts by bucket, `width` ms each: now / width, and `buckets` before it, so
 -- that it never spans less than it should. s: their sum; o: the oldest that may hold something; h:
 -- the newest. What of "t" is reserved stands in a sorted set beside it, by the end of its lease: a
--- process that ends without a word gives back what it had reserved.
+-- process that ends without a word gives back what it had reserved. Shares stand beside it too, by
+-- process, with s: their sum. They are taken off what the others get.
 
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local lease = tonumber(ARGV[1])
+local process, processes, memory = ARGV[3], tonumber(ARGV[4]), ARGV[5]
+local deadline = tonumber(ARGV[6])
+if deadline > 0 and now > deadline then return cjson.encode({now}) end
+
+-- As long as any process may need to tell what it let in by itself: longer than between two beats.
+local telling = 3000
+-- A process gives a share back when nobody has asked for a minute.
+local share_life = 120000
+local known = redis.call('HMGET', KEYS[2], 'memory', 'until')
+
+local function wait_till(moment)
+    local wait = (tonumber(moment) or 0) - now
+    return wait > 0 and wait <= telling and wait or 0
+end
+
+local gathering = memory ~= '' and (memory ~= known[1] or wait_till(known[2]) > 0)
 
 local function add(window, bucket, amount)
     redis.call('HINCRBY', window.key, bucket, amount)
@@ -118,41 +150,91 @@ local function lend(key, member)
     redis.call('PEXPIRE', key, lease * 2)
 end
 
+-- What other processes may take without asking; leaves out those that are gone.
+local function count_shares(key)
+    local all, sum = redis.call('HGETALL', key .. ':e'), 0
+    for place = 1, #all, 2 do
+        local till = redis.call('ZSCORE', KEYS[1], all[place])
+        if all[place] == process or (till and tonumber(till) > now) then
+            sum = sum + tonumber(all[place + 1])
+        else
+            redis.call('HDEL', key .. ':e', all[place])
+        end
+    end
+    redis.call('HSET', key .. ':e', 's', sum)
+    return sum
+end
+
 local function look(check)
     local key, kind, limit, amount = KEYS[check[1]], check[2], check[3], check[4]
+    local seen = {wait = -1}
     if kind == 'c' then
         redis.call('ZREMRANGEBYSCORE', key, '-inf', now)
-        return {left = limit - redis.call('ZCARD', key), wait = 1000}
+        seen.free, seen.wait = limit - redis.call('ZCARD', key), 1000
+    else
+        seen.window = open(key, kind, check[5], check[6])
+        seen.free = limit - seen.window.sum
+        if seen.free < amount and amount <= limit then
+            seen.wait = wait_for(seen.window, amount - seen.free)
+        end
     end
-    local window = open(key, kind, check[5], check[6])
-    local look = {left = limit - window.sum, window = window, wait = -1}
-    if look.left < amount and amount <= limit then
-        look.wait = wait_for(window, amount - look.left)
+    local shares = redis.call('HMGET', key .. ':e', 's', process)
+    seen.shares, seen.mine = tonumber(shares[1]) or 0, tonumber(shares[2]) or 0
+    seen.left = seen.free - seen.shares + seen.mine
+    if seen.left < amount and amount <= seen.free then
+        seen.shares = count_shares(key)
+        seen.left = seen.free - seen.shares + seen.mine
+        if seen.left < amount then
+            seen.withheld, seen.wait = true, 1000
+            redis.call('SADD', KEYS[3], key)
+            redis.call('PEXPIRE', KEYS[3], 1000)
+        end
     end
-    return look
+    return seen
 end
 
 local function take(id, check, seen)
-    local key, kind, amount = KEYS[check[1]], check[2], check[4]
-    seen.left = seen.left - amount
+    local key, kind, amount, age = KEYS[check[1]], check[2], check[4], check[7] or 0
+    local window = seen.window
+    seen.left, seen.free = seen.left - amount, seen.free - amount
     if kind == 'c' then
         lend(key, id)
         return
     end
-    add(seen.window, seen.window.at, amount)
-    if kind == 't' then lend(key .. ':r', member_of(id, seen.window.at, amount)) end
+    seen.bucket = window.at - math.floor(age / window.width)
+    if seen.bucket < window.at - window.buckets then return end
+    window.oldest = math.min(window.oldest, seen.bucket)
+    add(window, seen.bucket, amount)
+    if kind == 't' then lend(key .. ':r', member_of(id, seen.bucket, amount)) end
 end
 
-local function told(seen)
-    local window = seen.window
-    if not window then return {math.max(seen.left, 0), 0, 0} end
-    local reset = window.sum > 0 and (window.head + window.buckets + 1) * window.width - now or 0
-    return {math.max(seen.left, 0), window.at, reset}
+-- What the process may take without asking from now on. What it knew of before counts until it asks
+-- again: it may never hear this. Of the last tenth there are no shares: it is for who asks first.
+local function share_out(check, seen, share_before)
+    local key, share = KEYS[check[1]], 0
+    if seen.left * 10 > check[3] then share = math.floor(seen.left / processes) end
+    if processes == 1 then return share end
+    if memory == '' or gathering then return 0 end
+    local kept = math.max(share, share_before)
+    if kept ~= seen.mine then
+        redis.call('HSET', key .. ':e', process, kept, 's', seen.shares - seen.mine + kept)
+    end
+    if kept > 0 then redis.call('PEXPIRE', key .. ':e', share_life) end
+    return share
+end
+
+local function told(check, seen, share_before)
+    local window, reset = seen.window, 0
+    local share = share_out(check, seen, share_before)
+    if not window then return {math.max(seen.free, 0), 0, 0, share} end
+    if window.sum > 0 then reset = (window.head + window.buckets + 1) * window.width - now end
+    return {math.max(seen.free, 0), seen.bucket or window.at, reset, share}
 end
 
 local steps = {}
 
-function steps.reserve(id, checks)
+function steps.reserve(id, checks, shares)
+    if gathering then return cjson.null end
     local seen, refusing, wait = {}, 0, 0
     for place, check in ipairs(checks) do
         seen[place] = look(check)
@@ -165,15 +247,29 @@ function steps.reserve(id, checks)
     local answer = {}
     for place, check in ipairs(checks) do
         if refusing == 0 then take(id, check, seen[place]) end
-        answer[place] = told(seen[place])
+        answer[place] = told(check, seen[place], shares[place])
     end
-    return {refusing, wait, answer}
+    local withheld = refusing > 0 and seen[refusing].withheld and 1 or 0
+    return {refusing, wait, answer, withheld}
+end
+
+function steps.count(id, checks, shares)
+    local answer = {}
+    for place, check in ipairs(checks) do
+        local seen = look(check)
+        take(id, check, seen)
+        answer[place] = told(check, seen, shares[place])
+    end
+    return answer
 end
 
 local function settle_window(id, check, again)
     local key, bucket, reserved, taken = KEYS[check[1]], check[5], check[6], check[7]
     local window = open(key, check[2], check[3], check[4])
-    local held = redis.call('ZREM', key .. ':r', member_of(id, bucket, reserved)) == 1
+    local held = not again and reserved > 0
+    if check[2] == 't' then
+        held = redis.call('ZREM', key .. ':r', member_of(id, bucket, reserved)) == 1
+    end
     local within = math.min(taken, reserved)
     if held then
         give_back(window, bucket, reserved - within)
@@ -183,7 +279,7 @@ local function settle_window(id, check, again)
         window.oldest = math.min(window.oldest, bucket)
         add(window, bucket, within)
     end
-    if taken > reserved and (held or not again) then add(window, window.at, taken - reserved) end
+    if taken > reserved and (held or not again or reserved == 0) then add(window, window.at, taken - reserved) end
 end
 
 function steps.settle(id, checks, again)
@@ -211,15 +307,42 @@ function steps.renew(id, checks)
     return 0
 end
 
-function steps.join(id, checks)
+function steps.yield(_, checks)
+    for _, check in ipairs(checks) do
+        local shares = KEYS[check[1]] .. ':e'
+        local all = redis.call('HMGET', shares, 's', process)
+        if all[2] then
+            redis.call('HDEL', shares, process)
+            redis.call('HSET', shares, 's', tonumber(all[1]) - tonumber(all[2]))
+        end
+    end
+    return 0
+end
+
+function steps.wanted()
+    return redis.call('SMEMBERS', KEYS[3])
+end
+
+-- A server that was wiped, or silent for long, lets nobody in until all have told what they let in.
+function steps.join(id, checks, away)
     local key = KEYS[checks[1][1]]
     redis.call('ZREMRANGEBYSCORE', key, '-inf', now)
     lend(key, id)
-    return redis.call('ZCARD', key)
+    if not known[1] then
+        known[1] = time[1] .. '.' .. time[2]
+        redis.call('HSET', KEYS[2], 'memory', known[1])
+    end
+    local wiped = memory ~= '' and memory ~= known[1] and not known[2]
+    if wiped or away > telling then
+        known[2] = now + telling
+        redis.call('HSET', KEYS[2], 'until', known[2])
+    end
+    redis.call('PEXPIRE', KEYS[2], 172800000)
+    return {redis.call('ZCARD', key), known[1], wait_till(known[2])}
 end
 
 local answers = {}
 for place, step in ipairs(cjson.decode(ARGV[2])) do
     answers[place] = steps[step[1]](step[2], step[3], step[4])
 end
-return cjson.encode(answers)
+return cjson.encode({now, answers})

@@ -2,7 +2,6 @@
 
 import asyncio
 import time
-import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -10,18 +9,30 @@ from dataclasses import dataclass
 from config.tasks import end_task
 from gateway.govern.charge import Charge
 from gateway.govern.limits_headers import refusal, standing_headers
-from gateway.govern.limits_redis import Counters, Held
-from gateway.govern.limits_rules import Rules, demands
+from gateway.govern.limits_redis import Counters
+from gateway.govern.limits_rules import Demands, Rules, demands
+from gateway.govern.limits_steps import Held, Outcome
 from gateway.govern.limits_window import Here
 
 _LOOK_S = 0.25
 _BEAT_S = 2.0
+_AT_ONCE = 32
+_GIVEN_BACK_S = 0.05
+_GIVEN_BACK_TIMES = 20
 
 
 @dataclass(frozen=True, slots=True)
 class _Reservation:
+    """What a request holds.
+
+    Attributes:
+        here: Where this process has counted it.
+        alone: It was let in without Redis.
+    """
+
     held: Held
     here: list[int]
+    alone: bool
 
 
 class Limiter:
@@ -37,10 +48,11 @@ class Limiter:
         self.rules = rules
         self._counters = counters
         self._assumed_answer_tokens = assumed_answer_tokens
-        self._fewest = self._workers = workers
+        self._fewest = counters.script.processes = workers
         self._here = Here()
+        self._shares = counters.script.shares
         self._reservations: dict[str, _Reservation] = {}
-        self._process = uuid.uuid4().hex
+        self._forgotten = False
 
     async def reserve(self, charge: Charge) -> None:
         """Reserve what the request may take of every limit that applies to it.
@@ -52,16 +64,36 @@ class Limiter:
         asked = demands(limits, charge.asked, self._assumed_answer_tokens)
         if not asked:
             return
-        outcome = await self._counters.reserve(charge.id, asked)
-        known = outcome is not None
+        id_, outcome = await self._ask(charge.id, asked)
+        alone = outcome is None
         if outcome is None:
-            outcome = self._here.look(asked, self._workers)
+            away_ms = self._counters.away_ms
+            outcome = self._here.look(asked, self._counters.script.processes, self._shares, away_ms)
         charge.exchange.headers.update(standing_headers(asked, outcome))
         if outcome.refusing is not None:
             raise refusal(asked, outcome, outcome.refusing)
-        buckets = [standing.bucket for standing in outcome.standings] if known else None
-        held = Held(charge.id, asked, buckets)
-        self._reservations[charge.id] = _Reservation(held, self._here.take(asked))
+        if alone:
+            self._shares.take(asked)
+        buckets = None if alone else [standing.bucket for standing in outcome.standings]
+        held = Held(id_, asked, buckets)
+        self._reservations[charge.id] = _Reservation(held, self._here.take(asked), alone)
+
+    async def _ask(self, id_: str, asked: Demands) -> tuple[str, Outcome | None]:
+        """Reserve in Redis; wait where others give back soon what they do not need.
+
+        Return under which id it is, too: an unanswered question may yet be answered, and released.
+        """
+        for _ in range(_GIVEN_BACK_TIMES):
+            outcome = await self._counters.reserve(id_, asked)
+            if outcome is None:
+                id_ += "+"
+                if not self._counters.answering:
+                    break
+            elif outcome.withheld:
+                await asyncio.sleep(_GIVEN_BACK_S)
+            else:
+                break
+        return id_, outcome
 
     def settle(self, charge: Charge) -> None:
         """Settle what the request took; nothing to do for who was not limited."""
@@ -70,11 +102,15 @@ class Limiter:
             return
         tokens = sum(attempt.usage.total_tokens for attempt in charge.attempts)
         self._here.settle(reservation.held.demands, reservation.here, tokens)
+        if reservation.alone and not self._counters.answering:
+            self._shares.settle(reservation.held.demands, tokens)
         self._counters.settle(reservation.held, tokens)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Say to the other processes what is under way here, while the context is open."""
+        if not self.rules.empty:
+            await self._beat()
         task = asyncio.create_task(self._run())
         try:
             yield
@@ -90,12 +126,49 @@ class Limiter:
             if self.rules.empty and not self._reservations:
                 continue
             if not self._counters.answering:
-                count = await self._counters.probe(self._process)
-            elif time.monotonic() - last >= _BEAT_S:
-                last = time.monotonic()
-                held = [reservation.held for reservation in self._reservations.values()]
-                count = await self._counters.beat(self._process, held)
-                self._here.sweep()
-            else:
+                await self._return()
                 continue
-            self._workers = max(self._fewest, count) if count else self._workers
+            await self._counters.give_back()
+            if time.monotonic() - last >= _BEAT_S:
+                last = time.monotonic()
+                await self._beat()
+                self._here.sweep()
+
+    async def _beat(self) -> None:
+        await self._counters.beat([each.held for each in self._reservations.values()])
+        self._counters.script.processes = max(self._fewest, self._counters.script.processes)
+
+    async def _return(self) -> None:
+        """Where Redis is there again, tell it what was let in meanwhile; then ask it again."""
+        joined = await self._counters.probe()
+        if joined is None:
+            return
+        self._counters.script.processes = max(self._fewest, self._counters.script.processes)
+        try:
+            if joined.forgot:
+                self._forgotten = True
+                await self._tell_all()
+                self._counters.remember(joined.memory)
+            await self._tell_new()
+        except Exception:  # noqa: BLE001 - redis raises anything where another server answers
+            return
+        if not joined.wait_ms:
+            self._shares.resume(forgotten=self._forgotten)
+            self._counters.resume()
+            self._forgotten = False
+
+    async def _tell_all(self) -> None:
+        """Tell Redis, which has forgotten them, of all that counts here."""
+        open_ = list(self._reservations.values())
+        for each in open_:
+            each.held.buckets = None
+        await self._counters.tell_past(self._here.past((x.held.demands, x.here) for x in open_))
+
+    async def _tell_new(self) -> None:
+        """Tell Redis of all that it has not counted; what comes while it is told, too."""
+        while True:
+            untold = [x.held for x in self._reservations.values() if x.held.buckets is None]
+            if untold:
+                await self._counters.tell(untold[:_AT_ONCE])
+            elif not await self._counters.settle_late():
+                return

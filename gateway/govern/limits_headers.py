@@ -4,7 +4,7 @@ import math
 
 from gateway.errors import LimitReached
 from gateway.govern.limits_rules import Demands
-from gateway.govern.limits_window import Outcome
+from gateway.govern.limits_steps import Outcome
 from gateway.observe import metrics
 
 _TOLD = (("q", "requests"), ("t", "tokens"))

@@ -43,6 +43,11 @@ class Counting:
     width_ms: int = 1
     buckets: int = 0
 
+    @property
+    def span_ms(self) -> int:
+        """Return the time of the window."""
+        return self.width_ms * self.buckets
+
 
 COUNTING: Mapping[Measure, Counting] = {
     "requests_per_minute": Counting("q", "requests per minute", _MINUTE_MS // 120, 120),

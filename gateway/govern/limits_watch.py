@@ -14,8 +14,9 @@ from config.limits import LimitsSettings
 from config.postgres import open_pool
 from config.tasks import end_task
 from gateway.govern.limits import Limiter
-from gateway.govern.limits_redis import Counters, open_counting
+from gateway.govern.limits_redis import Counters
 from gateway.govern.limits_rules import Rules, default_rules
+from gateway.govern.limits_script import open_counting
 from gateway.govern.limits_store import CHANNEL, KnownRules, LimitRules
 
 _POLL_S = 1.5

@@ -1,10 +1,12 @@
 """What this process alone lets through: counted always, asked while Redis is away."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from gateway.govern.limits_rules import Counting, Demands, Limit
+from gateway.govern.limits_shares import Shares
+from gateway.govern.limits_steps import Outcome, Past, Standing
 
 _RETRY_MS = 1000
 
@@ -46,35 +48,6 @@ class Window:
         return (self.counting.buckets + 1) * self.counting.width_ms
 
 
-@dataclass(frozen=True, slots=True)
-class Standing:
-    """How a caller stands at one limit.
-
-    Attributes:
-        bucket: In which bucket of a window the request was counted.
-        reset_ms: How long until all of it is free again, if nobody asks.
-    """
-
-    remaining: int
-    bucket: int
-    reset_ms: int
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What became of a reservation.
-
-    Attributes:
-        refusing: Place of the limit that refuses it; None: it is made.
-        wait_ms: How long until that has room, at the latest; None: it never has so much.
-        standings: At every limit.
-    """
-
-    refusing: int | None
-    wait_ms: int | None
-    standings: Sequence[Standing]
-
-
 def _clock_ms() -> int:
     return time.monotonic_ns() // 1_000_000
 
@@ -103,23 +76,45 @@ class Here:
                 at = window.slide(now)
                 window.add(bucket if tokens < reserved else at, tokens - reserved)
 
-    def look(self, demands: Demands, workers: int) -> Outcome:
-        """Tell whether there is room in this process' share, which is one of `workers`.
+    def look(
+        self, demands: Demands, workers: int, shares: Shares | None = None, away_ms: int = 0
+    ) -> Outcome:
+        """Tell whether there is room without Redis, which has been away for so long.
 
-        Who is the only one to ask may ask for more than a share.
+        Where nobody knows, a process has one of `workers` parts, and who is the only one to ask may
+        ask for more than a part.
         """
         now = self._clock_ms()
         refusing, wait, standings = None, 0, []
         for place, (limit, amount) in enumerate(demands):
-            used, wait_ms = self._used(limit, amount, now, workers)
+            used = self._used(limit, now)
             if amount > limit.most:
                 return Outcome(place, None, [])
-            share = max(limit.most // workers, amount if used == 0 else 0)
-            if used + amount > share and wait_ms >= wait:
+            part = limit.most // workers
+            room = shares.room(limit, used, part, away_ms) if shares else None
+            if room is None:
+                room = max(part, amount if used == 0 else 0) - used
+            wait_ms = self._wait_ms(limit, amount - room, now)
+            if amount > room and wait_ms >= wait:
                 refusing, wait = place, wait_ms
-            reset = limit.counting.width_ms * limit.counting.buckets
-            standings.append(Standing(max(share - used - amount, 0), 0, reset))
+            standings.append(Standing(max(room - amount, 0), 0, limit.counting.span_ms))
         return Outcome(refusing, wait if refusing is not None else 0, standings)
+
+    def past(self, open_: Iterable[tuple[Demands, Sequence[int]]]) -> list[Past]:
+        """Return what is counted, without what is under way."""
+        now = self._clock_ms()
+        counted = {counter: dict(each.amounts) for counter, each in self._windows.items()}
+        for demands, buckets in open_:
+            for (limit, amount), bucket in zip(demands, buckets, strict=True):
+                if bucket in (amounts := counted.get(limit.counter, {})):
+                    amounts[bucket] -= amount
+        return [
+            Past(counter, how, max(now - (bucket + 1) * how.width_ms, 0), amount)
+            for counter, amounts in counted.items()
+            for how in (self._windows[counter].counting,)
+            for bucket, amount in amounts.items()
+            if amount > 0
+        ]
 
     def taken(self, limit: Limit) -> int:
         """Return what this process counts within the window."""
@@ -144,13 +139,17 @@ class Here:
         window.add(at, amount)
         return at
 
-    def _used(self, limit: Limit, amount: int, now: int, workers: int) -> tuple[int, int]:
+    def _used(self, limit: Limit, now: int) -> int:
         if limit.counting.kind == "c":
-            return self._under_way.get(limit.counter, 0), _RETRY_MS
+            return self._under_way.get(limit.counter, 0)
         window = self._window(limit)
         window.slide(now)
-        over = window.sum + amount - limit.most // workers
-        return window.sum, window.wait_ms(over, now) if over > 0 else 0
+        return window.sum
+
+    def _wait_ms(self, limit: Limit, over: int, now: int) -> int:
+        if limit.counting.kind == "c":
+            return _RETRY_MS
+        return self._window(limit).wait_ms(over, now) if over > 0 else 0
 
     def _leave(self, counter: str, amount: int) -> None:
         left = self._under_way.get(counter, 0) - amount

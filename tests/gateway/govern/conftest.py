@@ -5,7 +5,8 @@ from collections.abc import AsyncIterator
 import pytest
 from govern_support import CLOCKED, Clock, Scene
 
-from gateway.govern.limits_redis import Counters, open_counting
+from gateway.govern.limits_redis import Counters
+from gateway.govern.limits_script import open_counting
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@ import pytest
 
 from gateway.govern.limits_headers import duration, refusal, standing_headers
 from gateway.govern.limits_rules import Limit
-from gateway.govern.limits_window import Outcome, Standing
+from gateway.govern.limits_steps import Outcome, Standing
 
 REQUESTS = Limit("client", "app", "requests_per_minute", 10, "c")
 DAY = Limit("tenant", "acme", "tokens_per_day", 1000, "t")

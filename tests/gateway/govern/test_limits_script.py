@@ -1,11 +1,13 @@
 import uuid
+from dataclasses import replace
 
 import pytest
-from govern_support import Scene
+from govern_support import CLOCKED, Scene
 
-from gateway.govern.limits_redis import LEASE_S, Held, _settled, _Step
-from gateway.govern.limits_rules import Demands
-from gateway.govern.limits_window import Outcome
+from gateway.govern.limits_redis import Counters
+from gateway.govern.limits_rules import Demands, Measure
+from gateway.govern.limits_script import LEASE_S, TooLate
+from gateway.govern.limits_steps import Held, Outcome, settlement
 
 
 async def reserve(scene: Scene, demands: Demands) -> tuple[Outcome, Held]:
@@ -17,7 +19,7 @@ async def reserve(scene: Scene, demands: Demands) -> tuple[Outcome, Held]:
 
 async def settle(scene: Scene, held: Held, tokens: int) -> None:
     scene.counters.settle(held, tokens)
-    await scene.counters.beat("me", [])  # behind it in the queue
+    await scene.counters.beat([])  # behind it in the queue
 
 
 async def left(scene: Scene, demands: Demands) -> int:
@@ -83,7 +85,9 @@ async def test_a_settlement_counts_once(scene: Scene) -> None:
     demands = [(scene.limit("tokens_per_day", 100), 40), (scene.limit("concurrent_requests", 2), 1)]
     _, held = await reserve(scene, demands)
     await settle(scene, held, 10)
-    await scene.counters._ask(_Step("settle", held.id, _settled(held, 10), again=True))
+    step = settlement(held, 10)
+    assert step
+    await scene.counters._ask(replace(step, more=True))
     assert [await left(scene, [each]) for each in demands] == [90, 2]
 
 
@@ -97,7 +101,7 @@ async def test_who_ends_without_a_word_gives_back_what_it_held(scene: Scene) -> 
     _, alive = await reserve(scene, demands)
     for _ in range(3):
         await scene.clock.go(int(LEASE_S * 500))
-        await scene.counters.beat("me", [alive])
+        await scene.counters.beat([alive])
     assert [await left(scene, [each]) for each in demands] == [60, 1, 1]
 
 
@@ -123,7 +127,7 @@ async def test_a_wiped_redis_lets_everybody_in_and_learns_what_is_under_way(scen
     await scene.redis.script_flush()
     await scene.clock.set(ms)
     assert await left(scene, demands) == 100
-    await scene.counters.beat("me", [held])
+    await scene.counters.beat([held])
     assert (await reserve(scene, demands[1:]))[0].refusing == 0
     await settle(scene, held, 95)
     assert await left(scene, demands) == 5
@@ -153,7 +157,7 @@ async def test_nothing_stays_in_redis(scene: Scene) -> None:
         (scene.limit("concurrent_requests", 9), 1),
     ]
     _, held = await reserve(scene, demands)
-    await scene.counters.beat("me", [held])
+    await scene.counters.beat([held])
     keys = [key async for key in scene.redis.scan_iter(f"test:{scene.word}:*")]
     assert len(keys) == 6
     for key in keys:
@@ -165,7 +169,70 @@ async def test_nothing_stays_in_redis(scene: Scene) -> None:
 
 async def test_processes_are_counted_while_they_say_so(scene: Scene) -> None:
     await scene.redis.delete("naru:limits:processes")
-    assert [await scene.counters.beat(name, []) for name in ("a", "b", "a")] == [1, 2, 2]
+    other = Counters(scene.redis, CLOCKED)
+    seen = []
+    for counters in (scene.counters, other, scene.counters):
+        await counters.beat([])
+        seen.append(counters.script.processes)
+    assert seen == [1, 2, 2]
     await scene.clock.go(int(LEASE_S * 1000) + 1)
-    assert await scene.counters.beat("b", []) == 1
+    await other.beat([])
+    assert other.script.processes == 1
     await scene.redis.delete("naru:limits:processes")
+
+
+async def two_processes(scene: Scene) -> tuple[Counters, Counters]:
+    await scene.redis.delete("naru:limits:processes")
+    both = scene.counters, Counters(scene.redis, CLOCKED)
+    for counters in (*both, *both):
+        await counters.beat([])
+    return both
+
+
+@pytest.mark.parametrize("measure", ["requests_per_minute", "tokens_per_day", "concurrent_streams"])
+async def test_shares_are_taken_off_what_others_get(scene: Scene, measure: Measure) -> None:
+    one, other = await two_processes(scene)
+    demands = [(scene.limit(measure, 20), 1)]
+
+    async def ask(counters: Counters) -> Outcome:
+        outcome = await counters.reserve(uuid.uuid4().hex, demands)
+        assert outcome
+        return outcome
+
+    (mine,) = (await ask(one)).standings
+    assert (mine.remaining, mine.share) == (19, 9), "what is left, in two"
+    passed = [await ask(other) for _ in range(12)]
+    assert [each.refusing for each in passed].index(0) == 10
+    assert passed[-1].withheld
+    assert passed[-1].wait_ms == 1000
+    # What the process knew of counts until it has heard that there is less now.
+    assert [(await ask(one)).standings[0].share for _ in range(2)] == [4, 3]
+    await one.give_back()
+    await one.beat([])
+    assert [(await ask(other)).refusing for _ in range(9)].count(None) == 7
+    last = await ask(other)
+    assert (last.refusing, last.withheld) == (0, False)
+
+
+async def test_shares_of_who_is_gone_are_the_others(scene: Scene) -> None:
+    one, other = await two_processes(scene)
+    demands = [(scene.limit("requests_per_minute", 20), 20)]
+    await one.reserve("a", [(demands[0][0], 0)])
+    refused = await other.reserve("b", demands)
+    assert refused
+    assert refused.withheld
+    await scene.clock.go(int(LEASE_S * 1000) + 1)
+    await other.beat([])
+    passed = await other.reserve("b", demands)
+    assert passed
+    assert passed.refusing is None
+
+
+async def test_who_asks_too_late_takes_nothing(scene: Scene) -> None:
+    demands = [(scene.limit("requests_per_minute", 3), 1)]
+    await reserve(scene, demands)
+    scene.counters.script._ahead_ms -= 10_000
+    with pytest.raises(TooLate):
+        await scene.counters.script._send(["a", "b"], b"[]")
+    scene.counters.script._ahead_ms -= 10_000
+    assert await left(scene, demands) == 2, "where the server's clock was set, it is asked again"

@@ -11,8 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_as_test
 
-from gateway.govern.limits_redis import LEASE_S, Counters, Held, open_counting
+from gateway.govern.limits_redis import Counters
 from gateway.govern.limits_rules import COUNTING, Limit, Measure
+from gateway.govern.limits_script import LEASE_S, open_counting
+from gateway.govern.limits_steps import Held
 from gateway.govern.limits_window import Here
 
 MOST = 100
@@ -91,13 +93,13 @@ class Windows(RuleBasedStateMachine):
             self.run(self.clock.go(step))
             ms -= step
             alive = [t for t in self.taken["tokens_per_minute"] if t.under_way and not t.dead]
-            self.run(self.counters.beat("me", [each.held for each in alive]))
+            self.run(self.counters.beat([each.held for each in alive]))
             for each in alive:
                 each.renewed = self.clock.ms
 
     async def say(self, work: Callable[[], None]) -> None:
         work()
-        await self.counters.beat("me", [])
+        await self.counters.beat([])
 
     def forget_the_dead(self) -> None:
         for each in self.taken["tokens_per_minute"]:
