@@ -10,7 +10,7 @@ from tls_support import make_certificate, relay_tls
 
 from config.postgres import migrate, open_pool
 from gateway import probes
-from gateway.govern.limits_redis import open_counting
+from gateway.govern.limits_script import open_counting
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ from config.settings import AuthSettings
 from gateway.agents.changes import save_agent
 from gateway.agents.definition import AgentDefinition
 from gateway.govern.limits import Limiter
-from gateway.govern.limits_redis import Held
+from gateway.govern.limits_steps import Held
 
 ASKED = "병가는 며칠인가요?"
 FIRST = "연차 휴가는 며칠인가요?"
