@@ -102,6 +102,9 @@ class BareRoute(ASGIRouteHandler):
             # Others get a copy of the handler, which costs more than all the rest of this.
             await guard(connection, self)  # type: ignore[misc]
 
+    def resolve_request_max_body_size(self) -> None:
+        """Return None: a `Call` has been read within the limit, and its request is read again."""
+
 
 def bare_post(
     path: str, scope: str, *, takes: type, gives: type, tags: Sequence[str], operation_id: str
