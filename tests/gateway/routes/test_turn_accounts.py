@@ -264,6 +264,29 @@ async def test_who_leaves_is_on_record(asker: Asker, upstream: Upstream, way: st
     assert await asker.taken(row["prompt_tokens"] + row["completion_tokens"], 1)
 
 
+@pytest.mark.parametrize("status", ["completed", "cancelled"])
+async def test_a_response_of_the_background_is_one_request(
+    asker: Asker, upstream: Upstream, status: str
+) -> None:
+    plays_well(upstream)
+    model = play_slowly(upstream) if status == "cancelled" else None
+    path, body = request_of("responses", "clever", ASKED)
+    made = (await asker.ask(path, body | {"background": True, "store": True})).json()
+    if model:
+        await model.started(1)
+        await asker.http.post(f"{path}/{made['id']}/cancel")
+
+    async def ended() -> bool:
+        told = (await asker.http.get(f"{path}/{made['id']}")).json()["status"]
+        rows = await asker.records()
+        return bool(told == status and rows)
+
+    assert await eventually(ended, within_s=30)
+    (row,) = await asker.records()
+    assert (row["kind"], row["request_id"], row["ending"]) == ("agent", made["id"], status)
+    assert await asker.taken(row["prompt_tokens"] + row["completion_tokens"], 1)
+
+
 async def test_a_key_sent_again_takes_nothing(asker: Asker, upstream: Upstream) -> None:
     plays_well(upstream)
     for number, way in enumerate(("native", "completions", "model", "pais"), start=1):
