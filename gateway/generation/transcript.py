@@ -5,8 +5,9 @@ from typing import Any
 import msgspec
 
 from gateway.generation.target import ChunkView, Prompt, view_chunk
+from gateway.generation.template import Template
 from gateway.openai.normalise import Kind, Normaliser
-from gateway.openai.usage import TokenUsage
+from gateway.openai.usage import TokenUsage, UsageView
 
 _WORDS: dict[Kind, str] = {
     "chat": "messages",
@@ -14,6 +15,10 @@ _WORDS: dict[Kind, str] = {
     "embeddings": "input",
     "moderations": "input",
 }
+
+
+# Some servers put something else into every chunk.
+_TRIES = 4
 
 
 class BrokenOff(Exception):
@@ -38,6 +43,8 @@ class Transcript:
         self._ended: set[int] = set()
         self._said_bytes = 0
         self._counted = False
+        self._template: Template | None = None
+        self._tries = _TRIES
 
     @property
     def ended(self) -> bool:
@@ -51,6 +58,10 @@ class Transcript:
             ValueError: It is no chunk.
             BrokenOff: It is an error.
         """
+        if self._template and (found := self._template.match(payload)):
+            text, told = found
+            self._count_text(len(text), told)
+            return self._template.tell(text)
         chunk = view_chunk(payload)
         if chunk.error is not None:
             raise BrokenOff
@@ -60,7 +71,11 @@ class Transcript:
             return None
         self.begun = self.begun or chunk.commits
         usage = self._prompt.include_usage
-        return self._normaliser.chunk(payload, usage="null" if usage else "none")
+        mended = self._normaliser.chunk(payload, usage="null" if usage else "none")
+        if self._tries and (template := Template.of(chunk, payload, mended)):
+            self._template = template
+            self._tries -= 1
+        return mended
 
     def finish(self) -> bytes | None:
         """Return the chunk that tells the usage, where the client asked for it."""
@@ -77,21 +92,26 @@ class Transcript:
             self.usage.estimated = True
 
     def _count(self, chunk: ChunkView) -> None:
-        if chunk.usage:
-            self.usage.take(chunk.usage)
-            self._counted = True
+        said_bytes = 0
         for choice in chunk.choices:
             if choice.finish_reason is None:
                 self._open.add(choice.index)
             else:
                 self._ended.add(choice.index)
-            if not self._counted:
-                self._said_bytes += len(choice.said.encode("utf-8", "replace"))
-                self._said_bytes += len(str(choice.delta.tool_calls or ""))
+            said_bytes += len(choice.said.encode("utf-8", "replace"))
+            said_bytes += len(str(choice.delta.tool_calls or ""))
+        self._count_text(said_bytes, chunk.usage)
+        self._open -= self._ended
+
+    def _count_text(self, said_bytes: int, told: UsageView | None) -> None:
+        """Count what a chunk adds: as the upstream tells it, else by its length."""
+        if told:
+            self.usage.take(told)
+            self._counted = True
         if not self._counted:
+            self._said_bytes += said_bytes
             self.usage.completion_tokens = -(-self._said_bytes // 3)
             self.usage.estimated = True
-        self._open -= self._ended
 
 
 def words_of(prompt: Prompt) -> bytes:
