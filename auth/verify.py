@@ -62,6 +62,7 @@ class _Verified:
     Attributes:
         expires: By the wall clock, `stale` by the other.
         mark: What was known of revocations when it was looked up.
+        nobodys: The scope of a request that names no end user.
         kid: The key that signed `claims`, which are those of a token of ours.
     """
 
@@ -72,6 +73,11 @@ class _Verified:
     stale: float = math.inf
     claims: token.AccessToken | None = None
     kid: str = ""
+    nobodys: TenantScope = field(init=False)
+
+    def __post_init__(self) -> None:
+        names = self.end_user != "forbidden"
+        object.__setattr__(self, "nobodys", replace(self.scope, names_end_users=names))
 
     @property
     def jkt(self) -> str | None:
@@ -250,7 +256,7 @@ def _for_end_user(verified: _Verified, named: tuple[str, ...]) -> TenantScope:
     if not named:
         if verified.end_user == "required":
             raise InvalidEndUser(f"name the end user in the header {END_USER_HEADER}")
-        return replace(verified.scope, names_end_users=verified.end_user != "forbidden")
+        return verified.nobodys
     if verified.end_user == "forbidden":
         raise InvalidEndUser(f"this caller may not name an end user: leave out {END_USER_HEADER}")
     if len(named) > 1 or not _END_USER.fullmatch(named[0]):

@@ -18,6 +18,11 @@ from gateway.observe.phases import Phase
 class Ledger(Protocol):
     """Keeps one record per request."""
 
+    @property
+    def waits(self) -> bool:
+        """Tell whether to close a record takes time, for the disk or PostgreSQL."""
+        ...
+
     def open(self, charge: Charge) -> None:
         """Make sure that the request's record can be kept, whatever happens from here on.
 
@@ -112,7 +117,7 @@ class Governor:
                 await self._reserve(charge)
         except BaseException as error:
             charge.end(error)
-            await asyncio.shield(self._start(self._settle(charge)))
+            await self.settle(charge)
             raise
 
     async def _reserve(self, charge: Charge) -> None:
@@ -126,7 +131,11 @@ class Governor:
 
     async def settle(self, charge: Charge) -> None:
         """Settle once what the request took; shielded: who is cancelled leaves it running."""
-        await asyncio.shield(self.settle_soon(charge))
+        if self._calls or (self._ledger and self._ledger.waits):
+            await asyncio.shield(self.settle_soon(charge))
+        else:
+            # It waits for nothing, so nothing can cut it off.
+            await self._settle(charge)
 
     def settle_soon(self, charge: Charge) -> asyncio.Task[None]:
         """Settle where nobody can wait."""

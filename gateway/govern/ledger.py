@@ -54,6 +54,11 @@ class Ledger:
         self._open: dict[str, _Entry] = {}
 
     @property
+    def waits(self) -> bool:
+        """Tell whether to close a record takes time."""
+        return self._fsync or not self._shipper.journalled
+
+    @property
     def waiting(self) -> int:
         """Return how many records have ended and are not in PostgreSQL yet, those on disk aside."""
         return self._shipper.waiting

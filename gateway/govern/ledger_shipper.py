@@ -52,6 +52,11 @@ class Shipper:
         self._full = False
 
     @property
+    def journalled(self) -> bool:
+        """Tell whether a record is kept before PostgreSQL has it."""
+        return self._journal is not None
+
+    @property
     def keeps(self) -> bool:
         """Tell whether a record of a request that begins now would be kept."""
         return self._journal is not None or not self._failures

@@ -28,6 +28,7 @@ from gateway.govern.limits_steps import (
 )
 
 _TICK_S = 0.01
+_COMPANY_S = 0.002
 _PATIENCE_TICKS = 5
 _CLOSE_S = 0.5
 _MOST_STEPS = 64
@@ -71,6 +72,7 @@ class Counters:
         self._asked: dict[_Call, None] = {}
         self._flight: asyncio.Task[None] | None = None
         self._flights: set[asyncio.Task[None]] = set()
+        self._soon: asyncio.TimerHandle | None = None
         self._ticks = 0
         self._ticking: asyncio.TimerHandle | None = None
         self._unsettled: deque[Step] = deque(maxlen=_MOST_UNSETTLED)
@@ -192,6 +194,8 @@ class Counters:
 
     async def close(self) -> None:
         """Wait a moment for what is on its way."""
+        if self._soon:
+            self._launch()
         async with asyncio.timeout(_CLOSE_S):
             while self._flights:
                 await asyncio.wait(self._flights)
@@ -219,7 +223,10 @@ class Counters:
         self._queue.append(call)
         self._asked[call] = None
         if self._flight is None:
-            self._launch()
+            if step.verb == "settle":
+                self._launch_soon(loop)
+            else:
+                self._launch()
         if self._ticking is None:
             self._ticking = loop.call_later(_TICK_S, self._tick)
         return call.answer
@@ -234,7 +241,17 @@ class Counters:
         elif oldest:
             self._ticking = asyncio.get_running_loop().call_later(_TICK_S, self._tick)
 
+    def _launch_soon(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Let what nobody waits for go with the next that somebody waits for, if that comes."""
+        if self._soon is None:
+            self._soon = loop.call_later(_COMPANY_S, self._launch)
+
     def _launch(self) -> None:
+        soon, self._soon = self._soon, None
+        if soon:
+            soon.cancel()
+        if self._flight or not self._queue:
+            return
         self._flight = asyncio.create_task(self._fly())
         self._flights.add(self._flight)
         self._flight.add_done_callback(self._flights.discard)

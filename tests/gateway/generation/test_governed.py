@@ -113,14 +113,18 @@ async def test_a_stream_that_nobody_reads_is_settled() -> None:
 async def test_who_is_cancelled_while_settling_leaves_it_running() -> None:
     target, governor = governed(Rung())
     entered, going_on = asyncio.Event(), asyncio.Event()
-    settle = governor._settle
 
-    async def slow(charge: Charge) -> None:
-        entered.set()
-        await going_on.wait()
-        await settle(charge)
+    class Slow:
+        waits = True
 
-    governor._settle = slow  # type: ignore[method-assign]
+        def open(self, charge: Charge) -> None:
+            pass
+
+        async def close(self, charge: Charge) -> None:
+            entered.set()
+            await going_on.wait()
+
+    governor._ledger = Slow()
     task = asyncio.create_task(target.complete(PROMPT))
     await entered.wait()
     task.cancel()

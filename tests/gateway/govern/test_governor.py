@@ -14,6 +14,8 @@ class Book:
         self.closed: list[tuple[str, str]] = []
         self._full = full
 
+    waits = False
+
     def open(self, charge: Charge) -> None:
         if self._full:
             raise Unavailable("full", code="ledger_unavailable")
