@@ -418,6 +418,12 @@ class Settings(Section):
     `PROVIDER/MODEL`, `extractive`."""
 
     @model_validator(mode="after")
+    def _ports_apart(self) -> Self:
+        if self.telemetry.metrics_port == self.server.port:
+            raise ValueError("telemetry.metrics_port: take another one than server.port")
+        return self
+
+    @model_validator(mode="after")
     def _one_issuer_of_ours(self) -> Self:
         url = self.public_url
         if url and (url.query or url.fragment or url.username or url.password):

@@ -127,7 +127,10 @@ async def open_services(
         talks = _open_talks(stack, settings, stores, generation, governance)
         storage = open_storage(settings.files)
         responses = await _open_responses(stack, settings, stores, storage, generation, talks)
-        looks = [look_at_pools(stores.pool), governance.look, lambda: look_at_engines(replicas)]
+        looks = [
+            *(look_at_pools(stores.pool), governance.look, generation.models.look),
+            lambda: look_at_engines(replicas),
+        ]
         metrics = Published(shared_in(sockets), process_name(), looks)
         await stack.enter_async_context(metrics.publishing())
         yield Services(

@@ -28,6 +28,7 @@ from gateway.govern.guardrails.parts import Part, cut
 from gateway.govern.guardrails.verdict import Action, Verdict
 from gateway.govern.masking.masking import Masking
 from gateway.govern.masking.policy import Policy
+from gateway.observe.phases import Phase
 from rag import Retrieval
 
 PASSAGES = f"{NAME}_passages"
@@ -88,12 +89,13 @@ class Judging:
         Raises:
             GatewayError: Nobody could look at it.
         """
-        found = await self._guardrails.look(
-            fields,
-            tenant=occasion.tenant,
-            models=occasion.models,
-            instructions=instructions,
-        )
+        with Phase("guardrails"):
+            found = await self._guardrails.look(
+                fields,
+                tenant=occasion.tenant,
+                models=occasion.models,
+                instructions=instructions,
+            )
         occasion.charge.verdicts.update(found.said)
         judges = self.judges(occasion, "input")
         if not judges or found.action is Action.BLOCK:

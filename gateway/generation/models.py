@@ -25,6 +25,7 @@ from gateway.generation.replicas import Replicas
 from gateway.generation.target import Target
 from gateway.govern.governor import Governor
 from gateway.govern.masking.masking import Masking
+from gateway.observe import metrics
 from rag import Embedder
 
 DEFAULT_ALIAS = "default"
@@ -94,6 +95,11 @@ class Models:
     def usable(self) -> bool:
         """Whether a target of any alias can be asked at the moment."""
         return any(rung.usable for rung in self._rungs.values())
+
+    def look(self) -> None:
+        """Set the gauges of targets that can't be asked."""
+        for name, rung in self._rungs.items():
+            metrics.TARGET_RESTS.set(0 if rung.usable else 1, name)
 
     def speaks(self, name: str) -> bool:
         """Tell whether a language model is among what `name` means."""

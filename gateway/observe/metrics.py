@@ -99,7 +99,8 @@ FALLBACKS = Counter(
 )
 TARGET_RESTS = Gauge(
     "naru_target_resting",
-    "In how many web workers a target's breaker is open, so that nobody asks it.",
+    "In how many web workers a target is not asked: it rests after failures, or is an engine that "
+    "is down.",
     ("target",),
 )
 ENGINE_IN_FLIGHT = Gauge(

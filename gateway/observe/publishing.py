@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from importlib.metadata import version
 from pathlib import Path
 
 import asyncpg
@@ -37,6 +38,7 @@ class Published:
         self._process = process
         self._looks = looks
         self._cpu = 0.0
+        metrics.BUILD.set(1, version("naru-gateway"))
         self._rendering = asyncio.Lock()
         self._rendered: tuple[float, str, tuple[bytes, str]] | None = None
 

@@ -137,3 +137,14 @@ def test_an_audience_is_kept_character_by_character(uri: str) -> None:
 def test_an_audience_is_an_absolute_uri_without_a_fragment(uri: str) -> None:
     with pytest.raises(ConfigError, match="audiences"):
         audiences(uri)
+
+
+def test_metrics_have_a_port_of_their_own_or_none() -> None:
+    with pytest.raises(ConfigError, match=r"telemetry\.metrics_port: take another one"):
+        load_settings(environ={"NARU__TELEMETRY__METRICS_PORT": "8080"})
+    assert load_settings(environ={"NARU__TELEMETRY__METRICS_PORT": "9090"}).telemetry.metrics_port
+
+
+def test_content_is_for_who_exports() -> None:
+    with pytest.raises(ConfigError, match="content: goes with an exporter only"):
+        load_settings(environ={"NARU__TELEMETRY__CONTENT": "true"})

@@ -52,7 +52,7 @@ async def traced(
             "fake": {"base_url": upstream.url},
         },
         "engines": {"ours": {"urls": [upstream.url]}},
-        "models": {"smart": ["down/x", "fake/gpt-x"]},
+        "models": {"smart": ["down/x", "fake/gpt-x"], "lone": ["down/lone"]},
         "telemetry": {"exporter": "console", "sample_ratio": 0},
     }
     with pytest.MonkeyPatch.context() as patch:
@@ -242,3 +242,13 @@ async def test_who_collects_by_otlp_has_the_conventions_metrics(
     }
     assert known in [dict(point.attributes) for point in tokens]
     assert "marker" not in data.to_json()
+
+
+async def test_a_target_that_rests_is_told(http: httpx.AsyncClient):
+    for _ in range(5):
+        assert (await _ask(http, "lone", {})).status_code in (502, 503)
+    text = (await http.get("/metrics")).text
+
+    assert 'naru_target_resting{target="down/lone"} 1.0' in text
+    assert 'naru_target_resting{target="engine/ours"} 0.0' in text
+    assert 'naru_engine_queue_length{engine="ours"} 0.0' in text
