@@ -44,7 +44,7 @@ class BoundarySettings(Section):
     egress: EgressRules = Field(default={})
     """What hosted models read."""
     storage: HidingRules = Field(default={})
-    """What is stored of sessions."""
+    """What is stored of sessions, turns, responses, conversations and feedback."""
     answer: HidingRules = Field(default={})
     """What callers are answered."""
 

@@ -24,6 +24,7 @@ from gateway.govern.audit import AuditLog
 from gateway.govern.budgets_admin import BudgetDesk
 from gateway.govern.governor import Governor
 from gateway.govern.limits_store import LimitRules
+from gateway.govern.masking.masking import Masking
 from gateway.governance import Governance, Stores, open_governance, open_stores
 from gateway.identity import open_identity
 from gateway.media import Media
@@ -62,6 +63,7 @@ class Services:
     embedders: Embedders
     reranker: Reranker | None
     governor: Governor
+    masking: Masking
     gpu_hour_usd: float | None
     budgets: BudgetDesk
     models: Models
@@ -97,7 +99,7 @@ class _Talks:
     conversations: Conversations
     agents: Agents
     turns: Turns
-    kept: timedelta | None
+    masking: Masking
 
 
 @asynccontextmanager
@@ -147,6 +149,7 @@ async def open_services(
             embedders=generation.embedders,
             reranker=generation.reranker,
             governor=governance.governor,
+            masking=governance.masking,
             gpu_hour_usd=settings.ledger.gpu_hour_usd,
             budgets=governance.budgets,
             models=generation.models,
@@ -227,7 +230,8 @@ def _open_talks(
     turn_store = TurnStore(stores.pool, settings.sessions, kept, masking)
     turns = Turns(agents, turn_store, settings.sessions)
     stack.push_async_callback(turns.close)
-    return _Talks(sessions, Conversations(stores.pool, kept), agents, turns, kept)
+    conversations = Conversations(stores.pool, kept, masking=masking)
+    return _Talks(sessions, conversations, agents, turns, masking)
 
 
 async def _open_responses(
@@ -248,7 +252,7 @@ async def _open_responses(
         media=generation.media,
         turns=talks.turns,
         conversations=talks.conversations,
-        sessions_kept=talks.kept,
+        masking=talks.masking,
     )
     return await stack.enter_async_context(
         open_responses(means, settings.responses, settings.server, settings.media)

@@ -148,13 +148,13 @@ async def compare(args: argparse.Namespace) -> None:
             stack.enter_context(running_worker(name, {**os.environ, **shared})) for name in names
         ]
         headers = {"authorization": f"Bearer {key}"}
-        async with aiohttp.ClientSession(headers=headers) as http:
-            for number in range(args.rounds + 1):
-                for stream in (False, True):
-                    for arm in arms:
+        for number in range(args.rounds + 1):
+            for stream in (False, True):
+                for arm in arms:
+                    async with aiohttp.ClientSession(headers=headers) as http:
                         cost = await measure(http, arm, stream=stream, args=args)
-                        # The first round warms up.
-                        arm.costs[stream] += [cost] if number else []
+                    # The first round warms up.
+                    arm.costs[stream] += [cost] if number else []
     for arm in arms[1:]:
         tell(arms[0], arm)
 

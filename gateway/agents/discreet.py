@@ -10,16 +10,26 @@ from gateway.agents.draft import AgentAnswer
 from gateway.errors import GatewayError
 from gateway.govern.masking.hide import Hider, HidingText
 from gateway.govern.masking.masking import Masking
+from gateway.govern.masking.policy import Boundary, Policy
 
 Parts = AsyncGenerator[str | AgentAnswer, None]
 
 
 class DiscreetAgent:
-    """One agent's answers to one caller."""
+    """One agent's answers to one caller.
 
-    def __init__(self, masking: Masking, scope: TenantScope, agent: str, model: str) -> None:
+    Those that are `kept` to be told again say no more than may be stored, the first time too.
+    """
+
+    def __init__(
+        self, masking: Masking, scope: TenantScope, agent: str, model: str, *, kept: bool = False
+    ) -> None:
         self._masking = masking
-        self._policy = masking.policies.at("answer", tenant=scope.tenant, model=model, agent=agent)
+        boundaries: list[Boundary] = ["answer", "storage"] if kept else ["answer"]
+        self._policy = Policy.strictest(
+            masking.policies.at(boundary, tenant=scope.tenant, model=model, agent=agent)
+            for boundary in boundaries
+        )
 
     async def answer(self, answer: AgentAnswer) -> AgentAnswer:
         """Return a finished turn, its quotes hidden too."""

@@ -42,6 +42,7 @@ class Question:
         local_only: Never send it to a model that is not our own.
         message_id: What the answer's message is called.
         verdicts: What guardrails found in it; None where nobody looked yet.
+        kept: The answer is kept for who asks for it again.
     """
 
     text: str
@@ -52,6 +53,7 @@ class Question:
     local_only: bool = False
     message_id: str = field(default_factory=new_message_id)
     verdicts: Mapping[str, str] | None = None
+    kept: bool = False
 
     @property
     def words(self) -> dict[str, Any]:

@@ -69,7 +69,7 @@ class Agents:
             prepared = await self._preparer.prepare(charge, agent, question)
             draft = await self._answered(scope, prepared)
             answer = await self._store(charge, draft, complete=True)
-        return await self._discreet(scope, agent).answer(answer)
+        return await self._discreet(scope, agent, kept=question.kept).answer(answer)
 
     async def replay(
         self, scope: TenantScope, agent: Agent, question: Question, before: int
@@ -82,7 +82,7 @@ class Agents:
             answer = draft.answer()
             trace = trace_of(prepared, answer, draft.removed)
             _note_abstention(charge, trace)
-        return await self._discreet(scope, agent).answer(answer), trace
+        return await self._discreet(scope, agent, kept=False).answer(answer), trace
 
     async def stream(self, scope: TenantScope, agent: Agent, question: Question) -> LiveAnswer:
         """Begin to answer; errors before the first content are raised here."""
@@ -100,7 +100,7 @@ class Agents:
             parts = self._parts(charge, draft, payloads)
             # What has begun is closed by the event loop where its consumer has nothing to close.
             await anext(parts)
-        told = self._discreet(scope, agent).parts(parts)
+        told = self._discreet(scope, agent, kept=question.kept).parts(parts)
         return LiveAnswer(prepared.retrieval, draft.served, told)
 
     def _charge(
@@ -109,8 +109,9 @@ class Agents:
         asked = self._preparer.asked(agent, question, stream=stream)
         return Charge(scope, asked, agent_version=agent.version)
 
-    def _discreet(self, scope: TenantScope, agent: Agent) -> DiscreetAgent:
-        return DiscreetAgent(self._masking, scope, agent.name, agent.definition.model)
+    def _discreet(self, scope: TenantScope, agent: Agent, *, kept: bool) -> DiscreetAgent:
+        model = agent.definition.model
+        return DiscreetAgent(self._masking, scope, agent.name, model, kept=kept)
 
     async def _answered(self, scope: TenantScope, prepared: Prepared) -> Draft:
         draft = Draft(prepared, self._embedder)
@@ -166,7 +167,7 @@ class Agents:
         trace = trace_of(prepared, answer, draft.removed)
         note_verdict(trace)
         if question.session_id is not None:
-            told = await self._discreet(scope, prepared.agent).answer(answer)
+            told = await self._discreet(scope, prepared.agent, kept=True).answer(answer)
             turn = Turn(
                 message_id=answer.message_id,
                 agent=prepared.agent.name,

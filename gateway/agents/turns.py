@@ -99,7 +99,7 @@ class Turns:
             KeyReused: The key stands for another request.
             Overloaded: Too many wait for the session.
         """
-        asked = _Asked(scope, agent, question, stream)
+        asked = _Asked(scope, agent, replace(question, kept=True), stream)
         # Shielded: what has begun needs somebody who works on it.
         return await asyncio.shield(self._begin(asked, keeping))
 

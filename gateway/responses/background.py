@@ -23,8 +23,10 @@ from config.settings import ResponseSettings
 from config.tasks import end_task
 from gateway.errors import InvalidRequest, Overloaded, Unavailable
 from gateway.govern.charge import SERVER_SHUTDOWN, Exchange, begin_exchange
+from gateway.govern.masking.policy import Policy
 from gateway.openai.response_items import Item
 from gateway.openai.responses import Event, Response
+from gateway.responses.events import StorableEvents
 from gateway.responses.run import LiveResponse, Responder
 from gateway.responses.store import SQL, ResponseStore, StoredResponse, encode, missing, owner_of
 from gateway.responses.turn import Turn, resumed
@@ -80,17 +82,21 @@ class Background:
         """
         await self._responder.check(scope, turn)
         response = turn.response
-        request = {"body": body, "local_only": turn.local_only}
+        policy = self._store.policy(scope, turn.asked.model)
+        # Until it is answered only: what is kept of a response may say less.
+        request = {"body": body, "local_only": turn.local_only, "items": turn.items}
+        storable = StorableEvents(self._store.masking, policy)
+        queued = [event for each in _queued(response) for event in await storable.take(each)]
         async with tenant_transaction(self._store.pool, scope.tenant) as con:
             if await con.fetchval(SQL["count_jobs"], scope.tenant) >= self._settings.max_queued:
                 message = "too many background responses wait already: try again later"
                 headers = {"retry-after": "5"}
                 raise Overloaded(message, code="background_queue_full", headers=headers)
-            await self._store.insert(con, scope, response, turn.items)
+            await self._store.insert(con, scope, response, turn.items, policy)
             await con.execute(SQL["add_job"], response.id)
             await con.execute(SQL["add_request"], response.id, encode(scope), encode(request))
             if turn.asked.stream:
-                await self._store.add_events(con, response.id, _queued(response))
+                await self._store.add_events(con, response.id, queued)
         self._wake.set()
         return response
 
@@ -113,7 +119,8 @@ class Background:
             if stored.ended:
                 return stored
             response.status = "cancelled"
-            await self._store.end_job(con, response)
+            # What is stored was masked when it was.
+            await self._store.end_job(con, response, Policy())
         if task := self._working.get(response_id):
             task.cancel()
         return StoredResponse("cancelled", encode(response).encode())
@@ -174,8 +181,9 @@ class Background:
             return None
         scope = msgspec.json.decode(row["caller"], type=TenantScope)
         stored = msgspec.json.decode(row["body"], type=Response)
-        items = msgspec.json.decode(row["input"], type=list[Item])
-        turn = resumed(msgspec.json.decode(row["request"]), stored, items)
+        request = msgspec.json.decode(row["request"])
+        items = msgspec.convert(request["items"], list[Item])
+        turn = resumed(request, stored, items)
         return _Job(scope, turn, row["attempts"])
 
     async def _work(self, job: _Job) -> None:
@@ -231,7 +239,8 @@ class Background:
     async def _begin(self, job: _Job) -> None:
         job.turn.response.status = "in_progress"
         async with tenant_transaction(self._store.pool, job.scope.tenant) as con:
-            await self._store.set_state(con, job.turn.response)
+            policy = self._store.policy(job.scope, job.turn.asked.model)
+            await self._store.set_state(con, job.turn.response, policy)
 
     async def _next(self, job: _Job) -> int:
         """Return the number behind the events that are kept."""

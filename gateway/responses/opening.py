@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import timedelta
 
 import asyncpg
 
@@ -14,6 +13,7 @@ from config.settings import ResponseSettings, ServerSettings
 from config.tasks import end_task
 from gateway.agents.turns import Turns
 from gateway.generation.models import Models
+from gateway.govern.masking.masking import Masking
 from gateway.media import Media
 from gateway.responses.agent import AgentAnswers
 from gateway.responses.background import Background
@@ -41,7 +41,7 @@ class Means:
 
     Attributes:
         url: The database that `pool` is of.
-        sessions_kept: How long a conversation is kept after its last turn; None for ever.
+        masking: Says what may be stored.
     """
 
     url: str
@@ -53,7 +53,7 @@ class Means:
     media: Media
     turns: Turns
     conversations: Conversations
-    sessions_kept: timedelta | None
+    masking: Masking
 
 
 @asynccontextmanager
@@ -66,7 +66,7 @@ async def open_responses(
         open_parser() as parser,
         await open_pool(means.url, size=1, role="naru_jobs") as jobs,
     ):
-        store = ResponseStore(pool, settings)
+        store = ResponseStore(pool, settings, means.masking)
         by_model = ModelAnswers(
             pool,
             means.embedders,
@@ -81,7 +81,6 @@ async def open_responses(
             means.models,
             by_model,
             AgentAnswers(means.turns, max_chars=limits.max_message_chars),
-            sessions_kept=means.sessions_kept,
         )
         background = Background(store, responder, jobs, settings)
         working = asyncio.create_task(background.run())

@@ -75,7 +75,7 @@ UPDATE response_jobs j SET lease = now() + $2::interval, attempts = attempts + 1
 FROM responses r, response_requests q
 WHERE j.response = $1 AND (lease IS NULL OR lease < now())
   AND r.id = j.response AND q.response = j.response
-RETURNING j.attempts, q.caller::text, q.request::text, r.body::text, r.input::text;
+RETURNING j.attempts, q.caller::text, q.request::text, r.body::text;
 
 -- name: renew
 UPDATE response_jobs SET lease = now() + $2::interval WHERE response = $1 RETURNING response;

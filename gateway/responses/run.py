@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
 
 from msgspec import UNSET
 
@@ -26,10 +25,11 @@ from gateway.openai.said import Said
 from gateway.openai.usage import TokenUsage
 from gateway.responses.agent import AgentAnswers
 from gateway.responses.draft import Draft
+from gateway.responses.events import StorableEvents
 from gateway.responses.model import ModelAnswers, Opened
 from gateway.responses.store import ResponseStore
 from gateway.responses.turn import Turn
-from gateway.sessions.conversations import Conversations, keep_turn, renamed
+from gateway.sessions.conversations import Conversations, renamed
 
 _MOST_ITEMS = 2000
 _MOST_KEPT_EVENTS = 50_000
@@ -50,20 +50,22 @@ class LiveResponse:
     Attributes:
         served: Who gives it.
         events: Its events; the consumer must `aclose()` it, and leaving early ends the work.
+        storable: Makes of events what may be stored.
         unkept: Events that are not stored yet.
         storing: Held while events are stored, so that they are in their order.
     """
 
     served: Served
     draft: Draft
+    storable: StorableEvents
     storing: asyncio.Lock = field(default_factory=asyncio.Lock)
     unkept: list[Event] = field(default_factory=list)
     events: AsyncGenerator[Event, None] = field(init=False)
 
-    def keep(self, event: Event) -> None:
+    async def keep(self, event: Event) -> None:
         """Note an event for who comes back; of a stream without end the first ones."""
         if len(self.unkept) < _MOST_KEPT_EVENTS:
-            self.unkept.append(event)
+            self.unkept += await self.storable.take(event)
 
     def take_unkept(self) -> list[Event]:
         """Return the events that are to be stored."""
@@ -81,15 +83,12 @@ class Responder:
         models: Models,
         by_model: ModelAnswers,
         by_agent: AgentAnswers,
-        *,
-        sessions_kept: timedelta | None,
     ) -> None:
         self._store = store
         self._conversations = conversations
         self._models = models
         self._by_model = by_model
         self._by_agent = by_agent
-        self._sessions_kept = sessions_kept
 
     async def check(self, scope: TenantScope, turn: Turn) -> None:
         """Refuse at once what could not be answered later: another's state, an unknown model.
@@ -117,7 +116,9 @@ class Responder:
         opened = await self._open(scope, turn, stream=True)
         draft = Draft(turn.response, sequence=sequence, message_id=opened.message_id)
         turn.response.status = "in_progress"
-        live = LiveResponse(opened.served, draft)
+        policy = self._store.policy(scope, turn.asked.model)
+        storable = StorableEvents(self._store.masking, policy)
+        live = LiveResponse(opened.served, draft, storable)
         live.events = self._events(scope, turn, opened, live)
         return live
 
@@ -128,7 +129,7 @@ class Responder:
         try:
             async for event in _told(draft, opened):
                 if resumable:
-                    live.keep(event)
+                    await live.keep(event)
                 yield event
         except Exception as error:  # noqa: BLE001 - the status is sent: the event tells it
             draft.fail(describe(error))
@@ -141,7 +142,7 @@ class Responder:
                 _count(draft.response, opened.usage)
                 last = draft.last()
                 if resumable:
-                    live.keep(last)
+                    await live.keep(last)
                 await asyncio.shield(self._settle_live(scope, turn, opened, live))
         yield last
 
@@ -152,7 +153,9 @@ class Responder:
         draft = Draft(turn.response, sequence=sequence)
         draft.fail(describe(error))
         opened = Opened(Served(target=""), _nothing(), TokenUsage())
-        await self._settle(scope, turn, draft, opened, [draft.last()])
+        policy = self._store.policy(scope, turn.asked.model)
+        last = await StorableEvents(self._store.masking, policy).take(draft.last())
+        await self._settle(scope, turn, draft, opened, last)
 
     async def _open(self, scope: TenantScope, turn: Turn, *, stream: bool) -> Opened:
         who = await self._find(scope, turn)
@@ -218,12 +221,13 @@ class Responder:
         conversation = None if opened.kept else turn.asked.conversation_id
         if not turn.asked.stored and not conversation:
             return
+        policy = self._store.policy(scope, turn.asked.model)
         async with tenant_transaction(self._store.pool, scope.tenant) as con:
             if turn.asked.background:
-                if not await self._store.end_job(con, response):
+                if not await self._store.end_job(con, response, policy):
                     return
             elif turn.asked.stored:
-                await self._store.insert(con, scope, response, turn.items)
+                await self._store.insert(con, scope, response, turn.items, policy)
             if turn.asked.stored:
                 await self._store.add_events(con, response.id, events)
             if conversation:
@@ -242,8 +246,9 @@ class Responder:
             # Half a call, or thoughts without an answer, would break the next turn.
             said = [item for item in said if not isinstance(item, FunctionCallItem | Reasoning)]
         items = [*renamed(turn.items), *said]
-        kept = self._sessions_kept
-        await keep_turn(con, scope, conversation, items, model=response.model, kept=kept)
+        model = response.model
+        policy = self._store.policy(scope, turn.asked.model)
+        await self._conversations.keep_turn(con, scope, conversation, items, policy, model=model)
 
 
 async def _told(draft: Draft, opened: Opened) -> AsyncGenerator[Event, None]:

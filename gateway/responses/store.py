@@ -7,10 +7,13 @@ from datetime import timedelta
 import asyncpg
 import msgspec
 
+from config.masking import MaskingSettings
 from config.postgres import Connection, load_queries, tenant_transaction
 from config.scope import TenantScope
 from config.settings import ResponseSettings
 from gateway.errors import InvalidRequest, NotFound
+from gateway.govern.masking.masking import Masking
+from gateway.govern.masking.policy import Policy
 from gateway.openai.response_items import Item
 from gateway.openai.responses import ENDED, Event, Response, ResponseStatus
 
@@ -41,8 +44,11 @@ class StoredResponse:
 class ResponseStore:
     """The repository of one process."""
 
-    def __init__(self, pool: asyncpg.Pool, settings: ResponseSettings) -> None:
+    def __init__(
+        self, pool: asyncpg.Pool, settings: ResponseSettings, masking: Masking | None = None
+    ) -> None:
         self.pool = pool
+        self.masking = masking or Masking(MaskingSettings())
         self._kept = timedelta(days=settings.retention_days)
         self._events_kept = timedelta(seconds=settings.events_kept_s)
 
@@ -97,28 +103,40 @@ class ResponseStore:
             items += [*_decode_items(row["input"]), *_decode_items(row["output"])]
         return items
 
+    def policy(self, scope: TenantScope, model: str) -> Policy:
+        """Return what may be stored of what is asked of a model, or an agent, and answered."""
+        agent = model.partition("@")[0]
+        return self.masking.policies.at("storage", tenant=scope.tenant, model=model, agent=agent)
+
     async def insert(
-        self, con: Connection, scope: TenantScope, response: Response, items: Sequence[Item]
+        self,
+        con: Connection,
+        scope: TenantScope,
+        response: Response,
+        items: Sequence[Item],
+        policy: Policy,
     ) -> None:
         """Store a new response in the caller's transaction."""
+        told, given = [await self.masking.as_json(each, policy) for each in (response, items)]
         await con.execute(
             SQL["insert_response"],
             *(*owner_of(scope), response.id, response.previous_response_id, response.status),
-            *(encode(response), encode(items), self._kept),
+            *(told, given, self._kept),
         )
 
-    async def set_state(self, con: Connection, response: Response) -> bool:
+    async def set_state(self, con: Connection, response: Response, policy: Policy) -> bool:
         """Tell how a response stands, in the caller's transaction; False where it has ended."""
-        values = response.id, response.status, encode(response)
+        told = await self.masking.as_json(response, policy)
+        values = response.id, response.status, told
         return await con.fetchval(SQL["set_state"], *values) is not None
 
-    async def end_job(self, con: Connection, response: Response) -> bool:
+    async def end_job(self, con: Connection, response: Response, policy: Policy) -> bool:
         """Tell how a background response ended; False where it was cancelled, or is gone."""
         await con.execute(SQL["end_job"], response.id)
-        return await self.set_state(con, response)
+        return await self.set_state(con, response, policy)
 
     async def add_events(self, con: Connection, response_id: str, events: Sequence[Event]) -> None:
-        """Keep events for who comes back to the stream, in the caller's transaction."""
+        """Keep events for who comes back to the stream, as they may be stored already."""
         if events and self._events_kept:
             last = events[-1]["sequence_number"]
             values = response_id, last, encode(events), self._events_kept

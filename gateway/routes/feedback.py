@@ -66,7 +66,7 @@ class RatedTurnList(msgspec.Struct):
 async def give(data: JSONBody[GiveFeedback], caller: Caller, services: Provided) -> FeedbackObject:
     """Rate an agent's answer in one's own session; the last rating counts."""
     opinion = Opinion(data.rating == "up", data.comment, data.corrected_answer)
-    kept = await give_feedback(services.pool, caller, data.message_id, opinion)
+    kept = await give_feedback(services.pool, caller, data.message_id, opinion, services.masking)
     return _object(kept)
 
 

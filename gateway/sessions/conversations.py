@@ -9,9 +9,12 @@ from typing import Literal
 import asyncpg
 import msgspec
 
+from config.masking import MaskingSettings
 from config.postgres import Connection, load_queries, tenant_transaction
 from config.scope import TenantScope
 from gateway.errors import NotFound
+from gateway.govern.masking.masking import Masking
+from gateway.govern.masking.policy import Policy
 from gateway.openai.references import Reference, file_citations
 from gateway.openai.response_items import InputText, Item, Message, OutputText, new_item_id
 from gateway.sessions.store import delete_session, owner_of
@@ -20,6 +23,7 @@ from rag.paging import Order
 _SQL = load_queries("gateway.sessions", "conversations.sql")
 
 _decode = msgspec.json.Decoder(Item).decode
+_decode_items = msgspec.json.Decoder(list[Item]).decode
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +38,14 @@ class Conversation:
 class Conversations:
     """The repository of one process; `kept` is how long one stays after its last turn."""
 
-    def __init__(self, pool: asyncpg.Pool, kept: timedelta | None = None) -> None:
+    def __init__(
+        self,
+        pool: asyncpg.Pool,
+        kept: timedelta | None = None,
+        *,
+        masking: Masking | None = None,
+    ) -> None:
+        self._masking = masking or Masking(MaskingSettings())
         self._pool = pool
         self._kept = kept
 
@@ -43,10 +54,11 @@ class Conversations:
     ) -> Conversation:
         """Make a conversation that begins with these items."""
         owner = (*owner_of(scope), f"conv_{uuid.uuid4().hex}")
-        told = msgspec.json.encode(metadata).decode()
+        policy = self._policy(scope)
+        told = await self._masking.as_json(metadata, policy)
         async with tenant_transaction(self._pool, scope.tenant) as con:
             row = await con.fetchrow(_SQL["insert"], *owner, told, self._kept)
-            await _add(con, owner, renamed(items))
+            await _add(con, owner, await self._storable(renamed(items), policy))
         return _conversation(row)
 
     async def find(self, scope: TenantScope, conversation_id: str) -> Conversation:
@@ -66,7 +78,7 @@ class Conversations:
         Raises:
             NotFound: Unknown, or another's.
         """
-        told = msgspec.json.encode(metadata).decode()
+        told = await self._masking.as_json(metadata, self._policy(scope))
         owner = (*owner_of(scope), conversation_id)
         async with tenant_transaction(self._pool, scope.tenant) as con:
             row = await con.fetchrow(_SQL["set_metadata"], *owner, told)
@@ -85,12 +97,13 @@ class Conversations:
     async def add(
         self, scope: TenantScope, conversation_id: str, items: Sequence[Item]
     ) -> list[Item]:
-        """Add items, and return them under their new ids.
+        """Add items, and return them under their new ids, as they are stored.
 
         Raises:
             NotFound: Unknown, or another's.
         """
-        added, owner = renamed(items), (*owner_of(scope), conversation_id)
+        added = await self._storable(renamed(items), self._policy(scope))
+        owner = (*owner_of(scope), conversation_id)
         async with tenant_transaction(self._pool, scope.tenant) as con:
             if await con.fetchval(_SQL["touch"], *owner, self._kept) is None:
                 raise _missing()
@@ -139,20 +152,29 @@ class Conversations:
             await _row(con, "remove_item", owner, item_id)
         return found
 
+    async def keep_turn(
+        self,
+        con: Connection,
+        scope: TenantScope,
+        conversation_id: str,
+        items: Sequence[Item],
+        policy: Policy,
+        *,
+        model: str,
+    ) -> None:
+        """Store a model's turn in the caller's transaction; one deleted meanwhile stays so."""
+        owner = (*owner_of(scope), conversation_id)
+        if await con.fetchval(_SQL["touch"], *owner, self._kept) is not None:
+            await _add(con, owner, await self._storable(items, policy), model)
 
-async def keep_turn(
-    con: Connection,
-    scope: TenantScope,
-    conversation_id: str,
-    items: Sequence[Item],
-    *,
-    model: str,
-    kept: timedelta | None,
-) -> None:
-    """Store a model's turn in the caller's transaction; one deleted meanwhile stays so."""
-    owner = (*owner_of(scope), conversation_id)
-    if await con.fetchval(_SQL["touch"], *owner, kept) is not None:
-        await _add(con, owner, items, model)
+    def _policy(self, scope: TenantScope) -> Policy:
+        return self._masking.policies.at("storage", tenant=scope.tenant)
+
+    async def _storable(self, items: Sequence[Item], policy: Policy) -> list[Item]:
+        """Return the items as the policy lets them be stored."""
+        if policy.allows_all:
+            return list(items)
+        return _decode_items(await self._masking.as_json(items, policy))
 
 
 def renamed(items: Sequence[Item]) -> list[Item]:

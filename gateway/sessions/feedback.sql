@@ -1,3 +1,8 @@
+-- name: agent
+SELECT agent FROM messages
+WHERE tenant = $1 AND client = $2 AND end_user = $3 AND id = $4
+  AND role = 'assistant' AND agent <> '';
+
 -- name: give
 INSERT INTO feedback
     (message_id, tenant, client, end_user, agent, agent_version, up, comment, corrected)

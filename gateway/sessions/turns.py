@@ -136,7 +136,11 @@ class TurnStore:
             KeyReused: Its key stands for another request.
             Overloaded: Too many wait for the session already.
         """
-        keeping = turn.keeping
+        keeping, question = turn.keeping, ""
+        if keeping:
+            # Asked by nobody again, it is stored with its answer or not at all.
+            policy = self._masking.policies.at("storage", tenant=scope.tenant, agent=turn.agent)
+            question = await self._masking.mask(turn.question, policy)
         async with tenant_transaction(self._pool, scope.tenant) as con:
             if keeping and keeping.key:
                 await lock(con, "key", *owner_of(scope), keeping.key.hex())
@@ -148,8 +152,7 @@ class TurnStore:
                 _SQL["begin"],
                 *(*owner_of(scope), turn.session_id, turn.message_id, keeping is not None),
                 *(keeping and keeping.key, keeping and keeping.request, turn.agent),
-                # Asked by nobody again, it is stored with its answer or not at all.
-                *(turn.question if keeping else "", keeping and keeping.shape.decode()),
+                *(question, keeping and keeping.shape.decode()),
                 self._lease,
             )
         return Begun(turn.message_id, running=state == "running", ours=True)

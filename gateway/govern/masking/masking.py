@@ -91,6 +91,18 @@ class Masking:
             return Hider(policy).whole(text)
         return await self._threads.run(lambda: Hider(policy, between=Turns()).whole(text))
 
+    async def as_json(self, value: object, policy: Policy) -> str:
+        """Return a value as JSON in which a policy without pseudonyms lets every text be seen.
+
+        Tokens told beside a text (`logprobs`) would tell what is hidden: they are left out.
+        """
+        given = msgspec.json.encode(value)
+        if policy.allows_all:
+            return given.decode()
+        if len(given) <= _SMALL:
+            return _masked_json(given, policy)
+        return await self._threads.run(lambda: _masked_json(given, policy, Turns()))
+
     async def change(self, answer: AnswerChange, payload: bytes, *, whole: bool) -> bytes:
         """Return an answer, or a chunk of one, changed."""
         work = answer.whole if whole else answer.chunk
@@ -113,6 +125,23 @@ def hiding_answer(policy: Policy) -> AnswerChange:
         return HidingText(hider)
 
     return AnswerChange(new_text, logprobs=False)
+
+
+def _masked_json(given: bytes, policy: Policy, between: Turns | None = None) -> str:
+    hider = Hider(policy, between=between)
+    value = changed(_without_logprobs(msgspec.json.decode(given)), hider.whole)
+    return msgspec.json.encode(value).decode()
+
+
+def _without_logprobs(value: Any) -> Any:  # noqa: ANN401 - JSON
+    if isinstance(value, list):
+        return [_without_logprobs(each) for each in value]
+    if not isinstance(value, dict):
+        return value
+    return {
+        name: [] if name == "logprobs" and each else _without_logprobs(each)
+        for name, each in value.items()
+    }
 
 
 def _hidden(

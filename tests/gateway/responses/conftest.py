@@ -73,10 +73,7 @@ async def new_responder(pool: asyncpg.Pool) -> AsyncIterator[NewResponder]:
             turns = Turns(agents, TurnStore(pool, SessionSettings(), None), SessionSettings())
             by_agent = AgentAnswers(turns, max_chars=1000)
             conversations = Conversations(pool)
-            responder = Responder(
-                store, conversations, models, by_model, by_agent, sessions_kept=None
-            )
-            return responder, store
+            return Responder(store, conversations, models, by_model, by_agent), store
 
         yield make
 
