@@ -116,10 +116,14 @@ def test_what_is_selected_exists(values: Manifest) -> None:
             assert any(selector.items() <= each.items() for each in labels)
 
 
-def test_a_pod_has_longer_to_stop_than_its_streams() -> None:
+def test_a_pod_has_longer_to_stop_than_its_streams(tmp_path: Path) -> None:
     manifests = render({"graceSeconds": 120})
+    file = tmp_path / "naru.yaml"
+    file.write_text(manifests["ConfigMap", "naru"]["data"]["naru.yaml"])
+    server = load_settings(file, {}).server
+    assert server.grace_s == 120
     pod = manifests["Deployment", "naru"]["spec"]["template"]["spec"]
-    assert pod["terminationGracePeriodSeconds"] == 165
+    assert pod["terminationGracePeriodSeconds"] >= server.drain_delay_s + server.grace_s + 30
 
 
 def test_the_autoscaler_looks_at_the_queue_and_the_tokens() -> None:
