@@ -14,7 +14,11 @@ from naru_process import NaruProcess, wait_until_gone
 
 from config import embedded
 
-_STARTING = {"status": "starting", "degraded": ["embedding", f"engine {ENGINE}"]}
+_STARTING = {
+    "status": "starting",
+    "degraded": ["embedding", f"engine {ENGINE}"],
+    "reason": "an engine was not up yet",
+}
 _READY = {"status": "degraded", "degraded": ["embedding"]}
 _SECRETS = {
     "OPENAI_API_KEY": "sk-ours",
