@@ -63,9 +63,18 @@ def tether_argv(command: Command, *, pass_fds: Sequence[int] = ()) -> list[str]:
     return [sys.executable, "-P", "-m", "config.tether", json.dumps(spec)]
 
 
-def spawn(command: Command) -> subprocess.Popen[bytes]:
-    """Start `command` on a tether: closing the returned process's `stdin` ends it."""
-    return subprocess.Popen(tether_argv(command), stdin=subprocess.PIPE, start_new_session=True)
+def spawn(command: Command, log: int | None = None) -> subprocess.Popen[bytes]:
+    """Start `command` on a tether: closing the returned process's `stdin` ends it.
+
+    What it says goes to `log`, else where ours goes.
+    """
+    return subprocess.Popen(
+        tether_argv(command),
+        stdin=subprocess.PIPE,
+        stdout=log,
+        stderr=log,
+        start_new_session=True,
+    )
 
 
 def runtime_path(data_dir: Path) -> Path:

@@ -113,7 +113,7 @@ class Child:
     async def _spawn(self) -> asyncio.subprocess.Process:
         if self.sign is not None:
             self.sign.unlink(missing_ok=True)
-        log = _open_log(self.log) if self.log else None
+        log = open_log(self.log) if self.log else None
         try:
             return await asyncio.create_subprocess_exec(
                 *tether_argv(self.command, pass_fds=self.pass_fds),
@@ -134,7 +134,7 @@ async def stop_all(children: Iterable[Child]) -> None:
     await asyncio.gather(*(child.stop() for child in children))
 
 
-def _open_log(path: Path) -> int:
+def open_log(path: Path) -> int:
     """Open a log file for appending; a long one is set aside as `….1` first."""
     path.parent.mkdir(exist_ok=True)
     if path.exists() and path.stat().st_size > _LOG_LIMIT_BYTES:

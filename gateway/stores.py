@@ -10,6 +10,7 @@ from config import embedded
 from config.errors import ConfigError
 from config.settings import Settings
 from gateway import preflight, probes
+from gateway.children import open_log
 
 
 @contextmanager
@@ -35,7 +36,9 @@ def open_database(settings: Settings, *, alone: bool = False) -> Iterator[str]:
         yield url
         return
     runtime = embedded.runtime_dir(data_dir)
-    server = embedded.spawn(embedded.postgres_command(data_dir, runtime))
+    log = open_log(data_dir / "logs" / "postgres.log")
+    server = embedded.spawn(embedded.postgres_command(data_dir, runtime), log)
+    os.close(log)
     try:
         asyncio.run(probes.wait_for_postgres(url))
         yield url

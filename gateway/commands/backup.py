@@ -42,9 +42,10 @@ def back_up(settings: Settings, file: Path, *, with_key: bool = True) -> list[st
     Raises:
         ConfigError: It can't be made; no file is left.
     """
-    key = _key_file(settings) if with_key else None
+    key = _key_file(settings)
     if key and not key.exists():
         raise ConfigError(f"there is no {key}: a service was never started with these settings")
+    packed = key if with_key else None
     with _beside(file) as folder, open_database(settings) as url:
         about = asyncio.run(_look(url))
         program = _program("pg_dump", about.pop("major"))
@@ -58,10 +59,10 @@ def back_up(settings: Settings, file: Path, *, with_key: bool = True) -> list[st
         }
         _call(program, url, "--format=custom", f"--file={folder / _DUMP}")
         draft = folder / "backup"
-        _pack(draft, manifest, key, folder / _DUMP)
+        _pack(draft, manifest, packed, folder / _DUMP)
         draft.replace(file)
     told = [f"{file}: {file.stat().st_size:,} bytes, release {about['release']} of the schema"]
-    if key:
+    if packed:
         told.append("it holds the secret key: whoever has the file can read all of it")
     else:
         told.append(f"it does not hold the secret key; keep {_where(settings)} apart from it")

@@ -139,7 +139,7 @@ async def test_sigterm(
             "code": "server_shutdown",
         }
         _told_in_band(told.result(60).text)
-    assert naru.process.wait(60) == 0, naru.output
+        assert naru.process.wait(60) == 0, naru.output
     assert "Traceback" not in naru.output
     await _everything_is_kept(naru, empty_database, queued_id)
     assert not _reserved(redis_of_its_own)

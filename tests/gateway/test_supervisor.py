@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from naru_process import NaruProcess, wait_until_gone
+from naru_process import NaruProcess, run_naru, wait_until_gone
 
 from config import embedded
 
@@ -99,6 +99,25 @@ def test_a_signal_while_it_starts_stops_it_too(tmp_path: Path) -> None:
     assert naru.process.wait(30) == 0, naru.output
     assert not embedded.runtime_path(naru.data_dir).exists()
     assert "Traceback" not in naru.output
+
+
+def test_a_backup_of_the_embedded_stores_needs_no_service(tmp_path: Path) -> None:
+    with NaruProcess(tmp_path / "data", environ=_NO_MODEL) as naru:
+        naru.wait_until_ready()
+        assert naru.run("backup", "running.tar").returncode == 0
+        assert "another naru is running" in naru.run("restore", "running.tar").stderr
+        assert naru.run("migrate", "--dry-run").stdout == "nothing to apply\n"
+    own = {"NARU__DATA_DIR": str(tmp_path / "data")}
+    stopped = run_naru(tmp_path, own, "backup", "stopped.tar", "--no-key")
+    assert (stopped.returncode, stopped.stderr) == (0, "")
+    assert "it does not hold the secret key" in stopped.stdout
+    other = {"NARU__DATA_DIR": str(tmp_path / "other")}
+    refused = run_naru(tmp_path, other, "restore", "stopped.tar")
+    assert "the backup does not hold its secret key" in refused.stderr
+    assert run_naru(tmp_path, other, "restore", "running.tar").returncode == 0
+    assert "is not empty" in run_naru(tmp_path, other, "restore", "running.tar").stderr
+    (tmp_path / "other" / "secret.key").write_text("a key of somebody else, who is not asked")
+    assert "another secret key" in run_naru(tmp_path, other, "restore", "stopped.tar").stderr
 
 
 def test_after_kill_9_no_child_stays_and_the_next_start_finds_the_data(tmp_path: Path) -> None:
