@@ -56,7 +56,7 @@ capabilities: {drop: [ALL]}
 {{- end -}}
 {{- $engines = set $engines .Values.vllm.name (dict "urls" $urls) -}}
 {{- end -}}
-{{- $server := dict "host" "0.0.0.0" "port" (int .Values.service.port) "workers" (int .Values.workers) "grace_s" (int .Values.graceSeconds) -}}
+{{- $server := dict "host" "0.0.0.0" "port" (int .Values.service.port) "workers" (int .Values.workers) "drain_delay_s" 5 "grace_s" (int .Values.graceSeconds) -}}
 {{- $telemetry := dict "metrics_host" "0.0.0.0" "metrics_port" (int .Values.service.metricsPort) -}}
 {{- $ours := dict "data_dir" "/var/lib/naru" "server" $server "telemetry" $telemetry -}}
 {{- with .Values.publicUrl }}{{ $ours = set $ours "public_url" . }}{{ end -}}
