@@ -197,4 +197,4 @@ async def _everything_is_kept(naru: NaruProcess, database: str, queued_id: str) 
 
 def _reserved(url: str) -> list[str]:
     with redis.Redis.from_url(url, decode_responses=True) as client:
-        return [key for key in client.scan_iter() if key != "naru:limits:processes"]
+        return list(client.scan_iter("naru:limits:*:concurrent_requests"))
