@@ -21,6 +21,7 @@ from gateway.generation.target import Payloads, Served
 from gateway.govern.charge import ABSTAINED, Charge
 from gateway.govern.governor import Governor
 from gateway.govern.masking.masking import Masking
+from gateway.observe.invoking import invoking
 from gateway.openai.traces import TurnTrace
 from gateway.sessions.store import Sessions, Turn
 from rag import Embedders, Reranker, Retrieval
@@ -66,9 +67,10 @@ class Agents:
         """Answer at once and store the turn."""
         charge = self._charge(scope, agent, question, stream=False)
         async with self._governor.governing(charge):
-            prepared = await self._preparer.prepare(charge, agent, question)
-            draft = await self._answered(scope, prepared)
-            answer = await self._store(charge, draft, complete=True)
+            with invoking(agent.name, agent.version):
+                prepared = await self._preparer.prepare(charge, agent, question)
+                draft = await self._answered(scope, prepared)
+                answer = await self._store(charge, draft, complete=True)
         return await self._discreet(scope, agent, kept=question.kept).answer(answer)
 
     async def replay(
@@ -88,15 +90,16 @@ class Agents:
         """Begin to answer; errors before the first content are raised here."""
         charge = self._charge(scope, agent, question, stream=True)
         async with self._governor.opening(charge):
-            prepared = await self._preparer.prepare(charge, agent, question)
-            draft = Draft(prepared, self._embedder)
-            payloads = None
-            if prepared.prompt:
-                target = self._preparer.target(scope, agent.definition)
-                stream = await target.stream(prepared.prompt)
-                draft.take_served(stream)
-                payloads = stream.payloads
-                charge.note_first_token()
+            with invoking(agent.name, agent.version):
+                prepared = await self._preparer.prepare(charge, agent, question)
+                draft = Draft(prepared, self._embedder)
+                payloads = None
+                if prepared.prompt:
+                    target = self._preparer.target(scope, agent.definition)
+                    stream = await target.stream(prepared.prompt)
+                    draft.take_served(stream)
+                    payloads = stream.payloads
+                    charge.note_first_token()
             parts = self._parts(charge, draft, payloads)
             # What has begun is closed by the event loop where its consumer has nothing to close.
             await anext(parts)

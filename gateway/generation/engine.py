@@ -82,7 +82,7 @@ class Engine:
         while True:
             tried.append(replica)
             try:
-                with replica.breaker.attempt(), traced("engine", address=replica.url):
+                with replica.breaker.attempt(), traced("engine", {"server.address": replica.url}):
                     result = await ask(replica, prompt)
                 return replace(result, target=self.name, attempts=len(tried))
             except (UpstreamRefused, UpstreamTimeout):

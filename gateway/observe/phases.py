@@ -3,7 +3,7 @@
 import time
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import Any
 
 from opentelemetry import trace as otel
@@ -11,6 +11,7 @@ from opentelemetry import trace as otel
 from gateway.errors import GatewayError, UpstreamRefused
 from gateway.govern.charge import current_exchange
 
+_NONE: Mapping[str, str | int] = MappingProxyType({})
 _NOTHING: AbstractContextManager[Any] = nullcontext()
 
 
@@ -44,7 +45,7 @@ class Phase:
 class _Spanning:
     """A span that is the current one; of an error it tells the kind, never the words."""
 
-    def __init__(self, tracer: otel.Tracer, name: str, attributes: Mapping[str, str]) -> None:
+    def __init__(self, tracer: otel.Tracer, name: str, attributes: Mapping[str, str | int]) -> None:
         self._current = tracer.start_as_current_span(
             name, attributes=attributes, record_exception=False, set_status_on_exception=False
         )
@@ -64,10 +65,9 @@ class _Spanning:
         self._current.__exit__(kind, error, trace)
 
 
-def traced(name: str, *, address: str = "") -> AbstractContextManager[Any]:
+def traced(name: str, told: Mapping[str, str | int] = _NONE) -> AbstractContextManager[Any]:
     """Return a span of the request; nothing where that is not traced."""
     tracer = current_exchange().trace.tracer
-    told = {"server.address": address} if address else {}
     return _Spanning(tracer, name, told) if tracer else _NOTHING
 
 

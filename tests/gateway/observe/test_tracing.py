@@ -177,12 +177,17 @@ async def test_who_is_not_sampled_leaves_no_span_but_its_trace_goes_on(
 async def test_a_turn_shows_its_search_leg_by_leg(
     http: httpx.AsyncClient, exported: InMemorySpanExporter
 ):
-    body = {"message": _SECRET}
+    body = {"message": "병가는 며칠까지 유급으로 사용할 수 있나요?"}
     answer = await http.post("/v1/agents/hr/chat", json=body, headers=_SAMPLED)
     assert answer.status_code == 200
     spans = await _spans(exported)
 
-    assert _parent(spans["retrieval"], spans) == "POST /v1/agents/{name}/chat"
+    turn = spans["invoke_agent hr"]
+    assert _parent(turn, spans) == "POST /v1/agents/{name}/chat"
+    assert turn.attributes["gen_ai.agent.name"] == "hr"
+    assert _parent(spans["retrieval"], spans) == turn.name
+    asked = [span for name, span in spans.items() if name.startswith("chat ")]
+    assert {_parent(span, spans) for span in asked} == {turn.name}
     for leg in ("embedding", "words", "vectors"):
         assert _parent(spans[leg], spans) == "retrieval"
         assert spans["retrieval"].start_time <= spans[leg].start_time
