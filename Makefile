@@ -10,7 +10,7 @@ BIN := .venv/bin
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: locust help run test fuzz engine-cpu lint lock licenses sbom format reference bench bench-embed bench-ingest bench-search bench-limits bench-scale bench-verify bench-engine bench-masking bench-telemetry clean
+.PHONY: locust help run test fuzz engine-cpu lint lock licenses sbom format reference bench bench-embed bench-ingest bench-search bench-limits bench-scale bench-verify bench-engine bench-masking bench-telemetry clean bench-agent bench-growth
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -60,6 +60,12 @@ locust: ## Users of a running service, on http://localhost:8089 (ARGS="--headles
 		.naru/locust/bin/pip install -q --require-hashes -r requirements/loadtest.txt)
 	@set -a; test ! -f .naru/demo.env || . .naru/demo.env; set +a; \
 		.naru/locust/bin/locust -f loadtest/locustfile.py $(ARGS)
+
+bench-agent: ## What an agent's turn takes beside its model, with 100,000 chunks to search
+	@PYTHONPATH=.:tests:loadtest $(BIN)/python loadtest/agent_turn.py $(ARGS)
+
+bench-growth: ## How costs grow with bodies, messages, tenants, sessions, stores, agents (ARGS=--quick)
+	@PYTHONPATH=.:tests:loadtest $(BIN)/python loadtest/growth.py $(ARGS)
 
 bench-ingest: ## What reading documents costs beside embedding them, in CPU time and in time
 	@PYTHONPATH=. $(BIN)/python loadtest/ingest.py $(ARGS)

@@ -7,6 +7,7 @@ gateway has one core for itself; the mock, the stores and the load share the oth
 import argparse
 import contextlib
 import datetime as dt
+import json
 import resource
 import sys
 import tempfile
@@ -33,6 +34,7 @@ from rig import Gateway, Naru, follow, pin_here, run_mock, run_naru
 
 ROOT = Path(__file__).resolve().parent.parent
 JSON = ROOT / ".naru" / "bench.json"
+AGENT_JSON = ROOT / ".naru" / "bench-agent.json"
 PAGE = ROOT / "docs" / "performance.md"
 _MANY_STREAMS = 8_000
 
@@ -107,9 +109,16 @@ def compare(arguments: argparse.Namespace) -> None:
         "rounds": rounds,
         "missing": missing,
         "failures": measures.failures,
-        "figures": medians(measures.figures),
+        "figures": _with_turns(medians(measures.figures)),
     }
     _publish(report, write=arguments.write)
+
+
+def _with_turns(figures: dict[str, dict[str, float]]) -> dict[str, dict[str, float]]:
+    """Add what `make bench-agent` measured last, where it was."""
+    if AGENT_JSON.exists():
+        figures["Naru"] |= json.loads(AGENT_JSON.read_text(encoding="utf-8"))["figures"]
+    return figures
 
 
 def _hold_many(measures: Measures, mock: Gateway, naru: Naru, seconds: float) -> None:
@@ -124,6 +133,12 @@ def _publish(report: dict[str, Any], *, write: bool) -> None:
         write_into(PAGE, report)
 
 
+def allow_descriptors() -> None:
+    """Let this process, and what it starts, open as many files as it may."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
 def main() -> None:
     """Measure as the arguments say."""
     arguments = parse_arguments()
@@ -132,8 +147,7 @@ def main() -> None:
             with contextlib.suppress(Unavailable):
                 print(install(peer))
         return
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    allow_descriptors()
     pin_here()
     if not arguments.quick:
         compare(arguments)

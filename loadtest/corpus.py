@@ -29,6 +29,8 @@ ROOT = Path(__file__).parents[1]
 ACME = TenantScope("acme", client="bench", scopes=frozenset())
 _PER_DOCUMENT = 10
 _AT_ONCE = 10_000
+# Ids of documents and chunks: what a service has read before has smaller ones.
+_FIRST = 1_000_000
 _EMBEDDED_AT_ONCE = 32
 _DISTINCT = 10_000
 _SENTENCE = re.compile(r"(?<=[.?!])\s+")
@@ -143,7 +145,7 @@ async def _write(
     try:
         await con.execute("SELECT set_config('naru.tenant', 'acme', false)")
         index: int = await con.fetchval(_STORE, embedder.space)
-        await con.execute(_DOCUMENTS, len(texts) // _PER_DOCUMENT, index, _PER_DOCUMENT)
+        await con.execute(_DOCUMENTS, len(texts) // _PER_DOCUMENT, index, _PER_DOCUMENT, _FIRST)
         for start in range(0, len(texts), _AT_ONCE):
             await _write_part(con, index, start, texts, vectors)
         await con.execute(_LEXICON, index, timeout=3600)
@@ -161,10 +163,10 @@ async def _write_part(
     vectors: np.ndarray,
 ) -> None:
     numbers = range(start, min(start + _AT_ONCE, len(texts)))
-    leg = [f"{index}\t{n // _PER_DOCUMENT + 1}\t{n + 1}" for n in numbers]
+    leg = [f"{index}\t{_FIRST + n // _PER_DOCUMENT}\t{_FIRST + n}" for n in numbers]
     chunks = [
-        f"{n + 1}\t{n // _PER_DOCUMENT + 1}\t{n % _PER_DOCUMENT}\t{n * 1000}\t{n * 1000 + 999}\t\t"
-        + texts[n][0].replace("\\", "")
+        f"{_FIRST + n}\t{_FIRST + n // _PER_DOCUMENT}\t{n % _PER_DOCUMENT}"
+        f"\t{n * 1000}\t{n * 1000 + 999}\t\t" + texts[n][0].replace("\\", "")
         for n in numbers
     ]
     terms = [f"{place}\t{texts[n][1]}" for n, place in zip(numbers, leg, strict=True)]
@@ -216,7 +218,7 @@ WITH file AS (
 )
 INSERT INTO documents (id, index_id, store_id, file_id, chunk_count, usage_bytes)
 OVERRIDING SYSTEM VALUE
-SELECT n, $2, 'bench', 'f' || n, $3, 1 FROM generate_series(1, $1::integer) AS n
+SELECT $4 - 1 + n, $2, 'bench', 'f' || n, $3, 1 FROM generate_series(1, $1::integer) AS n
 """
 _LEXICON = """
 INSERT INTO lexicon (index_id, term, df)

@@ -7,11 +7,12 @@ What is due is known to some 50 µs, where an event loop's own timers know a mil
 
 import asyncio
 import ctypes
+import itertools
 import os
 import random
 import struct
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Self, cast
 from urllib.parse import urlsplit
@@ -44,30 +45,39 @@ def arrivals(rate: float, seconds: float, seed: int = 1) -> Iterator[float]:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where requests go, and the whole request as it is sent."""
+    """Where requests go, and the whole requests as they are sent, in turn."""
 
     host: str
     port: int
-    request: bytes
+    requests: tuple[bytes, ...]
 
     @classmethod
     def post(cls, url: str, body: bytes, headers: dict[str, str]) -> "Target":
         """Return a POST of `body`, a JSON document."""
-        return cls._made("POST", url, body, {"content-type": "application/json", **headers})
+        return cls.posts(url, [(body, headers)])
 
     @classmethod
-    def get(cls, url: str) -> "Target":
+    def posts(cls, url: str, asked: Iterable[tuple[bytes, dict[str, str]]]) -> "Target":
+        """Return POSTs of these bodies, each with its headers."""
+        content = {"content-type": "application/json"}
+        return cls._made(url, [("POST", body, content | headers) for body, headers in asked])
+
+    @classmethod
+    def get(cls, url: str, headers: dict[str, str] | None = None) -> "Target":
         """Return a GET."""
-        return cls._made("GET", url, b"", {})
+        return cls._made(url, [("GET", b"", headers or {})])
 
     @classmethod
-    def _made(cls, method: str, url: str, body: bytes, headers: dict[str, str]) -> "Target":
+    def _made(cls, url: str, asked: Sequence[tuple[str, bytes, dict[str, str]]]) -> "Target":
         parts = urlsplit(url)
         host, port = parts.hostname or "127.0.0.1", parts.port or 80
-        lines = [f"{method} {parts.path} HTTP/1.1", f"host: {host}:{port}"]
-        lines += [f"{name}: {value}" for name, value in headers.items()]
-        lines += [f"content-length: {len(body)}", "", ""]
-        return cls(host, port, "\r\n".join(lines).encode() + body)
+        requests = []
+        for method, body, headers in asked:
+            lines = [f"{method} {parts.path} HTTP/1.1", f"host: {host}:{port}"]
+            lines += [f"{name}: {value}" for name, value in headers.items()]
+            lines += [f"content-length: {len(body)}", "", ""]
+            requests.append("\r\n".join(lines).encode() + body)
+        return cls(host, port, tuple(requests))
 
 
 @dataclass(slots=True)
@@ -103,9 +113,12 @@ class Connection(asyncio.Protocol):
     """Sends a request, reads its answer, and says when it is whole."""
 
     def __init__(
-        self, target: Target, result: Result, freed: "Callable[[Connection], None]"
+        self,
+        requests: Iterator[bytes],
+        result: Result,
+        freed: "Callable[[Connection], None]",
     ) -> None:
-        self._target, self._result, self._on_freed = target, result, freed
+        self._requests, self._result, self._on_freed = requests, result, freed
         self._due = self._read_at = 0.0
         self._status, self._first, self._tail = 200, True, b""
         self.busy = self.lost = False
@@ -123,9 +136,9 @@ class Connection(asyncio.Protocol):
             self._end()
 
     def ask(self, due: float) -> None:
-        """Send the request, which was due at `due` (of the monotonic clock)."""
+        """Send the next request, which was due at `due` (of the monotonic clock)."""
         self.busy, self._due, self._first, self._tail = True, due, True, b""
-        self._transport.write(self._target.request)
+        self._transport.write(next(self._requests))
 
     def close(self) -> None:
         """Leave, whatever is under way."""
@@ -179,6 +192,7 @@ class Load:
     def __init__(self, target: Target) -> None:
         self.target = target
         self.result = Result()
+        self._requests = itertools.cycle(target.requests)
         self._all: set[Connection] = set()
         self._idle: list[Connection] = []
         self._opening: set[asyncio.Task[None]] = set()
@@ -253,7 +267,7 @@ class Load:
     async def _open(self) -> Connection:
         loop = asyncio.get_running_loop()
         _, connection = await loop.create_connection(
-            lambda: Connection(self.target, self.result, self._freed),
+            lambda: Connection(self._requests, self.result, self._freed),
             self.target.host,
             self.target.port,
         )

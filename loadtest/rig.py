@@ -12,9 +12,11 @@ import subprocess
 import sys
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -170,7 +172,7 @@ def run_naru(folder: Path, upstream: str, more: dict[str, Any] | None = None) ->
         headers = {"authorization": f"Bearer {env['NARU_API_KEY']}"}
         gateway = Gateway("Naru", process.url, workers, headers, health="/health/live")
         engine = Gateway("Naru (engine)", process.url, workers, headers, model="engine-mock")
-        _set_budget(process)
+        set_budget(process, "demo")
         for way in (gateway, engine):
             wait_until_answering(way)
         yield Naru(gateway, engine, env, process)
@@ -190,22 +192,24 @@ def _settings(upstream: str) -> dict[str, Any]:
     }
 
 
-def _set_budget(process: NaruProcess) -> None:
-    """Give the demo's tenant a budget that it does not exhaust."""
-    made = process.run(
-        "client", "create", "--name", "bench", "--role", "operator", "--scope", "admin"
-    )
+def set_budget(process: NaruProcess, tenant: str) -> None:
+    """Give a tenant a budget that it does not exhaust."""
+    operator = log_in(process, "--role", "operator", "--scope", "admin")
+    budget = {"amount_usd": "1000000", "period": "month", "tenant": tenant}
+    post(f"{process.url}/admin/budgets", budget, operator)
+
+
+def log_in(process: NaruProcess, *options: str) -> dict[str, str]:
+    """Make a client with these options; return the header with its token."""
+    made = process.run("client", "create", "--name", "bench", *options)
     assert made.returncode == 0, made.stderr
     client, secret = (line.partition("=")[2] for line in made.stdout.split())
     credentials = base64.b64encode(f"{client}:{secret}".encode()).decode()
-    token = _token(process.url, credentials)["access_token"]
-    budget = {"amount_usd": "1000000", "period": "month", "tenant": "demo"}
-    post(f"{process.url}/admin/budgets", budget, {"authorization": f"Bearer {token}"})
-
-
-def _token(url: str, credentials: str) -> dict[str, Any]:
+    scopes = [given for name, given in pairwise(options) if name == "--scope"]
+    form = urllib.parse.urlencode(
+        {"grant_type": "client_credentials"} | ({"scope": " ".join(scopes)} if scopes else {})
+    )
     headers = {"authorization": f"Basic {credentials}"}
-    form = b"grant_type=client_credentials&scope=admin"
-    request = urllib.request.Request(f"{url}/oauth/token", form, headers)
+    request = urllib.request.Request(f"{process.url}/oauth/token", form.encode(), headers)
     with urllib.request.urlopen(request, timeout=30) as answer:
-        return dict(json.load(answer))
+        return {"authorization": f"Bearer {json.load(answer)['access_token']}"}

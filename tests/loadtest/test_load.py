@@ -3,6 +3,7 @@
 import asyncio
 import math
 import time
+from typing import cast
 
 import pytest
 from load import Alarm, Connection, Load, Result, Target, arrivals, percentile
@@ -59,7 +60,7 @@ async def test_every_chunk_of_a_stream_is_counted_however_it_is_cut():
 @pytest.mark.parametrize("size", [1, 2, 3, 7, 50])
 def test_stamps_are_found_wherever_the_body_is_cut(size: int):
     result = Result()
-    asking = Connection(Target("", 0, b""), result, lambda _: None)
+    asking = Connection(iter(()), result, lambda _: None)
     asking._read_at = 1.0
     body = b'data: {"content":"@123456@"}\n\ndata: {"content":"@123457@"}\n\ndata: [DONE]\n\n'
     for start in range(0, len(body), size):
@@ -93,3 +94,20 @@ async def test_other_answers_are_failures_by_their_status():
         result = await Load(Target.get(url + "/none")).at_rate(50, 0.2)
     assert set(result.failures) == {"404"}
     assert result.latencies == []
+
+
+async def test_requests_are_sent_in_turn():
+    asked: list[bytes] = []
+
+    class Listening(asyncio.Protocol):
+        def connection_made(self, transport: asyncio.BaseTransport) -> None:
+            self.transport = cast("asyncio.Transport", transport)
+
+        def data_received(self, data: bytes) -> None:
+            asked.append(data.rpartition(b"\r\n\r\n")[2])
+            self.transport.write(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")
+
+    async with serving(Listening) as url:
+        target = Target.posts(url + CHAT, [(b"one", {}), (b"two", {})])
+        await Load(target).at_rate(100, 0.3, connections=1)
+    assert asked[:4] == [b"one", b"two", b"one", b"two"]
