@@ -85,8 +85,8 @@ class Rows:
             await con.execute("SELECT set_config('naru.tenant', 'demo', false)")
             await con.execute(
                 f"INSERT INTO {table} OVERRIDING SYSTEM VALUE"
-                f" SELECT (jsonb_populate_record(t, jsonb_build_object({changed}))).*"
-                f" FROM (SELECT * FROM {table} t WHERE {row} LIMIT 1) t,"
+                f" SELECT (jsonb_populate_record(one.t, jsonb_build_object({changed}))).*"
+                f" FROM (SELECT t FROM {table} t WHERE {row} LIMIT 1) one,"
                 " generate_series($1::integer, $2::integer) n",
                 first,
                 count,

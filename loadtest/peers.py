@@ -199,7 +199,20 @@ def install(peer: Peer) -> Path:
     Raises:
         Unavailable: It can't be.
     """
-    done = FOLDER / f"{peer.name}-{peer.version}"
+    return _installed(f"{peer.name}-{peer.version}", peer.install)
+
+
+def installed_from_pypi(requirement: str) -> Path:
+    """Return an environment of its own with this tool.
+
+    Raises:
+        Unavailable: It can't be installed.
+    """
+    return _installed(requirement.replace("==", "-"), _from_pypi(requirement))
+
+
+def _installed(name: str, put: Callable[[Path], None]) -> Path:
+    done = FOLDER / name
     # A virtual environment can't be moved: what is half done is known by its mark.
     mark = done.with_name(done.name + ".unfinished")
     if done.exists() and not mark.exists():
@@ -208,7 +221,7 @@ def install(peer: Peer) -> Path:
     FOLDER.mkdir(parents=True, exist_ok=True)
     mark.touch()
     try:
-        peer.install(done)
+        put(done)
     except BaseException:
         shutil.rmtree(done, ignore_errors=True)
         raise
