@@ -1,10 +1,11 @@
 """What an answer may cost at most, and how its target is kept to what is paid for."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from config.budgets import BudgetSettings
 from gateway.generation.target import Prompt

@@ -1,7 +1,8 @@
 """A ladder whose whole answers are told again to who asks exactly the same."""
 
-from dataclasses import replace
 from typing import Self
+
+from msgspec.structs import replace
 
 from gateway.generation.target import (
     Comment,

@@ -1,10 +1,11 @@
 """An answer that broke off, continued by another target from its own words."""
 
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
+from copy import copy
 from typing import Any, Self
 
 import msgspec
+from msgspec.structs import replace
 
 from gateway.errors import GatewayError, UpstreamError, UpstreamRefused
 from gateway.generation.target import Comment, Prompt, Stream, view_chunk
@@ -96,7 +97,7 @@ class Continuation:
         except GatewayError:
             self._settle()
             raise error from None
-        self._earlier = replace(self._stream.usage)
+        self._earlier = copy(self._stream.usage)
         self._current = following
         return Comment(f"continued by {following.target}".encode())
 

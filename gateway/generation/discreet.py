@@ -1,6 +1,6 @@
 """A ladder for one caller: what hosted rungs may read, and what the caller may be answered."""
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from config.scope import TenantScope
 from gateway.generation.masked import ChangedPayloads

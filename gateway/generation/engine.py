@@ -1,8 +1,9 @@
 """A vLLM engine of our own: one or several servers of one model, and its adapters."""
 
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
 from typing import Any, Final, TypeVar
+
+from msgspec.structs import replace
 
 from gateway.errors import (
     GatewayError,

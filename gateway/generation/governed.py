@@ -1,10 +1,10 @@
 """A caller's way to a ladder: reserved before, settled once after, whatever the ending."""
 
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
 from typing import Any, Self, TypeVar
 
 import msgspec
+from msgspec.structs import replace
 
 from config.scope import TenantScope
 from gateway.errors import ContextOverflow

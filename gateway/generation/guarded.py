@@ -1,8 +1,9 @@
 """A ladder for one caller behind the guardrails that apply to what is asked of it."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
+
+from msgspec.structs import replace
 
 from config.scope import TenantScope
 from gateway.generation.judged import Bench, JudgedPayloads, judged

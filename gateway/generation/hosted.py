@@ -1,8 +1,9 @@
 """A hosted API, or any server that speaks the OpenAI API."""
 
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
 from typing import Final, TypeVar
+
+from msgspec.structs import replace
 
 from config.targets import ProviderSettings
 from gateway.errors import GatewayError, Overloaded, UpstreamError

@@ -5,8 +5,10 @@ import hashlib
 import logging
 import random
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Literal, Protocol, TypeVar
+
+from msgspec.structs import replace
 
 from gateway.errors import (
     BudgetExhausted,

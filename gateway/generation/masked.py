@@ -1,7 +1,8 @@
 """A hosted rung that reads no more personal data than the policy lets out."""
 
-from dataclasses import replace
 from typing import Literal, Self
+
+from msgspec.structs import replace
 
 from gateway.errors import GatewayError
 from gateway.generation.ladder import Rung

@@ -3,8 +3,9 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from typing import Literal
+
+from msgspec.structs import replace
 
 from gateway.errors import ModelUnpriced
 from gateway.generation.allowance import Terms, with_limit

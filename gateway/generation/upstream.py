@@ -21,6 +21,7 @@ from gateway.generation.response import Stall, hear_out
 from gateway.generation.target import Completion, Prompt, Stream, view_completion
 from gateway.generation.transcript import BrokenOff, Transcript, estimate_prompt
 from gateway.openai.normalise import Kind, Normaliser
+from gateway.openai.right import read_right
 from gateway.openai.usage import TokenUsage
 from gateway.sse import EventReader
 
@@ -78,6 +79,9 @@ class Upstream:
         with self._translated(), await self._post(call, call.fields) as answer:
             body = await answer.read(_MAX_ANSWER_BYTES)
         usage = TokenUsage(complete=True)
+        if call.prompt.kind == "chat" and (right := read_right(body)):
+            usage.take(right.usage.view)
+            return Completion(body, self.name, usage=usage)
         try:
             view = view_completion(body)
             mended = Normaliser(call.prompt.kind, call.fields["model"]).completion(body)

@@ -65,6 +65,7 @@ class Limit:
     Attributes:
         subject: Whose it is, as messages call it.
         counter: Where it is counted; names nobody.
+        counting: How it is counted.
     """
 
     per: Per
@@ -72,11 +73,10 @@ class Limit:
     measure: Measure
     most: int
     counter: str
+    counting: Counting = field(init=False, repr=False, compare=False)
 
-    @property
-    def counting(self) -> Counting:
-        """Return how it is counted."""
-        return COUNTING[self.measure]
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "counting", COUNTING[self.measure])
 
     @property
     def reason(self) -> str:

@@ -2,10 +2,10 @@
 
 import time
 from collections.abc import Mapping
-from dataclasses import replace
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
+from msgspec.structs import replace
 from opentelemetry import context as otel_context
 from opentelemetry import trace as otel
 from opentelemetry.trace.propagation import set_span_in_context

@@ -5,7 +5,9 @@ from dataclasses import dataclass, field
 import msgspec
 
 
-class _PromptDetails(msgspec.Struct):
+class PromptDetails(msgspec.Struct):
+    """What is known of the tokens asked."""
+
     cached_tokens: int | None = None
 
 
@@ -15,7 +17,7 @@ class UsageView(msgspec.Struct):
     prompt_tokens: int = 0
     completion_tokens: int | None = None
     total_tokens: int = 0
-    prompt_tokens_details: _PromptDetails | None = None
+    prompt_tokens_details: PromptDetails | None = None
 
 
 @dataclass(slots=True)

@@ -1,11 +1,12 @@
 """A response of a model: its items as a prompt for the alias's ladder, and what the ladder says."""
 
 from collections.abc import AsyncGenerator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import asyncpg
 import msgspec
+from msgspec.structs import replace
 
 from config.scope import TenantScope
 from gateway.agents.prompt import search_instructions

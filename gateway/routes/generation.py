@@ -1,12 +1,12 @@
 """What the routes of completions share: a checked prompt in, a target's answer out."""
 
 from collections.abc import AsyncGenerator
-from dataclasses import replace
 from typing import Any
 from urllib.parse import quote
 
 import msgspec
 from litestar.types import Scope
+from msgspec.structs import replace
 
 from config.scope import TenantScope
 from gateway.bare import Call

@@ -4,7 +4,6 @@ import asyncio
 import re
 import time
 from collections.abc import AsyncIterator, Callable
-from dataclasses import replace
 from typing import Any
 
 import aiohttp
@@ -12,6 +11,7 @@ import msgspec
 import psutil
 import pytest
 from engine_support import ENGINE, MAX_MODEL_LEN, RunningEngine
+from msgspec.structs import replace
 
 from gateway.errors import ContextOverflow, UpstreamInterrupted
 from gateway.generation.engine import Engine

@@ -2,10 +2,10 @@
 
 from collections import Counter
 from collections.abc import AsyncGenerator
-from dataclasses import replace
 from typing import Any, Literal
 
 import pytest
+from msgspec.structs import replace
 
 from gateway.errors import (
     ContextOverflow,

@@ -4,10 +4,10 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
-from dataclasses import replace
 
 import pytest
 from aiohttp import web
+from msgspec.structs import replace
 from upstream_support import COMPLETION, DONE, HI, ROLE, STOP, json_answer
 
 from config.settings import EngineSettings

@@ -1,0 +1,85 @@
+"""Whole answers that fit OpenAI's schema as they are: nothing of them needs to be mended.
+
+Stricter than the schema, so that whatever is out of the ordinary goes the longer way.
+"""
+
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import UNSET, Meta, UnsetType
+
+from gateway.openai.usage import PromptDetails, UsageView
+
+_Nothing = Annotated[list[Any], Meta(max_length=0)]
+_Count = Annotated[int, Meta(ge=0)]
+
+
+class _Strict(msgspec.Struct, forbid_unknown_fields=True):
+    pass
+
+
+class _Message(_Strict):
+    role: Literal["assistant"]
+    content: str | None
+    refusal: str | None
+    annotations: _Nothing | UnsetType = UNSET
+
+
+class _Choice(_Strict):
+    index: int
+    message: _Message
+    finish_reason: Literal["stop", "length", "content_filter"]
+    logprobs: None
+
+
+class _PromptDetails(_Strict):
+    cached_tokens: _Count
+    audio_tokens: _Count | UnsetType = UNSET
+
+
+class _AnswerDetails(_Strict):
+    reasoning_tokens: _Count
+    audio_tokens: _Count | UnsetType = UNSET
+    accepted_prediction_tokens: _Count | UnsetType = UNSET
+    rejected_prediction_tokens: _Count | UnsetType = UNSET
+
+
+class _Usage(_Strict):
+    prompt_tokens: _Count
+    completion_tokens: _Count
+    total_tokens: Annotated[int, Meta(ge=1)]
+    prompt_tokens_details: _PromptDetails | UnsetType = UNSET
+    completion_tokens_details: _AnswerDetails | UnsetType = UNSET
+
+    @property
+    def view(self) -> UsageView:
+        """Return it as every server's counts are read."""
+        details = self.prompt_tokens_details
+        cached = 0 if details is UNSET else details.cached_tokens
+        return UsageView(
+            self.prompt_tokens, self.completion_tokens, self.total_tokens, PromptDetails(cached)
+        )
+
+
+class RightCompletion(_Strict):
+    """A chat completion that is right."""
+
+    id: Annotated[str, Meta(min_length=1)]
+    object: Literal["chat.completion"]
+    created: int
+    model: Annotated[str, Meta(min_length=1)]
+    choices: list[_Choice]
+    usage: _Usage
+    service_tier: Literal["auto", "default", "flex", "scale", "priority"] | UnsetType = UNSET
+    system_fingerprint: str | UnsetType = UNSET
+
+
+_decode = msgspec.json.Decoder(RightCompletion).decode
+
+
+def read_right(body: bytes) -> RightCompletion | None:
+    """Return a chat completion that is right; None where it must be looked at more closely."""
+    try:
+        return _decode(body)
+    except (ValueError, RecursionError):
+        return None
