@@ -205,12 +205,16 @@ def _attempt(attempt: Attempt) -> AttemptRecord:
 
 def _total(record: UsageRecord) -> None:
     """Sum up the attempts."""
-    attempts = record.attempts
-    record.prompt_tokens = sum(each.prompt_tokens for each in attempts)
-    record.completion_tokens = sum(each.completion_tokens for each in attempts)
-    record.cached_tokens = sum(each.cached_tokens for each in attempts)
-    record.estimated = any(each.estimated for each in attempts)
-    record.cost = _cost(attempts)
+    asked = said = cached = 0
+    estimated = False
+    for each in record.attempts:
+        asked += each.prompt_tokens
+        said += each.completion_tokens
+        cached += each.cached_tokens
+        estimated |= each.estimated
+    record.prompt_tokens, record.completion_tokens = asked, said
+    record.cached_tokens, record.estimated = cached, estimated
+    record.cost = _cost(record.attempts)
 
 
 def _cost(attempts: Sequence[AttemptRecord]) -> int | None:
@@ -252,5 +256,7 @@ def _gathered(attempts: Sequence[AttemptRecord]) -> list[AttemptRecord]:
 
 def _short(text: str, limit: int) -> str:
     """Return the text's first bytes, without what would take six of JSON."""
+    if len(text) <= limit and text.isascii() and text.isprintable():
+        return text
     cut = text[:limit].encode("utf-8", "replace")[:limit].decode("utf-8", "ignore")
     return cut if cut.isprintable() else "".join(c if c.isprintable() else "?" for c in cut)
