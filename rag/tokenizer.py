@@ -6,10 +6,12 @@ Rust, so that a process that only cuts needs no torch.
 
 import re
 from collections.abc import Iterator
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import msgspec
-from tokenizers import Tokenizer as RustTokenizer
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer as RustTokenizer
 
 ASSUMED_LIMIT = 512
 """Tokens that a model is taken to read where nobody says more: what most open ones do."""
@@ -60,20 +62,25 @@ def open_tokenizer(source: TokenizerSource) -> Tokenizer:
     if not source.file:
         return _Estimate(source)
     try:
-        return _ModelTokenizer(RustTokenizer.from_file(source.file), source)
+        return _ModelTokenizer(_rust().from_file(source.file), source)
     except Exception as error:  # noqa: BLE001 - the binding raises nothing narrower
         raise ValueError(f"{source.file} is no readable tokenizer: {error}") from None
+
+
+def _rust() -> "type[RustTokenizer]":
+    # Four megabytes that a web worker mostly does not need.
+    from tokenizers import Tokenizer  # noqa: PLC0415
+
+    return Tokenizer
 
 
 def parse_tokenizer(content: str) -> Tokenizer:
     """Return the tokenizer of a `tokenizer.json`'s content; an estimate of none."""
     source = TokenizerSource()
-    return (
-        _ModelTokenizer(RustTokenizer.from_str(content), source) if content else _Estimate(source)
-    )
+    return _ModelTokenizer(_rust().from_str(content), source) if content else _Estimate(source)
 
 
-def document_tokenizer(rust: RustTokenizer, limit: int, prompt: str) -> str:
+def document_tokenizer(rust: "RustTokenizer", limit: int, prompt: str) -> str:
     """Return a model's tokenizer as `TokenizerSource` wants it in a file.
 
     `limit` is what the model reads, prompt included; 0 where there is no limit.
@@ -89,7 +96,7 @@ def document_tokenizer(rust: RustTokenizer, limit: int, prompt: str) -> str:
 class _ModelTokenizer:
     """A `tokenizer.json`."""
 
-    def __init__(self, rust: RustTokenizer, source: TokenizerSource) -> None:
+    def __init__(self, rust: "RustTokenizer", source: TokenizerSource) -> None:
         self._rust = rust
         given = (self._rust.truncation or {}).get("max_length")
         self._rust.no_truncation()

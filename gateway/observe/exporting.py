@@ -11,8 +11,6 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from importlib.metadata import version
 
-from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
-from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import (
     ConsoleMetricExporter,
@@ -68,6 +66,9 @@ def span_exporter(settings: TelemetrySettings) -> SpanExporter:
     """Return where spans go."""
     if settings.exporter == "console":
         return ConsoleSpanExporter(out=sys.stderr)
+    # Only here: two megabytes that most processes never need.
+    from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter  # noqa: PLC0415
+
     url, headers = _otlp(settings, "traces")
     return OTLPSpanExporter(url, headers=headers, timeout=settings.flush_timeout_s)
 
@@ -77,6 +78,9 @@ def metric_reader(settings: TelemetrySettings) -> MetricReader:
     interval_ms = settings.export_interval_s * 1000
     if settings.exporter == "console":
         return PeriodicExportingMetricReader(ConsoleMetricExporter(out=sys.stderr), interval_ms)
+    # Only here: two megabytes that most processes never need.
+    from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter  # noqa: PLC0415
+
     url, headers = _otlp(settings, "metrics")
     exporter = OTLPMetricExporter(url, headers=headers, timeout=settings.flush_timeout_s)
     return PeriodicExportingMetricReader(exporter, interval_ms)
