@@ -222,13 +222,18 @@ class EventStream(Response[Any]):
         self._last_sent = time.monotonic()
         await self._send_body({"type": "http.response.body", "body": body, "more_body": more})
 
+    async def _comment(self) -> None:
+        if self._open:
+            await self._body(_KEEP_ALIVE)
+
     def _keep_alive(self) -> None:
         """Send a comment after every 15 s of silence; upstream timers do not see it."""
         loop = asyncio.get_running_loop()
         silence = time.monotonic() - self._last_sent
-        if silence >= KEEP_ALIVE_S and self._open:
-            comment = loop.create_task(self._body(_KEEP_ALIVE))
-            self._comments.add(comment)
-            comment.add_done_callback(self._comments.discard)
+        if silence >= KEEP_ALIVE_S:
+            if not self._comments:
+                comment = loop.create_task(self._comment())
+                self._comments.add(comment)
+                comment.add_done_callback(self._comments.discard)
             silence = 0.0
         self._timer = loop.call_later(max(KEEP_ALIVE_S - silence, 0.0), self._keep_alive)

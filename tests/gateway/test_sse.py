@@ -162,3 +162,22 @@ async def test_silence_is_filled_with_comments(monkeypatch: pytest.MonkeyPatch) 
     async with asyncio.timeout(5):
         body = await client.run(sse.EventStream(frames()))
     assert body.endswith(b"data: {}\n\ndata: [DONE]\n\n")
+
+
+async def test_after_the_end_there_is_no_comment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sse, "KEEP_ALIVE_S", 0.0)
+    client = _Client()
+
+    async def frames() -> AsyncGenerator[bytes, None]:
+        for _ in range(20):
+            await asyncio.sleep(0)
+            yield sse.data(b"{}")
+
+    async with asyncio.timeout(30):
+        body = await client.run(sse.EventStream(frames()))
+        for _ in range(20):
+            await asyncio.sleep(0)
+    assert b": keep-alive" in body
+    assert [message["more_body"] for message in client.sent[1:]].index(False) == len(
+        client.sent
+    ) - 2
