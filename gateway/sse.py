@@ -41,6 +41,8 @@ class EventReader:
     An event whose last line is cut off is dropped, as the standard says.
     """
 
+    __slots__ = ("_after_cr", "_data", "_first", "_rest", "_size")
+
     def __init__(self) -> None:
         self._data: list[bytes] = []
         self._size = 0

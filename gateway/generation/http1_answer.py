@@ -1,7 +1,6 @@
 """An answer of a model's server while it comes: a queue between its connection and its reader."""
 
 import asyncio
-from collections import deque
 from types import TracebackType
 from typing import Protocol, Self
 
@@ -58,7 +57,7 @@ class HttpAnswer:
         self.headers: dict[str, str] = {}
         self.waiting_bytes = 0
         self._connection: Source | None = connection
-        self._parts = deque[bytes]()
+        self._parts = list[bytes]()
         self._coded: Gunzip | None = None
         self._ended = False
         self._error: BaseException | None = None
@@ -87,7 +86,7 @@ class HttpAnswer:
             connection.abort()
 
     async def next(self) -> bytes:
-        """Return the next part as it comes, and b"" at the end.
+        """Return what has come since, as soon as there is any, and b"" at the end.
 
         Raises:
             Broken: The connection ended before the answer.
@@ -98,7 +97,8 @@ class HttpAnswer:
             if self._coded and (part := self._coded.more()):
                 return part
             if self._parts:
-                part = self._parts.popleft()
+                part = self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
+                self._parts.clear()
                 self._taken(len(part))
                 if not self._coded:
                     return part

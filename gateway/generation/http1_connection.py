@@ -16,6 +16,20 @@ MAX_HEAD_BYTES = 65_536
 class Connection(asyncio.Protocol):
     """One connection: a request at a time, and between them among the `idle` ones."""
 
+    __slots__ = (
+        "_answer",
+        "_begun",
+        "_head_bytes",
+        "_idle",
+        "_keep_s",
+        "_loop",
+        "_opened",
+        "_parser",
+        "_paused",
+        "_timer",
+        "_transport",
+    )
+
     def __init__(self, idle: "deque[Connection]", opened: "set[Connection]", keep_s: float) -> None:
         self._loop = asyncio.get_running_loop()
         self._idle = idle

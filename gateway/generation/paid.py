@@ -116,6 +116,8 @@ class Paid:
 class PaidPayloads:
     """A stream's payloads, as far as they are paid for; settled when they end."""
 
+    __slots__ = ("_chunks", "_paid", "_payloads", "_told")
+
     def __init__(self, payloads: Payloads, paid: Paid) -> None:
         self._chunks = 0
         self._told = False

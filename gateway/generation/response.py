@@ -13,6 +13,8 @@ _MAX_LAST_WORDS = 64_000
 class Stall:
     """Ends an answer that is silent too long. One timer for all its parts: they are many."""
 
+    __slots__ = ("_answer", "_expired", "_limit_s", "_loop", "_timer", "_waiting_since")
+
     def __init__(self, answer: HttpAnswer, limit_s: float) -> None:
         self._answer = answer
         self._limit_s = limit_s

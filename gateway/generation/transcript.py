@@ -33,6 +33,20 @@ class Transcript:
         usage: The tokens so far.
     """
 
+    __slots__ = (
+        "_counted",
+        "_ended",
+        "_normaliser",
+        "_open",
+        "_prompt",
+        "_said_bytes",
+        "_template",
+        "_told",
+        "_tries",
+        "begun",
+        "usage",
+    )
+
     def __init__(self, prompt: Prompt, model: str, usage: TokenUsage | None = None) -> None:
         self.begun = False
         self.usage = usage or TokenUsage()

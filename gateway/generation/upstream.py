@@ -198,6 +198,8 @@ OnEnd = Callable[[GatewayError | None], None]
 class OpenPayloads:
     """The payloads that were held back while a stream was opened, then the rest."""
 
+    __slots__ = ("_held", "_on_end", "_rest")
+
     def __init__(
         self, held: deque[bytes], rest: AsyncGenerator[bytes, None], on_end: OnEnd
     ) -> None:

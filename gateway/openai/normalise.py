@@ -58,6 +58,8 @@ class Normaliser:
     one whose `finish_reason` says that its server broke it off.
     """
 
+    __slots__ = ("_head", "_kind", "_model", "_tool_calls")
+
     def __init__(self, kind: Kind, model: str) -> None:
         self._kind = kind
         self._model = model
