@@ -34,6 +34,7 @@ def main() -> None:
     configure_logging(Policy.of(settings.masking.logs), settings.telemetry.logs)
     app = create_app(settings, model_sockets(), engines=engine_urls(), starting=starting_file())
     # Decision 2: what lives as long as the process is kept out of collections.
+    gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 100)
     server = Server(_configuration(app, settings.server), app, settings.server, arguments.sign)
