@@ -92,12 +92,13 @@ def serve(parts: frozenset[str]) -> None:
 
 @dataclass
 class Arm:
-    """One worker, and the microseconds of CPU that a request took it, by round."""
+    """One worker, the microseconds of CPU that a request took it, and how many there were a second."""
 
     name: str
     url: str
     process: psutil.Process
     costs: dict[bool, list[float]] = field(default_factory=lambda: {False: [], True: []})
+    rates: list[float] = field(default_factory=list)
 
     def seconds(self) -> float:
         """Return how much CPU time it has had."""
@@ -142,6 +143,7 @@ async def compare(args: argparse.Namespace) -> None:
             "NARU__PRICES": json.dumps({"fake/mock": {"input": 1, "output": 2}}),
             "NARU__LIMITS": json.dumps(LIMITS),
             "NARU__AUDIT__CALLS": "true",
+            "NARU__DATABASE__POOL_SIZE": "4",
         }
         names = ["", "+".join(PARTS), *(PARTS if args.apart else ())]
         arms = [
@@ -196,8 +198,9 @@ async def measure(
                 assert answer.status == 200, text
 
     await ready(http, arm)
-    before = arm.seconds()
+    before, began = arm.seconds(), time.perf_counter()
     await asyncio.gather(*(ask() for _ in range(args.concurrency)))
+    arm.rates.append(args.requests / (time.perf_counter() - began))
     # What is shipped afterwards belongs to it.
     await asyncio.sleep(0.5)
     spent = arm.seconds() - before
@@ -225,6 +228,10 @@ def tell(bare: Arm, governed: Arm) -> None:
             f"{governed.name:28} {what:20} {without:5.0f} µs without, {withal:5.0f} with: "
             f"{share:5.1%} of the throughput"
         )
+    busy = statistics.median(governed.rates)
+    print(
+        f"{governed.name:28} {busy:.0f} requests/s: what is done by the clock is shared by so many"
+    )
 
 
 if __name__ == "__main__":

@@ -31,6 +31,8 @@ _log = logging.getLogger(__name__)
 _SQL = load_queries("gateway.govern", "audit.sql")
 _MOST_WAITING = 10_000
 _MOST_AT_ONCE = 500
+_BUSY_S = 0.1
+_GATHER_S = 0.02
 _PATIENCE_S = 15.0
 _PAGE = 1000
 _DONE = ("completed", ABSTAINED)
@@ -142,10 +144,15 @@ class AuditLog:
             await self._store_waiting()
 
     async def _write(self) -> None:
+        stored_at = float("-inf")
         while True:
             await self._wake.wait()
+            if time.monotonic() - stored_at < _BUSY_S:
+                # A transaction costs as much as dozens of records: let some come together.
+                await asyncio.sleep(_GATHER_S)
             self._wake.clear()
             await self._store_waiting()
+            stored_at = time.monotonic()
 
     async def _store_waiting(self) -> None:
         while self._waiting:
@@ -217,8 +224,7 @@ async def append(
         links.append(link(key, seq := seq + 1, previous, _fields(event)))
         previous = links[-1].hash
     columns = zip(*((each.seq, each.record, each.hash) for each in links), strict=True)
-    await con.execute(_SQL["append"], tenant, *map(list, columns))
-    await con.execute(_SQL["move_head"], tenant, seq, previous)
+    await con.execute(_SQL["append"], tenant, *map(list, columns), seq, previous)
     return links
 
 

@@ -5,12 +5,11 @@ INSERT INTO audit_heads (tenant) VALUES ($1) ON CONFLICT DO NOTHING;
 SELECT seq, hash FROM audit_heads WHERE tenant = $1 FOR UPDATE;
 
 -- name: append
+-- The head moves with it: $5 and $6 are the last link's.
+WITH head AS (UPDATE audit_heads SET seq = $5, hash = $6 WHERE tenant = $1)
 INSERT INTO audit_log (tenant, seq, record, hash)
 SELECT $1, seq, record::json, hash
 FROM unnest($2::bigint[], $3::text[], $4::bytea[]) AS links (seq, record, hash);
-
--- name: move_head
-UPDATE audit_heads SET seq = $2, hash = $3 WHERE tenant = $1;
 
 -- name: head
 SELECT seq, hash FROM audit_heads WHERE tenant = $1;
