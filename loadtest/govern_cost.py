@@ -92,7 +92,7 @@ def serve(parts: frozenset[str]) -> None:
 
 @dataclass
 class Arm:
-    """One worker, the microseconds of CPU that a request took it, and how many there were a second."""
+    """One worker, what a request took it in microseconds of CPU, and how many came a second."""
 
     name: str
     url: str
@@ -229,9 +229,7 @@ def tell(bare: Arm, governed: Arm) -> None:
             f"{share:5.1%} of the throughput"
         )
     busy = statistics.median(governed.rates)
-    print(
-        f"{governed.name:28} {busy:.0f} requests/s: what is done by the clock is shared by so many"
-    )
+    print(f"{governed.name:28} {busy:.0f} requests/s share what is done by the clock")
 
 
 if __name__ == "__main__":
