@@ -168,7 +168,10 @@ PROCESS_MEMORY = Gauge(
 PROCESS_UP = Gauge(
     "naru_process_up", "1 for each process that lives and counts.", ("process",), "max"
 )
-SPANS_DROPPED = Counter("naru_spans_dropped", "Spans that were not exported.")
+SPANS_DROPPED = Counter(
+    "naru_spans_dropped",
+    "Spans whose export failed. Those that a full queue drops are logged instead.",
+)
 BUILD = Gauge("naru_build_info", "1; the label says which version runs.", ("version",), "max")
 
 ALL: tuple[Metric, ...] = tuple(
