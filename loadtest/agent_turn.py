@@ -8,7 +8,6 @@ import argparse
 import asyncio
 import json
 import random
-import urllib.error
 import urllib.request
 import uuid
 from collections.abc import Sequence
@@ -21,7 +20,7 @@ from load import Target, percentile
 from measures import at_rate, target
 from naru_process import NaruProcess
 from report import save
-from rig import MODEL, Gateway, Naru, log_in, pin_here, post, run_mock, run_naru, set_budget
+from rig import MODEL, Gateway, Naru, ensure, log_in, pin_here, run_mock, run_naru, set_budget
 from search import LANGUAGES, is_built
 
 import rag
@@ -59,11 +58,7 @@ def make_agent(process: NaruProcess) -> dict[str, str]:
         "model": MODEL,
         "vector_stores": ["bench"],
     }
-    try:
-        post(f"{process.url}/v1/agents", agent, caller)
-    except urllib.error.HTTPError as error:
-        if error.code != 409:
-            raise
+    ensure(f"{process.url}/v1/agents", agent, caller)
     return caller
 
 

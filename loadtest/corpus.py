@@ -65,7 +65,8 @@ def read_passages(korquad: Path | None) -> Passages:
         parts = [part for file in files for part in file.read_text("utf-8").split("\n\n")]
         texts = [part for part in parts if len(part) > 120]
         rng = random.Random(2)
-        questions = [" ".join(rng.sample(text.split(), 8)) for text in texts * 20]
+        words = [text.split() for text in texts * 20]
+        questions = [" ".join(rng.sample(each, min(8, len(each)))) for each in words]
     return Passages(texts, list(_windows(texts)), questions)
 
 

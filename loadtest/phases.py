@@ -23,6 +23,7 @@ _PY_SPY = "py-spy==0.4.3"
 _RATE = 500
 _CONNECTIONS = 32
 _FRAME = re.compile(r"\(([^():]+?\.pyx?)(?::\d+)?\)$")
+OTHER = "event loop, sockets and the rest"
 # By the first that the file's path has; libraries only where no phase is further out.
 PHASES = (
     ("auth/", "verification"),
@@ -51,13 +52,16 @@ PHASES = (
     ("gateway/routes/", "routes"),
 )
 LIBRARIES = (
+    ("gateway/web_worker", OTHER),
+    ("uvicorn/server", OTHER),
     ("gateway/", "the rest of the gateway"),
     ("asyncpg/", "PostgreSQL client"),
     ("redis/", "Redis client"),
     ("litestar/", "Litestar"),
     ("uvicorn/", "uvicorn"),
 )
-OTHER = "event loop and the rest"
+# The innermost frames of threads that wait for work, which py-spy takes for busy.
+_WAITING = ("Condition.wait (threading", "_worker (concurrent/futures/thread")
 
 
 def phase_of(frames: Sequence[str]) -> str:
@@ -76,7 +80,9 @@ def shares(folded: Iterable[str]) -> dict[str, float]:
     counts: Counter[str] = Counter()
     for line in folded:
         stack, _, samples = line.rpartition(" ")
-        counts[phase_of(stack.split(";"))] += int(samples)
+        frames = stack.split(";")
+        if not frames[-1].startswith(_WAITING):
+            counts[phase_of(frames)] += int(samples)
     total = counts.total()
     return {phase: count / total for phase, count in counts.most_common()}
 

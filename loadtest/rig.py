@@ -83,8 +83,21 @@ def post(url: str, body: object, headers: dict[str, str] | None = None) -> dict[
     """Return what the JSON that is answered says."""
     content = {"content-type": "application/json", **(headers or {})}
     request = urllib.request.Request(url, json.dumps(body).encode(), content)
-    with urllib.request.urlopen(request, timeout=30) as answer:
-        return dict(json.load(answer))
+    try:
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            return dict(json.load(answer))
+    except urllib.error.HTTPError as error:
+        error.add_note(error.read().decode())
+        raise
+
+
+def ensure(url: str, body: object, headers: dict[str, str]) -> None:
+    """Make something, unless an earlier run on the same data has."""
+    try:
+        post(url, body, headers)
+    except urllib.error.HTTPError as error:
+        if '_exists"' not in "".join(error.__notes__):
+            raise
 
 
 def wait_until_answering(gateway: Gateway, limit_s: float = 30.0) -> None:
@@ -100,8 +113,8 @@ def wait_until_answering(gateway: Gateway, limit_s: float = 30.0) -> None:
             post(gateway.url + gateway.path, body, gateway.headers)
         except (OSError, urllib.error.URLError) as error:
             if time.monotonic() > deadline:
-                said = error.read() if isinstance(error, urllib.error.HTTPError) else b""
-                raise TimeoutError(f"{gateway.name}: {error} {said!r}") from error
+                said = "".join(getattr(error, "__notes__", ()))
+                raise TimeoutError(f"{gateway.name}: {error} {said}") from error
             time.sleep(0.2)
         else:
             return
@@ -196,7 +209,7 @@ def set_budget(process: NaruProcess, tenant: str) -> None:
     """Give a tenant a budget that it does not exhaust."""
     operator = log_in(process, "--role", "operator", "--scope", "admin")
     budget = {"amount_usd": "1000000", "period": "month", "tenant": tenant}
-    post(f"{process.url}/admin/budgets", budget, operator)
+    ensure(f"{process.url}/admin/budgets", budget, operator)
 
 
 def log_in(process: NaruProcess, *options: str) -> dict[str, str]:

@@ -24,6 +24,7 @@ def test_what_no_phase_claims_is_of_the_rest():
     assert phase_of(["run (asyncio/runners.py:118)", "select (native)"]) == OTHER
 
 
-def test_shares_are_of_all_samples():
+def test_shares_are_of_all_samples_but_those_of_who_waits():
     lines = ["a (gateway/routes/chat.py:1) 3", "b (asyncio/events.py:1);c (rag/search.py:2) 1"]
+    lines.append("run (threading.py:982);Condition.wait (threading.py:331) 9")
     assert shares(lines) == {"routes": 0.75, "retrieval": 0.25}
