@@ -95,7 +95,7 @@ async def open_governance(
             workers=settings.server.workers,
         )
     )
-    money, budgets = await _open_money(stack, settings, stores.url)
+    money, budgets = await _open_money(stack, settings, stores.url, ledger.name)
     answers = ResponseCache(stores.redis, stores.box, settings.cache)
     guardrails = Guardrails(settings.guardrails)
     stack.callback(guardrails.close)
@@ -109,12 +109,12 @@ async def open_governance(
 
 
 async def _open_money(
-    stack: AsyncExitStack, settings: Settings, url: str
+    stack: AsyncExitStack, settings: Settings, url: str, owner: str
 ) -> tuple[Money, BudgetDesk]:
     pool = await stack.enter_async_context(
         await open_pool(url, size=_BANK_CONNECTIONS, role="naru_jobs")
     )
-    budgets = Budgets(PostgresBank(pool))
+    budgets = Budgets(PostgresBank(pool), owner=owner)
     await stack.enter_async_context(budgets.keeping())
     rates = Rates(settings.prices, settings.providers)
     return Money(rates, budgets, settings.budgets), BudgetDesk(pool)

@@ -153,7 +153,7 @@ def _event(choices: list[object], **more: object) -> bytes:
 
 @dataclass(frozen=True)
 class Caller:
-    """A client and its token."""
+    """A client and its token, or its API key."""
 
     client: str
     secret: str = field(repr=False)
@@ -238,8 +238,13 @@ class Fire:
     operator: Caller | None = None
     ids: Iterator[int] = field(default_factory=itertools.count)
 
-    async def caller(self, *, tenant: str = "acme", model: str = "", **options: Any) -> Caller:
-        """Make a client that has a model of its own, so that what it takes is counted apart."""
+    async def caller(
+        self, *, tenant: str = "acme", model: str = "", key: bool = False, **options: Any
+    ) -> Caller:
+        """Make a client that has a model of its own, so that what it takes is counted apart.
+
+        It has a token, or an API key.
+        """
         name = f"c{next(self.ids)}"
         box = auth.SecretBox.load(AuthSettings(), self.folder)
         async with await open_pool(self.postgres.url, size=1, role="naru_auth") as identity:
@@ -247,6 +252,9 @@ class Fire:
             made = await auth.create_client(
                 identity, box, tenant, name=name, client_id=f"{tenant}-{name}", **options
             )
+            if key:
+                token = (await auth.create_key(identity, box, made.client_id)).key
+                return Caller(made.client_id, "", token, model or f"fake/{name}")
         basic = aiohttp.encode_basic_auth(made.client_id, made.client_secret)
         url = f"{self.gateways[0].url}/oauth/token"
         form = {"grant_type": "client_credentials"}
@@ -352,14 +360,13 @@ class Fire:
         return self.upstream.served[caller.model.partition("/")[2]]
 
     async def ledger(self, caller: Caller) -> list[asyncpg.Record]:
-        """The client's records, without those of requests that reached no target."""
+        """The client's records of requests that cost something."""
         owner = await asyncpg.connect(self.postgres.url)
         try:
             async with owner.transaction():
                 await owner.execute("SELECT set_config('naru.tenant', $1, true)", "acme")
                 return await owner.fetch(
-                    "SELECT * FROM usage_records WHERE client = $1 AND model = $2"
-                    " AND prompt_tokens + completion_tokens > 0",
+                    "SELECT * FROM usage_records WHERE client = $1 AND model = $2 AND cost > 0",
                     *(caller.client, caller.model),
                 )
         finally:

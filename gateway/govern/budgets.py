@@ -82,11 +82,19 @@ class _NoBank:
 
 
 class Budgets:
-    """What one process may spend; `clock` tells seconds that only grow."""
+    """What one process may spend; `clock` tells seconds that only grow.
+
+    Its leases' ids begin with `owner`, so that they can be closed when it is gone.
+    """
 
     def __init__(
-        self, bank: Bank | None = None, clock: Callable[[], float] = time.monotonic
+        self,
+        bank: Bank | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        *,
+        owner: str = "",
     ) -> None:
+        self._owner = owner
         self._bank = bank or _NoBank()
         self._clock = clock
         self._known = _Known()
@@ -171,7 +179,7 @@ class Budgets:
             self._retire(key)
             lease = None
         if lease is None:
-            lease = self._current[key] = Lease(budget, key)
+            lease = self._current[key] = Lease(budget, key, self._owner)
         return lease
 
     def _retire(self, key: Key) -> None:

@@ -11,6 +11,17 @@ LEFT JOIN LATERAL lease_budget(asked.tenant, asked.budget, asked.client, asked.e
     asked.period, asked.lease, asked.number, asked.want, asked.slack, asked.safe, $11) AS l ON true
 ORDER BY asked.place
 
+-- name: tenants
+-- As `naru_jobs`, which knows every tenant's budgets.
+SELECT DISTINCT tenant FROM budgets ORDER BY tenant
+
+-- name: held_periods
+SELECT DISTINCT period FROM budget_leases WHERE starts_with(id, $1) AND granted > booked
+
+-- name: close_leases
+UPDATE budget_leases SET granted = booked, safe = 0
+WHERE starts_with(id, $1) AND granted > booked
+
 -- name: lock_periods
 SELECT FROM budget_periods WHERE id = ANY ($1::bigint[])
 ORDER BY budget COLLATE "C", client COLLATE "C", end_user COLLATE "C", id FOR UPDATE

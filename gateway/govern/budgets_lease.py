@@ -101,8 +101,8 @@ class Lease:
         retired: Nothing is reserved from it any more.
     """
 
-    def __init__(self, budget: Budget, key: Key) -> None:
-        self.id = uuid.uuid4().hex
+    def __init__(self, budget: Budget, key: Key, owner: str = "") -> None:
+        self.id = f"{owner}{uuid.uuid4().hex}"
         self.budget = budget
         self.key = key
         self.period: int | None = None

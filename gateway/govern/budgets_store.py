@@ -38,6 +38,16 @@ async def book(con: Connection, bookings: Iterable[Booking]) -> None:
     await con.execute(_SQL["book_leases"], [each.lease for each in booked], costs)
 
 
+async def close_leases(con: Connection, owner: str) -> None:
+    """Free what a process that is gone held of any budget, once all that it spent is booked."""
+    for row in await con.fetch(_SQL["tenants"]):
+        async with con.transaction():
+            await con.execute("SELECT set_config('naru.tenant', $1, true)", row["tenant"])
+            if periods := [held["period"] for held in await con.fetch(_SQL["held_periods"], owner)]:
+                await con.execute(_SQL["lock_periods"], periods)
+                await con.execute(_SQL["close_leases"], owner)
+
+
 class PostgresBank:
     """`pool` works as `naru_jobs`: it is nobody's else, for who waits here must not wait there."""
 

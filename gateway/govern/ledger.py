@@ -54,6 +54,11 @@ class Ledger:
         self._open: dict[str, _Entry] = {}
 
     @property
+    def name(self) -> str:
+        """Return the name under which others find what the process left; empty: there is none."""
+        return self._shipper.name
+
+    @property
     def waits(self) -> bool:
         """Tell whether to close a record takes time."""
         return self._fsync or not self._shipper.journalled

@@ -52,6 +52,11 @@ class Shipper:
         self._full = False
 
     @property
+    def name(self) -> str:
+        """Return the journal's name; empty: there is none."""
+        return self._journal.folder.name if self._journal else ""
+
+    @property
     def journalled(self) -> bool:
         """Tell whether a record is kept before PostgreSQL has it."""
         return self._journal is not None
@@ -173,6 +178,7 @@ class Shipper:
             await self._add_all([left_text(left) for left in legacy.left])
             while await self._ship_segment(legacy.segments):
                 await self._ship_ended()
+            await self._store.close_leases(legacy.folder.name)
         except BaseException:
             legacy.release()
             raise

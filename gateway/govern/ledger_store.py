@@ -11,7 +11,7 @@ import msgspec
 
 from config.postgres import Connection, load_queries, session_of
 from config.tasks import end_task
-from gateway.govern.budgets_store import Booking, book
+from gateway.govern.budgets_store import Booking, book, close_leases
 
 _SQL = load_queries("gateway.govern", "ledger.sql")
 _CONNECT_S = 5.0
@@ -48,6 +48,10 @@ class LedgerStore:
     async def purge(self) -> None:
         """Replace the days that are over by their sums."""
         await self._work(self._purge, _PURGE_S)
+
+    async def close_leases(self, owner: str) -> None:
+        """Free what a process that is gone held of any budget; all that it spent is booked."""
+        await self._work(lambda con: close_leases(con, owner), _QUERY_S)
 
     async def close(self) -> None:
         """Let the connection go, whatever it does."""
