@@ -10,11 +10,13 @@ from msgspec.structs import replace
 from gateway.errors import ModelUnpriced
 from gateway.generation.allowance import Terms, with_limit
 from gateway.generation.ladder import Rung
-from gateway.generation.paid import Paid, PaidPayloads, cut_off
+from gateway.generation.paid import Paid, PaidPayloads, cut_off, may_have_worked
 from gateway.generation.target import Completion, Prompt, Stream
+from gateway.generation.transcript import estimate_prompt
 from gateway.govern.charge import Attempt
 from gateway.govern.money import Money
 from gateway.observe.asking import Asking
+from gateway.openai.usage import TokenUsage
 
 
 class Metered:
@@ -56,9 +58,13 @@ class Metered:
         paid = await self._pay(prompt)
         attempt = paid.attempt if paid else self._attempt(prompt)
         with Asking(attempt, prompt.kind, prompt.fields, stream=False) as asking:
-            if paid:
-                return asking.heard(await self._complete_paid(paid))
-            completion = await self._rung.complete(prompt)
+            try:
+                if paid:
+                    return asking.heard(await self._complete_paid(paid))
+                completion = await self._rung.complete(prompt)
+            except BaseException as error:
+                self._note_failure(attempt, prompt, error)
+                raise
         if attempt:
             attempt.usage = completion.usage
         return asking.heard(completion)
@@ -73,12 +79,21 @@ class Metered:
         paid = await self._pay(prompt)
         attempt = paid.attempt if paid else self._attempt(prompt)
         with Asking(attempt, prompt.kind, prompt.fields, stream=True) as asking:
-            if paid:
-                return asking.heard(await self._stream_paid(paid))
-            stream = await self._rung.stream(prompt)
+            try:
+                if paid:
+                    return asking.heard(await self._stream_paid(paid))
+                stream = await self._rung.stream(prompt)
+            except BaseException as error:
+                self._note_failure(attempt, prompt, error)
+                raise
         if attempt:
             attempt.usage = stream.usage
         return asking.heard(stream)
+
+    def _note_failure(self, attempt: Attempt | None, prompt: Prompt, error: BaseException) -> None:
+        """Note that a target which may have worked has read the prompt; nobody told more."""
+        if attempt and self.place != "here" and may_have_worked(error):
+            attempt.usage = TokenUsage(estimate_prompt(prompt), 0, estimated=True)
 
     def _attempt(self, prompt: Prompt) -> Attempt | None:
         if prompt.charge is None:

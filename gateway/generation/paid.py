@@ -67,7 +67,7 @@ class Paid:
         A target that refused did nothing. One that was cut off may have done all that was asked of
         it, where the answer was to come as a whole; else it has read the prompt.
         """
-        if not _billed(error):
+        if not may_have_worked(error):
             self._settle(0)
         elif self._rate.gpu_second:
             passed = asyncio.get_running_loop().time() - self._began
@@ -186,7 +186,7 @@ def cut_off() -> BudgetExhausted:
     )
 
 
-def _billed(error: BaseException) -> bool:
+def may_have_worked(error: BaseException) -> bool:
     """Tell whether a target may have worked for the attempt."""
     if isinstance(error, _UNBILLED):
         return False

@@ -1,5 +1,6 @@
 """What an answer may take is reserved, said to its target, and kept to."""
 
+import asyncio
 import gc
 from collections.abc import AsyncGenerator, Callable
 from typing import Any
@@ -47,7 +48,7 @@ class Fake:
         says: int = 20,
         *,
         keeps: bool = True,
-        fails: Exception | None = None,
+        fails: BaseException | None = None,
         told: Callable[[int], TokenUsage] | None = None,
         name: str = "fake/x",
         place: Any = "hosted",
@@ -341,6 +342,32 @@ async def test_a_failure_costs_what_the_target_may_have_done(
             await (rung.stream(asked) if stream else rung.complete(asked))
         worst = paid(30, asked) if whole is None else whole
         assert box.spent == (streamed if stream else worst)
+
+
+@pytest.mark.parametrize("budget", [True, False])
+@pytest.mark.parametrize("stream", [True, False])
+@pytest.mark.parametrize(
+    ("error", "place", "read"),
+    [
+        (UpstreamRefused(400, "no", param=None, code=None), "hosted", False),
+        (UpstreamError("no", code="upstream_unreachable"), "engine", False),
+        (UpstreamTimeout("late", code="upstream_timeout"), "hosted", True),
+        (UpstreamInterrupted("off", code="upstream_interrupted"), "engine", True),
+        (asyncio.CancelledError(), "hosted", True),
+        (asyncio.CancelledError(), "here", False),
+    ],
+)
+async def test_what_was_cut_off_has_read_the_prompt(
+    error: BaseException, place: str, read: bool, stream: bool, budget: bool
+) -> None:
+    asked, fake = prompt(max_tokens=30), Fake(fails=error, place=place)
+    rung = (await till(10**6)).rung(fake) if budget else Metered(fake, None, Terms(RATE))
+    with pytest.raises(type(error)):
+        await (rung.stream(asked) if stream else rung.complete(asked))
+    assert asked.charge is not None
+    usage = asked.charge.attempts[-1].usage
+    assert (usage.prompt_tokens > 0, usage.completion_tokens) == (read, 0)
+    assert usage.estimated is read
 
 
 async def test_an_answer_as_a_whole_that_ignored_its_limit_is_settled_with_what_it_took() -> None:
