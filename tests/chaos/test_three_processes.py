@@ -41,10 +41,14 @@ async def test_a_budget_is_spent_to_its_end_and_never_beyond(fire: Fire) -> None
         fire.storm(caller, max_tokens=TOKENS, stream=True) as streams,
         asyncio.timeout(90),
     ):
-        while min(whole["budget_exhausted"], streams["budget_exhausted"]) < 30:
+        # Each process spends what it has leased before nothing is left anywhere.
+        while (
+            min(whole["budget_exhausted"], streams["budget_exhausted"]) < 30
+            or served.cost < amount * 0.9
+        ):
             await asyncio.sleep(0.1)
     assert set(whole + streams) == {"ok", "budget_exhausted"}
-    assert amount * 0.9 < served.cost <= amount
+    assert served.cost <= amount
     assert tokens_of(await fire.until_told(caller)) == served.tokens
     state = await fire.until_settled(budget)
     assert state["spent"] == served.cost
