@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Protocol
+from typing import Protocol, get_args
 
 import asyncpg
 
@@ -21,7 +21,17 @@ from config.postgres import UNREACHABLE
 from config.scope import TenantScope
 from config.tasks import end_task
 from gateway.errors import BudgetExhausted, Unavailable
-from gateway.govern.budgets_lease import Ask, Budget, Grant, Hold, Key, Lease, key_of
+from gateway.govern.budgets_lease import (
+    Ask,
+    Budget,
+    Grant,
+    Hold,
+    Key,
+    Lease,
+    Period,
+    key_of,
+)
+from gateway.observe import metrics
 
 _POLL_S = 2.0
 _PAUSE_S = 1.0
@@ -162,6 +172,7 @@ class Budgets:
                 some = asked[start : start + _AT_ONCE]
                 await self._ask(some, [lease.renewal() for lease in some])
         self._ended = {lease for lease in self._ended if lease.needs_renewal}
+        self._tell()
 
     async def give_back(self) -> None:
         """Return all that nothing is reserved for; what can't be returned expires."""
@@ -187,6 +198,12 @@ class Budgets:
         lease.retired = True
         if lease.needs_renewal:
             self._ended.add(lease)
+
+    def _tell(self) -> None:
+        """Set the gauge of the budget that is spent the most."""
+        for period in get_args(Period):
+            used = [lease.used for lease in self._current.values() if lease.budget.period == period]
+            metrics.BUDGET_USED.set(max(used, default=0.0), period)
 
     def _all(self) -> list[Lease]:
         # In one order everywhere: processes that wait for each other's rows must not do so in turn.

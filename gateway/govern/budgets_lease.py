@@ -129,6 +129,11 @@ class Lease:
         """Tell whether something is reserved from it, or could be returned."""
         return bool(self._holds) or self.free > 0 or (self.free < 0 and not self.retired)
 
+    @property
+    def used(self) -> float:
+        """Return which part of the budget is spent, as far as is known."""
+        return 1 - self.unspent / self.budget.amount if self.budget.amount else 1.0
+
     def available(self, now: float) -> int:
         """Return what can be reserved; nothing of a lease that may have expired."""
         return self.free if now < self._usable_until and not self.retired else 0

@@ -132,6 +132,13 @@ BUDGET_REFUSALS = Counter(
     "model_unpriced.",
     ("code",),
 )
+BUDGET_USED = Gauge(
+    "naru_budget_used_ratio",
+    "How much is spent of the budget that is spent the most, among those in use, by period: day, "
+    "month.",
+    ("period",),
+    "max",
+)
 COST = Counter("naru_cost_usd", "What targets cost, where a price is known.", ("target",))
 GUARDRAIL_VERDICTS = Counter(
     "naru_guardrail_verdicts", "What guardrails found in calls of models.", ("guardrail", "verdict")

@@ -18,6 +18,7 @@ from gateway.errors import BudgetExhausted, Unavailable
 from gateway.govern.budgets import Budgets
 from gateway.govern.budgets_lease import TTL_S, Ask, Budget, Grant, Hold
 from gateway.govern.budgets_store import Booking, PostgresBank, book
+from gateway.observe import metrics
 
 AMOUNT = 1_000
 BUDGET = Budget("b", "acme", "", "", "day", AMOUNT)
@@ -346,6 +347,22 @@ async def test_an_answer_that_took_more_than_was_reserved_is_counted_whole() -> 
     await process.renew()
     (part,) = bank.parts
     assert sum(row.held for row in part.leases.values()) == 400
+
+
+async def test_the_fullest_budget_is_told_and_not_whose_it_is() -> None:
+    half, other = (
+        replace(BUDGET, amount=1000),
+        replace(BUDGET, id="o", period="month", amount=10**6),
+    )
+    process, bank = await known(half, other)
+    hold = await process.hold(SCOPE, 1, 500)
+    hold.settle(500)
+    for period, lease in hold.bookings:
+        await bank.book(period, lease, 500)
+    (await process.hold(SCOPE, 1, 100)).settle(0)
+    await process.renew()
+    told = {period: metrics.BUDGET_USED.values[(period,)] for period in ("day", "month")}
+    assert told == pytest.approx({"day": 0.5, "month": 0.05})
 
 
 async def test_a_deleted_budget_bounds_nobody() -> None:
