@@ -362,7 +362,7 @@ async def test_the_fullest_budget_is_told_and_not_whose_it_is() -> None:
     (await process.hold(SCOPE, 1, 100)).settle(0)
     await process.renew()
     told = {period: metrics.BUDGET_USED.values[(period,)] for period in ("day", "month")}
-    assert told == pytest.approx({"day": 0.5, "month": 0.05})
+    assert told == pytest.approx({"day": 0.5, "month": 0.0005})
 
 
 async def test_a_deleted_budget_bounds_nobody() -> None:
