@@ -12,7 +12,6 @@ from pathlib import Path
 import typer
 
 from config.embedded import Command, tether_argv
-from gateway.observe.process import PROCESS_VARIABLE
 
 _FIRST_DELAY_S = 1.0
 _LONGEST_DELAY_S = 30.0
@@ -120,7 +119,7 @@ class Child:
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=log,
-                env={**self.environ, PROCESS_VARIABLE: self.command.name},
+                env=self.environ,
                 pass_fds=self.pass_fds,
                 start_new_session=True,
             )

@@ -27,6 +27,7 @@ from gateway import preflight, probes
 from gateway.children import Child, say, stop_all
 from gateway.engines.engines import Engines
 from gateway.model_workers import model_workers
+from gateway.observe.process import named
 from gateway.reload import check_reloadable, copy_settings, load_copy, tell_outcome
 from gateway.web_workers import WebWorkers
 
@@ -178,7 +179,7 @@ class Supervisor:
         children = [
             Child(
                 worker.command,
-                self._environ,
+                named(self._environ, worker.command.name),
                 (self._lock,),
                 data_dir / "logs" / f"{worker.command.name}.log",
                 worker.socket,
@@ -276,7 +277,7 @@ class Supervisor:
 
     def _job_worker(self) -> Child:
         command = python_command("jobs", "gateway.job_worker")
-        return Child(command, self._environ, (self._lock,))
+        return Child(command, named(self._environ, command.name), (self._lock,))
 
     def _start(self, children: list[Child]) -> None:
         """Start children that are to be stopped together, before all those started earlier."""

@@ -14,6 +14,7 @@ from config.errors import ConfigError
 from config.settings import ServerSettings
 from config.tasks import end_task
 from gateway.children import Child, stop_all
+from gateway.observe.process import named
 
 _DRAIN_MARGIN_S = 15.0
 _UP_S = 120.0
@@ -83,7 +84,7 @@ class WebWorkers:
         arguments = (*(f"--fd={each.fileno()}" for each in self._listeners), f"--sign={sign}")
         grace_s = settings.drain_delay_s + settings.grace_s + _DRAIN_MARGIN_S
         command = python_command(f"web-{number}", "gateway.web_worker", *arguments, grace_s=grace_s)
-        return Child(command, environ, self._descriptors, sign=sign)
+        return Child(command, named(environ, command.name), self._descriptors, sign=sign)
 
     def _see_off(self, children: Sequence[Child]) -> None:
         task = asyncio.create_task(self._retire(children))
