@@ -34,6 +34,7 @@ UNREACHABLE = (
     asyncpg.ReadOnlySQLTransactionError,  # a standby, until it is promoted
     asyncpg.TransactionRollbackError,  # a deadlock, or a standby that caught up
     asyncpg.InterfaceError,
+    asyncpg.InternalClientError,  # the connection broke just as it was asked
     OSError,  # TimeoutError with it
 )
 """What a query raises while the server is away, restarting, full or a standby: waiting helps."""

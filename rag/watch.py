@@ -49,7 +49,7 @@ class Watch:
             await asyncio.sleep(_LOOK_S)
             try:
                 await self._look()
-            except (*UNREACHABLE, asyncpg.InternalClientError) as error:
+            except UNREACHABLE as error:
                 _log.warning("the look over readings waits: %s", type(error).__name__)
 
     async def _look(self) -> None:

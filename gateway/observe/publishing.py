@@ -38,6 +38,7 @@ class Published:
         self._process = process
         self._looks = looks
         self._cpu = 0.0
+        self._heard = True
         metrics.BUILD.set(1, version("naru-gateway"))
         self._rendering = asyncio.Lock()
         self._rendered: tuple[float, str, tuple[bytes, str]] | None = None
@@ -73,7 +74,11 @@ class Published:
         try:
             await asyncio.to_thread(self._shared.write, self._own())
         except OSError as error:
-            _log.warning("metrics are not told: %s", error.strerror)
+            if self._heard:
+                _log.warning("metrics are not told: %s", error.strerror)
+            self._heard = False
+        else:
+            self._heard = True
 
     def _own(self) -> bytes:
         for look in self._looks:

@@ -12,6 +12,8 @@ import aiohttp
 import pytest
 from fire_support import NANOS_PER_TOKEN, PROMPT_TOKENS, Caller, Fire, tokens_of
 
+from gateway.govern.ledger_record import KILLED
+
 TOKENS = 10
 COST = (PROMPT_TOKENS + TOKENS) * NANOS_PER_TOKEN
 RESTED = {"ok", "budget_exhausted"}
@@ -134,7 +136,9 @@ async def test_a_killed_process_loses_and_doubles_nothing(fire: Fire) -> None:
     for caller, (budget, amount) in zip((done.rich, done.poor), done.budgets.items(), strict=True):
         rows = await fire.until_told(caller)
         served = fire.served(caller)
-        assert len(rows) == served.ids.total()
+        # A process may die when the request is written down and not sent yet.
+        unsent = sum(row["ending"] == KILLED for row in rows)
+        assert served.ids.total() <= len(rows) <= served.ids.total() + unsent
         state = await fire.until_settled(budget)
         assert state["spent"] == sum(row["cost"] for row in rows) <= amount
         assert served.cost <= amount

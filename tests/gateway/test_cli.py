@@ -72,7 +72,7 @@ def test_version(tmp_path: Path) -> None:
 def test_doctor_succeeds_before_the_first_start(tmp_path: Path) -> None:
     result = naru(tmp_path, "doctor", PORT=str(free_port()))
     assert result.returncode == 0, result.stdout + result.stderr
-    assert len(result.stdout.splitlines()) == 9
+    assert len(result.stdout.splitlines()) == 10
     assert "MISS" not in result.stdout
 
 

@@ -135,7 +135,8 @@ async def test_a_bad_file_changes_nothing_and_says_why(
         await rounds(files)
     assert await find_agent(jobs, ACME, "hr") == before
     assert (await find_agent(jobs, ACME, "it")).version == 1, "the others are taken"
-    told = [record.getMessage() for record in caplog.records]
+    files_logger = "gateway.agents.files"
+    told = [record.getMessage() for record in caplog.records if record.name == files_logger]
     assert len(told) == 1, "once"
     assert told[0].startswith("agent file hr.yaml is not taken: ")
     assert any(part in told[0] for part in reason.split("|"))
