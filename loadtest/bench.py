@@ -18,11 +18,13 @@ from typing import Any
 
 from load import percentile
 from measures import (
+    AMONG,
     CONNECTIONS,
     FULL_SPEED,
     PACED,
     SILENT,
     Measures,
+    among_streams,
     holding,
     measure_all,
     saturate,
@@ -42,7 +44,7 @@ _MANY_STREAMS = 8_000
 def parse_arguments() -> argparse.Namespace:
     """Return what was asked for."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="Naru alone, in under a minute")
+    parser.add_argument("--quick", action="store_true", help="Naru alone, in a good minute")
     parser.add_argument("--engine", action="store_true", help="--quick: by the engines' way too")
     parser.add_argument("--short", action="store_true", help="everybody, in about ten minutes")
     parser.add_argument("--install", action="store_true", help="only install the peers")
@@ -76,9 +78,17 @@ def quick(mock: Gateway, gateways: Sequence[Gateway], seconds: float) -> None:
             print(
                 f"{gateway.name:<14} {result.chunks / result.seconds:9,.0f} chunks/s of"
                 f" {streams} streams, {name}, {cost.cpu_us_per_chunk:6.1f} µs of CPU each,"
-                f" first p50 {1e3 * percentile(result.firsts, 0.5):.2f} ms,"
                 f" under way p50 {1e3 * percentile(result.delays, 0.5):.2f}"
                 f" p99 {1e3 * percentile(result.delays, 0.99):.2f} ms {result.failures or ''}"
+            )
+    follow(mock, **PACED)
+    for streams in AMONG:
+        for gateway in gateways:
+            result = among_streams(gateway, streams, seconds)
+            print(
+                f"{gateway.name:<14} begins a stream among {streams} in"
+                f" p50 {1e3 * percentile(result.firsts, 0.5):.2f}"
+                f" p99 {1e3 * percentile(result.firsts, 0.99):.2f} ms {result.failures or ''}"
             )
 
 

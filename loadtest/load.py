@@ -8,6 +8,7 @@ What is due is known to some 50 µs, where an event loop's own timers know a mil
 import asyncio
 import ctypes
 import itertools
+import math
 import os
 import random
 import struct
@@ -115,10 +116,10 @@ class Connection(asyncio.Protocol):
     def __init__(
         self,
         requests: Iterator[bytes],
-        result: Result,
         freed: "Callable[[Connection], None]",
     ) -> None:
-        self._requests, self._result, self._on_freed = requests, result, freed
+        self._requests, self._on_freed = requests, freed
+        self._result = Result()
         self._due = self._read_at = 0.0
         self._status, self._first, self._tail = 200, True, b""
         self.busy = self.lost = False
@@ -135,9 +136,10 @@ class Connection(asyncio.Protocol):
             self._result.fail("lost")
             self._end()
 
-    def ask(self, due: float) -> None:
-        """Send the next request, which was due at `due` (of the monotonic clock)."""
+    def ask(self, due: float, result: Result) -> None:
+        """Send the next request, due at `due` (of the monotonic clock); it counts in `result`."""
         self.busy, self._due, self._first, self._tail = True, due, True, b""
+        self._result = result
         self._transport.write(next(self._requests))
 
     def close(self) -> None:
@@ -205,7 +207,7 @@ class Load:
         self._again = True
         began = time.monotonic()
         for connection in self._take_all():
-            connection.ask(time.monotonic())
+            connection.ask(time.monotonic(), self.result)
         await asyncio.sleep(seconds)
         self._again = False
         self.result.seconds = time.monotonic() - began
@@ -215,27 +217,54 @@ class Load:
     async def at_rate(self, rate: float, seconds: float, connections: int = 32) -> Result:
         """Send requests when they are due; a further connection is opened where none is free."""
         await self._open_many(connections)
-        began = time.monotonic()
-        with Alarm() as alarm:
-            for due in arrivals(rate, seconds):
-                await alarm.wait_until(began + due)
-                self._send(began + due)
-        self.result.seconds = time.monotonic() - began
+        await self._send_due(rate, seconds, seed=1)
         await self._settle()
+        return self.result
+
+    async def among_streams(self, count: int, lasting: float, seconds: float) -> Result:
+        """Begin streams at random, so often that `count` of them are open on average.
+
+        Counted are those that are due in `seconds`, after as long as a stream lasts: by then as
+        many are open as ever will be. They are left when the last of them has begun.
+        """
+        rate = count / lasting
+        # More are hardly ever open: their number is Poisson's. Nobody waits for a handshake.
+        await self._open_many(count + 5 * math.isqrt(count) + 5)
+        await self._send_due(rate, lasting, seed=1)
+        self.result = Result()
+        asked = await self._send_due(rate, seconds, seed=2)
+        await self._wait_for_firsts(asked, _PATIENCE_S)
+        self.close()
         return self.result
 
     async def hold(self, count: int) -> None:
         """Begin `count` streams and leave them open until `close`; return when all have begun."""
         for _ in range(count):
-            (await self._open()).ask(time.monotonic())
-        deadline = time.monotonic() + _BEGIN_S
-        while (left := count - self._begun()) and time.monotonic() < deadline:  # noqa: ASYNC110
+            (await self._open()).ask(time.monotonic(), self.result)
+        await self._wait_for_firsts(count, _BEGIN_S)
+
+    async def _send_due(self, rate: float, seconds: float, seed: int) -> int:
+        """Send requests when they are due, for so long; return how many."""
+        count, began = 0, time.monotonic()
+        with Alarm() as alarm:
+            for due in arrivals(rate, seconds, seed):
+                await alarm.wait_until(began + due)
+                self._send(began + due)
+                count += 1
+        self.result.seconds = time.monotonic() - began
+        return count
+
+    async def _wait_for_firsts(self, count: int, patience: float) -> None:
+        """Return when so many have begun; what has not in time is a failure."""
+        deadline = time.monotonic() + patience
+        while (left := self._missing(count)) and time.monotonic() < deadline:  # noqa: ASYNC110
             await asyncio.sleep(0.05)
         for _ in range(left):
             self.result.fail("no first chunk")
 
-    def _begun(self) -> int:
-        return len(self.result.firsts) + sum(self.result.failures.values())
+    def _missing(self, count: int) -> int:
+        begun = len(self.result.firsts) + sum(self.result.failures.values())
+        return max(0, count - begun)
 
     def close(self) -> None:
         """Abort every connection."""
@@ -248,17 +277,17 @@ class Load:
         while self._idle:
             connection = self._idle.pop()
             if not connection.lost:
-                connection.ask(due)
+                connection.ask(due, self.result)
                 return
-        task = asyncio.get_running_loop().create_task(self._open_and_ask(due))
+        task = asyncio.get_running_loop().create_task(self._open_and_ask(due, self.result))
         self._opening.add(task)
         task.add_done_callback(self._opening.discard)
 
-    async def _open_and_ask(self, due: float) -> None:
+    async def _open_and_ask(self, due: float, result: Result) -> None:
         try:
-            (await self._open()).ask(due)
+            (await self._open()).ask(due, result)
         except OSError:
-            self.result.fail("refused")
+            result.fail("refused")
 
     async def _open_many(self, count: int) -> None:
         for _ in range(count):
@@ -267,7 +296,7 @@ class Load:
     async def _open(self) -> Connection:
         loop = asyncio.get_running_loop()
         _, connection = await loop.create_connection(
-            lambda: Connection(self._requests, self.result, self._freed),
+            lambda: Connection(self._requests, self._freed),
             self.target.host,
             self.target.port,
         )
@@ -284,7 +313,7 @@ class Load:
             if self._again:
                 self._send(time.monotonic())
         elif self._again:
-            connection.ask(time.monotonic())
+            connection.ask(time.monotonic(), self.result)
         else:
             self._idle.append(connection)
 

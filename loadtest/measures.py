@@ -16,6 +16,10 @@ SIZES = {"0.2 kB": 200, "8 kB": 8_000, "400 kB": 400_000}
 RATES = (60, 500, 2000)
 STREAMS = (1, 50, 200, 500)
 PACED = {"chunks": 100, "interval_ms": 20}
+_PACED_S = 2.0
+_PACED_CHUNKS_PER_S = 50
+# So many are open on average while others begin.
+AMONG = (50, 200)
 FULL_SPEED = {"chunks": 2000, "interval_ms": 0, "burst": 8}
 # The first content at once, then silence.
 SILENT = {"chunks": 2, "interval_ms": 3_600_000}
@@ -23,6 +27,9 @@ HELD = 500
 _HEALTH_RATE = 50
 # What a gateway is asked at a fixed rate, as a share of what it can do: above, a queue is measured.
 _MOST_OF_SATURATION = 0.8
+# What did not keep up with this share of the chunks of so many streams would let them pile up.
+_LEAST_OF_PACE = 2 / 3
+_LEAST_BEGUN = 100
 _CALM_S = 10.0
 _LOOK_S = 0.15
 _IDLE_SHARE = 0.1
@@ -84,6 +91,14 @@ def at_rate(gateway: Gateway, asked: Target, rate: float, seconds: float) -> Cos
     before = gateway.cpu_s()
     result = uvloop.run(Load(asked).at_rate(rate, seconds))
     return Cost(result, gateway.cpu_s() - before)
+
+
+def among_streams(gateway: Gateway, streams: int, seconds: float) -> Result:
+    """Begin paced streams at random while about so many are open."""
+    calm(gateway)
+    asked = Load(target(gateway, stream=True))
+    enough = _LEAST_BEGUN * _PACED_S / streams
+    return uvloop.run(asked.among_streams(streams, _PACED_S, max(seconds, enough)))
 
 
 @dataclass(slots=True)
@@ -150,12 +165,28 @@ def streaming(streams: int, name: str) -> Measure:
         figures = {
             "chunks/s": result.chunks / result.seconds,
             "CPU µs/chunk": cost.cpu_us_per_chunk,
-            "first ms p50": 1000 * percentile(result.firsts, 0.5),
+            "first ms p50, begun at once": 1000 * percentile(result.firsts, 0.5),
             "chunk ms p50": 1000 * percentile(result.delays, 0.5),
             "chunk ms p99": 1000 * percentile(result.delays, 0.99),
         }
         measures.add(gateway, **{f"{key}, {name}": value for key, value in figures.items()})
         measures.count_failures(gateway, name, result.failures)
+
+    return measure
+
+
+def beginning(streams: int) -> Measure:
+    """Return the measurement of how soon a stream begins while about so many are open."""
+
+    def measure(measures: Measures, gateway: Gateway, seconds: float) -> None:
+        kept_up = measures.last(gateway, f"chunks/s, {streams} streams")
+        if kept_up < _LEAST_OF_PACE * _PACED_CHUNKS_PER_S * streams:
+            return
+        result = among_streams(gateway, streams, seconds)
+        for share in (50, 99):
+            value = 1000 * percentile(result.firsts, share / 100)
+            measures.add(gateway, **{f"first ms p{share}, among {streams} streams": value})
+        measures.count_failures(gateway, f"among {streams} streams", result.failures)
 
     return measure
 
@@ -206,6 +237,7 @@ def scenarios() -> list[Scenario]:
         Scenario({}, throughput("400 kB"), once=True),
         *(Scenario({}, latency(rate)) for rate in RATES),
         *(Scenario(PACED, streaming(count, f"{count} streams")) for count in STREAMS),
+        *(Scenario(PACED, beginning(count)) for count in AMONG),
         Scenario(FULL_SPEED, streaming(50, "full speed"), once=True),
     ]
 

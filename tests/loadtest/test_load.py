@@ -5,6 +5,7 @@ import math
 import time
 from typing import cast
 
+import load
 import pytest
 from load import Alarm, Connection, Load, Result, Target, arrivals, percentile
 from mock_support import mock, serving
@@ -60,8 +61,8 @@ async def test_every_chunk_of_a_stream_is_counted_however_it_is_cut():
 @pytest.mark.parametrize("size", [1, 2, 3, 7, 50])
 def test_stamps_are_found_wherever_the_body_is_cut(size: int):
     result = Result()
-    asking = Connection(iter(()), result, lambda _: None)
-    asking._read_at = 1.0
+    asking = Connection(iter(()), lambda _: None)
+    asking._result, asking._read_at = result, 1.0
     body = b'data: {"content":"@123456@"}\n\ndata: {"content":"@123457@"}\n\ndata: [DONE]\n\n'
     for start in range(0, len(body), size):
         asking.on_body(body[start : start + size])
@@ -80,6 +81,26 @@ async def test_who_answers_nothing_is_told_of_every_request_that_was_due():
         result = await Load(Target.post(url + CHAT, b"{}", {})).at_rate(100, 0.5, connections=1)
     assert result.latencies == []
     assert result.failures == {"lost": len(list(arrivals(100, 0.5)))}
+
+
+async def test_streams_begun_at_random_count_once_enough_are_open():
+    async with serving(mock(chunks=5, interval_ms=20)) as url:
+        asked = Load(Target.post(url + CHAT, b'{"stream": true}', {}))
+        result = await asked.among_streams(10, 0.1, 0.4)
+    assert result.failures == {}
+    assert len(result.firsts) == len(list(arrivals(100, 0.4, seed=2)))
+    assert result.seconds == pytest.approx(0.4, abs=0.1)
+
+
+async def test_a_stream_that_does_not_begin_keeps_nobody_from_being_due(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    monkeypatch.setattr(load, "_PATIENCE_S", 0.1)
+    async with serving(asyncio.Protocol) as url:
+        asked = Load(Target.post(url + CHAT, b'{"stream": true}', {}))
+        result = await asked.among_streams(10, 0.1, 0.3)
+    assert result.firsts == []
+    assert result.failures == {"no first chunk": len(list(arrivals(100, 0.3, seed=2)))}
 
 
 async def test_a_request_that_waits_counts_from_when_it_was_due():
