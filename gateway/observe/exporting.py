@@ -11,12 +11,10 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from importlib.metadata import version
 
-from opentelemetry.sdk.metrics import MeterProvider
-from opentelemetry.sdk.metrics.export import (
-    ConsoleMetricExporter,
-    MetricReader,
-    PeriodicExportingMetricReader,
+from opentelemetry.sdk.environment_variables import (
+    OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE,
 )
+from opentelemetry.sdk.metrics.export import ConsoleMetricExporter, MetricExporter
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import (
@@ -27,11 +25,14 @@ from opentelemetry.sdk.trace.export import (
 )
 from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
 from opentelemetry.sdk.trace.sampling import ALWAYS_ON
+from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
+from config.tasks import end_task
 from config.telemetry import TelemetrySettings
 from gateway.govern.charge import current_exchange
 from gateway.observe import metrics
 from gateway.observe.genai import GenAiMetrics
+from gateway.observe.genai_export import GenAiExport
 from gateway.observe.tracing import Tracing
 
 _BATCH = 512
@@ -52,14 +53,19 @@ async def exporting(
         sampler=ALWAYS_ON, resource=resource, id_generator=_Ids(), shutdown_on_exit=False
     )
     spans.add_span_processor(_batches(settings))
-    values = MeterProvider([metric_reader(settings)], resource=resource, shutdown_on_exit=False)
-    tracing.tracer = spans.get_tracer(_NAME, _VERSION)
-    tracing.genai = GenAiMetrics(values.get_meter(_NAME, _VERSION))
+    genai = GenAiMetrics()
+    values = GenAiExport(
+        *(genai, metric_exporter(settings), resource, InstrumentationScope(_NAME, _VERSION)),
+        delta=_wants_delta(settings),
+    )
+    tracing.tracer, tracing.genai = spans.get_tracer(_NAME, _VERSION), genai
+    running = asyncio.create_task(values.run(settings.export_interval_s))
     try:
         yield
     finally:
         tracing.tracer = tracing.genai = None
-        await _end([spans.shutdown, values.shutdown], settings.flush_timeout_s)
+        await end_task(running)
+        await _end([spans.shutdown, values.ending()], settings.flush_timeout_s)
 
 
 def span_exporter(settings: TelemetrySettings) -> SpanExporter:
@@ -73,17 +79,21 @@ def span_exporter(settings: TelemetrySettings) -> SpanExporter:
     return OTLPSpanExporter(url, headers=headers, timeout=settings.flush_timeout_s)
 
 
-def metric_reader(settings: TelemetrySettings) -> MetricReader:
-    """Return what takes metrics where they go."""
-    interval_ms = settings.export_interval_s * 1000
+def metric_exporter(settings: TelemetrySettings) -> MetricExporter:
+    """Return where metrics go."""
     if settings.exporter == "console":
-        return PeriodicExportingMetricReader(ConsoleMetricExporter(out=sys.stderr), interval_ms)
+        return ConsoleMetricExporter(out=sys.stderr)
     # Only here: two megabytes that most processes never need.
     from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter  # noqa: PLC0415
 
     url, headers = _otlp(settings, "metrics")
-    exporter = OTLPMetricExporter(url, headers=headers, timeout=settings.flush_timeout_s)
-    return PeriodicExportingMetricReader(exporter, interval_ms)
+    return OTLPMetricExporter(url, headers=headers, timeout=settings.flush_timeout_s)
+
+
+def _wants_delta(settings: TelemetrySettings) -> bool:
+    """Tell whether the collector wants what came since the last export, as its variable says."""
+    wanted = os.environ.get(OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE, "")
+    return settings.exporter == "otlp" and wanted.strip().upper() in ("DELTA", "LOWMEMORY")
 
 
 def _batches(settings: TelemetrySettings) -> BatchSpanProcessor:

@@ -1,15 +1,25 @@
-"""An OTLP collector that takes everything and never answers."""
+"""An OTLP collector that takes everything and never answers, and one that wants differences."""
 
 import asyncio
 import socket
 from collections.abc import Iterator
 
 import pytest
+from opentelemetry.sdk.metrics.export import (
+    AggregationTemporality,
+    ConsoleMetricExporter,
+    MetricsData,
+)
 
+from config.scope import TenantScope
 from config.telemetry import TelemetrySettings
+from gateway.govern.charge import Asked, Charge
+from gateway.observe import exporting as module
 from gateway.observe import metrics
 from gateway.observe.exporting import exporting
 from gateway.observe.tracing import Tracing
+
+_CALLER = TenantScope("acme", "app", frozenset({"inference"}))
 
 
 @pytest.fixture
@@ -38,3 +48,25 @@ async def test_a_collector_that_hangs_holds_nothing_up(silent: int):
         assert tracing.tracer is None
         while metrics.SPANS_DROPPED.values.get((), 0) == dropped:
             await asyncio.sleep(0.05)
+
+
+@pytest.mark.parametrize(
+    ("preference", "kind"),
+    [("", "CUMULATIVE"), ("cumulative", "CUMULATIVE"), ("delta", "DELTA"), ("LowMemory", "DELTA")],
+)
+async def test_the_exporters_variable_says_whether_metrics_are_differences(
+    preference: str, kind: str, monkeypatch: pytest.MonkeyPatch
+):
+    told: list[MetricsData] = []
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE", preference)
+    exporter = ConsoleMetricExporter()
+    monkeypatch.setattr(exporter, "export", told.append)
+    monkeypatch.setattr(module, "metric_exporter", lambda _: exporter)
+    settings = TelemetrySettings(exporter="otlp", sample_ratio=0)
+    tracing, charge = Tracing(settings), Charge(_CALLER, Asked("chat", "smart"))
+    async with exporting(tracing, settings, "test"):
+        assert tracing.genai
+        tracing.genai.record(charge, charge.attempt("fake/gpt-x", "hosted"), "fake/gpt-x")
+
+    (metric, *_) = told[0].resource_metrics[0].scope_metrics[0].metrics
+    assert metric.data.aggregation_temporality == AggregationTemporality[kind]

@@ -8,7 +8,12 @@ from pathlib import Path
 import httpx
 import pytest
 from gateway_support import Service, client_of, replica_of
-from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+from opentelemetry.sdk.metrics.export import (
+    ConsoleMetricExporter,
+    Metric,
+    MetricExportResult,
+    MetricsData,
+)
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
@@ -28,9 +33,26 @@ def exported() -> InMemorySpanExporter:
     return InMemorySpanExporter()
 
 
+class _Told(ConsoleMetricExporter):
+    """Keeps what was exported last."""
+
+    last: MetricsData | None = None
+
+    def export(self, metrics_data: MetricsData, *_: object, **__: object) -> MetricExportResult:
+        self.last = metrics_data
+        return MetricExportResult.SUCCESS
+
+    async def next(self) -> dict[str, Metric]:
+        self.last = None
+        async with asyncio.timeout(30):
+            while self.last is None:
+                await asyncio.sleep(0.01)
+        return {each.name: each for each in self.last.resource_metrics[0].scope_metrics[0].metrics}
+
+
 @pytest.fixture(scope="module")
-def reader() -> InMemoryMetricReader:
-    return InMemoryMetricReader()
+def told() -> _Told:
+    return _Told()
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +63,7 @@ async def traced(
     redis_url: str,
     upstream: Upstream,
     exported: InMemorySpanExporter,
-    reader: InMemoryMetricReader,
+    told: _Told,
 ) -> AsyncIterator[Service]:
     """A replica that exports each span as it ends, and traces whom its caller does."""
     settings = {
@@ -53,12 +75,12 @@ async def traced(
         },
         "engines": {"ours": {"urls": [upstream.url]}},
         "models": {"smart": ["down/x", "fake/gpt-x"], "lone": ["down/lone"]},
-        "telemetry": {"exporter": "console", "sample_ratio": 0},
+        "telemetry": {"exporter": "console", "sample_ratio": 0, "export_interval_s": 0.1},
     }
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(exporting, "span_exporter", lambda _: exported)
         patch.setattr(exporting, "BatchSpanProcessor", lambda each, **_: SimpleSpanProcessor(each))
-        patch.setattr(exporting, "metric_reader", lambda _: reader)
+        patch.setattr(exporting, "metric_exporter", lambda _: told)
         async with replica_of(service, sockets, settings) as opened:
             yield opened
 
@@ -224,17 +246,14 @@ async def test_who_collects_by_otlp_has_the_conventions_metrics(
     http: httpx.AsyncClient,
     upstream: Upstream,
     exported: InMemorySpanExporter,
-    reader: InMemoryMetricReader,
+    told: _Told,
 ):
     upstream.stream(ROLE, HI, HI, STOP, DONE)
-    reader.get_metrics_data()
     await _ask(http, "smart", _SAMPLED, stream=True)
     await _ask(http, f"fake/{_SECRET}", _SAMPLED, stream=True)
     await _spans(exported)
 
-    data = reader.get_metrics_data()
-    assert data is not None
-    metrics = {m.name: m for m in data.resource_metrics[0].scope_metrics[0].metrics}
+    metrics = await told.next()
     tokens = metrics["gen_ai.client.token.usage"].data.data_points
     assert metrics["gen_ai.client.token.usage"].unit == "{token}"
     assert metrics["gen_ai.client.operation.duration"].unit == "s"
@@ -246,7 +265,7 @@ async def test_who_collects_by_otlp_has_the_conventions_metrics(
         "gen_ai.token.type": "output",
     }
     assert known in [dict(point.attributes) for point in tokens]
-    assert "marker" not in data.to_json()
+    assert not any("marker" in metric.to_json() for metric in metrics.values())
 
 
 async def test_a_target_that_rests_is_told(http: httpx.AsyncClient):
