@@ -69,8 +69,8 @@ class Noting(Governor):
         self.begun: list[Charge] = []
         self.settled: list[Charge] = []
 
-    async def _reserve(self, charge: Charge) -> None:
-        await super()._reserve(charge)
+    async def begin(self, charge: Charge) -> None:
+        await super().begin(charge)
         self.begun.append(charge)
 
     async def _settle(self, charge: Charge) -> None:

@@ -1,11 +1,14 @@
-"""One request's account: who asked for what, who was asked, what it took, how it ended."""
+"""One request's account: who asked for what, who was asked, what it took, how it ended.
 
+All of it is msgspec's structs, not dataclasses: each request makes some, at a fraction of the cost.
+"""
+
+import os
 import time
-import uuid
 from contextvars import ContextVar
-from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
+import msgspec
 from opentelemetry.trace import Span
 
 from config.scope import TenantScope
@@ -23,8 +26,7 @@ ABSTAINED = "abstained"
 """The ending of an agent's turn whose answer is that the documents do not hold one."""
 
 
-@dataclass(slots=True)
-class Exchange:
+class Exchange(msgspec.Struct):
     """The HTTP request that work is done for.
 
     Attributes:
@@ -38,9 +40,9 @@ class Exchange:
 
     request_id: str = ""
     left: str = CLIENT_GONE
-    headers: dict[str, str] = field(default_factory=dict)
+    headers: dict[str, str] = {}
     status: int = 0
-    phases: dict[str, float] = field(default_factory=dict)
+    phases: dict[str, float] = {}
     trace: Trace = UNTRACED
 
 
@@ -52,13 +54,16 @@ def begin_exchange(exchange: Exchange) -> None:
     _exchange.set(exchange)
 
 
+def _new_id() -> str:
+    return os.urandom(16).hex()
+
+
 def current_exchange() -> Exchange:
     """Return what this task works for; one of its own where nobody said so."""
     return _exchange.get(None) or Exchange()
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
+class Asked(msgspec.Struct, frozen=True):
     """What a request asks for, as far as it can be known before an answer.
 
     Attributes:
@@ -87,8 +92,7 @@ class Asked:
         return (self.model, self.alias) if self.alias not in ("", self.model) else (self.model,)
 
 
-@dataclass(slots=True)
-class Attempt:
+class Attempt(msgspec.Struct):
     """One target that was asked; the usage of a stream is final once that is closed.
 
     Attributes:
@@ -103,14 +107,14 @@ class Attempt:
 
     target: str
     place: Place
-    usage: TokenUsage = field(default_factory=TokenUsage)
+    usage: TokenUsage = msgspec.field(default_factory=TokenUsage)
     rate: Rate | None = None
     reserved: int = 0
     bookings: tuple[tuple[int, str], ...] = ()
     cost: int | None = None
     failed: bool = False
-    span: Span | None = field(default=None, repr=False, compare=False)
-    ended_ns: int | None = field(default=None, repr=False, compare=False)
+    span: Span | None = None
+    ended_ns: int | None = None
 
     def price(self) -> None:
         """Say what it cost by its usage, unless that was said already."""
@@ -130,8 +134,7 @@ class Entry(Protocol):
         ...
 
 
-@dataclass(slots=True)
-class Charge:
+class Charge(msgspec.Struct):
     """A request while it is under way.
 
     Attributes:
@@ -146,17 +149,17 @@ class Charge:
 
     scope: TenantScope
     asked: Asked
-    id: str = field(default_factory=lambda: uuid.uuid4().hex)
-    at: float = field(default_factory=time.time)
-    started: float = field(default_factory=time.monotonic)
-    attempts: list[Attempt] = field(default_factory=list)
+    id: str = msgspec.field(default_factory=_new_id)
+    at: float = msgspec.field(default_factory=time.time)
+    started: float = msgspec.field(default_factory=time.monotonic)
+    attempts: list[Attempt] = []
     first_token_at: float | None = None
     ending: str = "open"
     fallback: str | None = None
     agent_version: int | None = None
-    verdicts: dict[str, str] = field(default_factory=dict)
-    exchange: Exchange = field(default_factory=current_exchange)
-    entry: Entry | None = field(default=None, repr=False)
+    verdicts: dict[str, str] = {}
+    exchange: Exchange = msgspec.field(default_factory=current_exchange)
+    entry: Entry | None = None
 
     def attempt(
         self,

@@ -1,8 +1,8 @@
 """Every request's way in and out: what it may take before, one settlement after."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import asynccontextmanager
+from collections.abc import Callable
+from types import TracebackType
 from typing import Protocol
 
 from config.guardrails import GuardrailSettings
@@ -65,44 +65,23 @@ class Governor:
         self._count = record
         self._settling: set[asyncio.Task[None]] = set()
 
-    @asynccontextmanager
-    async def governing(self, charge: Charge) -> AsyncIterator[None]:
-        """Reserve for the request on entry, settle on exit, whatever its ending.
+    def governing(self, charge: Charge) -> "Governing":
+        """Return a context: reserve for the request on entry, settle on exit, whatever its ending.
 
-        Raises:
-            GatewayError: The request is refused.
+        To enter it raises what `begin` does.
         """
-        await self.begin(charge)
-        async with self.settling(charge):
-            yield
+        return Governing(self, charge)
 
-    @asynccontextmanager
-    async def settling(self, charge: Charge) -> AsyncIterator[None]:
-        """Settle a request that has begun on exit, whatever its ending."""
-        try:
-            yield
-        except BaseException as error:
-            charge.end(error)
-            raise
-        else:
-            charge.end()
-        finally:
-            await self.settle(charge)
+    def settling(self, charge: Charge) -> "Settling":
+        """Return a context that settles a request that has begun on exit, whatever its ending."""
+        return Settling(self, charge)
 
-    @asynccontextmanager
-    async def opening(self, charge: Charge) -> AsyncIterator[None]:
-        """Reserve on entry; settle on exit only what failed: who opened the rest settles it.
+    def opening(self, charge: Charge) -> "Opening":
+        """Return a context that settles only what failed: who opened the rest settles it.
 
-        Raises:
-            GatewayError: The request is refused.
+        To enter it reserves, and raises what `begin` does.
         """
-        await self.begin(charge)
-        try:
-            yield
-        except BaseException as error:
-            charge.end(error)
-            await self.settle(charge)
-            raise
+        return Opening(self, charge)
 
     async def begin(self, charge: Charge) -> None:
         """Open the request's account and reserve what it may take.
@@ -114,20 +93,12 @@ class Governor:
             self._ledger.open(charge)
         try:
             with Phase("limits"):
-                await self._reserve(charge)
+                if self._limiter:
+                    await self._limiter.reserve(charge)
         except BaseException as error:
             charge.end(error)
             await self.settle(charge)
             raise
-
-    async def _reserve(self, charge: Charge) -> None:
-        """Reserve what the request may take; all of it or nothing.
-
-        Raises:
-            GatewayError: It is refused.
-        """
-        if self._limiter:
-            await self._limiter.reserve(charge)
 
     async def settle(self, charge: Charge) -> None:
         """Settle once what the request took; shielded: who is cancelled leaves it running."""
@@ -139,10 +110,7 @@ class Governor:
 
     def settle_soon(self, charge: Charge) -> asyncio.Task[None]:
         """Settle where nobody can wait."""
-        return self._start(self._settle(charge))
-
-    def _start(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
-        task = asyncio.create_task(work)
+        task = asyncio.create_task(self._settle(charge))
         self._settling.add(task)
         task.add_done_callback(self._settling.discard)
         return task
@@ -159,11 +127,55 @@ class Governor:
             if self._limiter:
                 self._limiter.settle(charge)
             self._count(charge)
-            await self._record(charge)
+            # Last, when all that the record tells is known.
+            if self._ledger:
+                await self._ledger.close(charge)
+            if self._calls:
+                await self._calls.try_to_record(call_event(charge))
 
-    async def _record(self, charge: Charge) -> None:
-        """Write the request's record; last, when all that it tells is known."""
-        if self._ledger:
-            await self._ledger.close(charge)
-        if self._calls:
-            await self._calls.try_to_record(call_event(charge))
+
+class Settling:
+    """Settles a request on exit; a class, for a generator would cost each request more."""
+
+    __slots__ = ("_charge", "_governor")
+
+    def __init__(self, governor: Governor, charge: Charge) -> None:
+        self._governor = governor
+        self._charge = charge
+
+    async def __aenter__(self) -> None:
+        """Do nothing: the request has begun."""
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._charge.end(error)
+        await self._governor.settle(self._charge)
+
+
+class Governing(Settling):
+    """Begins a request on entry, and settles it on exit."""
+
+    __slots__ = ()
+
+    async def __aenter__(self) -> None:
+        """Begin it; raises what `Governor.begin` does."""
+        await self._governor.begin(self._charge)
+
+
+class Opening(Governing):
+    """Begins a request on entry, and settles it on exit where it failed."""
+
+    __slots__ = ()
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if error is not None:
+            await super().__aexit__(kind, error, trace)

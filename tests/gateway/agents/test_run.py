@@ -159,14 +159,17 @@ def searches(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 async def test_a_refusal_comes_before_anything_is_looked_up(
     desk: Desk, session: str, ask: Asks, monkeypatch: pytest.MonkeyPatch, searches: list[str]
 ) -> None:
-    async def refuse(_: Charge) -> None:
-        raise LimitReached("too many", headers={"retry-after": "1"})
+    class Refusing:
+        async def reserve(self, _: Charge) -> None:
+            raise LimitReached("too many", headers={"retry-after": "1"})
+
+        def settle(self, _: Charge) -> None: ...
 
     desk.plays(CITED, rewriting=WHOLE)
     await ask(desk, ANNUAL, session, desk.agent())
     (charge,) = await until_settled(desk)
     assert (charge.ending, searches) == ("completed", [ANNUAL])
-    monkeypatch.setattr(desk.governor, "_reserve", refuse)
+    monkeypatch.setattr(desk.governor, "_limiter", Refusing())
     with pytest.raises(GatewayError, match="too many"):
         await ask(desk, FOLLOW_UP, session, desk.agent())
     assert desk.governor.settled[-1].ending == "rate_limit_exceeded"

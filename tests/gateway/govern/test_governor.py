@@ -1,9 +1,12 @@
+from typing import cast
+
 import pytest
 
 from config.scope import TenantScope
 from gateway.errors import Overloaded, Unavailable
 from gateway.govern.charge import Asked, Charge
 from gateway.govern.governor import Governor
+from gateway.govern.limits import Limiter
 
 
 class Book:
@@ -25,9 +28,11 @@ class Book:
         self.closed.append((charge.id, charge.ending))
 
 
-class Refusing(Governor):
-    async def _reserve(self, charge: Charge) -> None:
+class Refusing:
+    async def reserve(self, charge: Charge) -> None:
         raise Overloaded("too many", code="rate_limit_exceeded")
+
+    def settle(self, charge: Charge) -> None: ...
 
 
 def charge() -> Charge:
@@ -63,7 +68,7 @@ async def test_what_can_t_be_opened_is_settled_at_once() -> None:
 async def test_a_refused_request_has_one_too() -> None:
     book, asked = Book(), charge()
     with pytest.raises(Overloaded):
-        await Refusing(book).begin(asked)
+        await Governor(book, limiter=cast("Limiter", Refusing())).begin(asked)
     assert book.closed == [(asked.id, "rate_limit_exceeded")]
 
 
