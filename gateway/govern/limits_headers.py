@@ -3,28 +3,33 @@
 import math
 
 from gateway.errors import LimitReached
-from gateway.govern.limits_rules import Demands
-from gateway.govern.limits_steps import Outcome
+from gateway.govern.limits_rules import Demands, Limit
+from gateway.govern.limits_steps import Outcome, Standing
 from gateway.observe import metrics
-
-_TOLD = (("q", "requests"), ("t", "tokens"))
 
 
 def standing_headers(demands: Demands, outcome: Outcome) -> dict[str, str]:
     """Return how the caller stands at the limits that it is nearest to."""
-    headers = {}
-    for kind, name in _TOLD:
-        stands = [
-            (limit, standing)
-            for (limit, _), standing in zip(demands, outcome.standings, strict=False)
-            if limit.counting.kind == kind
-        ]
-        if stands:
-            nearest, standing = min(stands, key=lambda each: each[1].remaining / each[0].most)
-            headers[f"x-ratelimit-limit-{name}"] = str(nearest.most)
-            headers[f"x-ratelimit-remaining-{name}"] = str(standing.remaining)
-            headers[f"x-ratelimit-reset-{name}"] = duration(standing.reset_ms)
-    return headers
+    requests = tokens = None
+    fewest_requests = fewest_tokens = 2.0
+    for (limit, _), standing in zip(demands, outcome.standings, strict=False):
+        kind, left = limit.counting.kind, standing.remaining / limit.most
+        if kind == "q" and left < fewest_requests:
+            fewest_requests, requests = left, (limit, standing)
+        elif kind == "t" and left < fewest_tokens:
+            fewest_tokens, tokens = left, (limit, standing)
+    return _told("requests", requests) | _told("tokens", tokens)
+
+
+def _told(name: str, nearest: tuple[Limit, Standing] | None) -> dict[str, str]:
+    if nearest is None:
+        return {}
+    limit, standing = nearest
+    return {
+        f"x-ratelimit-limit-{name}": str(limit.most),
+        f"x-ratelimit-remaining-{name}": str(standing.remaining),
+        f"x-ratelimit-reset-{name}": duration(standing.reset_ms),
+    }
 
 
 def refusal(demands: Demands, outcome: Outcome, place: int) -> LimitReached:

@@ -108,15 +108,19 @@ class Rules:
     _resolved: dict[tuple[str | None, ...], tuple[Limit, ...]] = field(
         default_factory=dict, repr=False
     )
+    _by_default: bool = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_by_default", any(self.defaults.values()))
 
     @property
     def empty(self) -> bool:
         """Tell whether nobody is limited."""
-        return not (any(self.defaults.values()) or self.tenants)
+        return not (self._by_default or self.tenants)
 
     def of(self, scope: TenantScope, *models: str) -> tuple[Limit, ...]:
         """Return the limits of a caller who asks for models, by their names."""
-        if not (self.tenants.get(scope.tenant) or any(self.defaults.values())):
+        if not (self._by_default or self.tenants.get(scope.tenant)):
             return ()
         asking = (scope.tenant, scope.client, scope.key, scope.end_user, *models)
         if (known := self._resolved.get(asking)) is not None:
@@ -167,15 +171,19 @@ def amounts_of(values: Mapping[str, int | None]) -> Amounts:
 def demands(limits: Sequence[Limit], asked: Asked, assumed_answer_tokens: int) -> Demands:
     """Return how much of each limit a request may take at most, as far as is known before."""
     tokens = worst_case(asked, assumed_answer_tokens)
-
-    def taken(limit: Limit) -> int:
-        # What an agent adds is not the caller's to shorten: it alone takes no more than there is.
-        return max(tokens, min(tokens + asked.context_tokens, limit.most))
-
-    return [
-        (limit, taken(limit) if limit.counting.kind == "t" else 1)
+    taken = [
+        (limit, tokens if limit.counting.kind == "t" else 1)
         for limit in limits
         if asked.stream or limit.measure != "concurrent_streams"
+    ]
+    return _with_context(taken, tokens + asked.context_tokens) if asked.context_tokens else taken
+
+
+def _with_context(taken: Demands, tokens: int) -> Demands:
+    """What an agent adds is not the caller's to shorten: it alone takes no more than there is."""
+    return [
+        (limit, max(amount, min(tokens, limit.most)) if limit.counting.kind == "t" else amount)
+        for limit, amount in taken
     ]
 
 

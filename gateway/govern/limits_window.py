@@ -13,7 +13,7 @@ _RETRY_MS = 1000
 
 @dataclass(slots=True)
 class Window:
-    """Amounts of the last buckets, by a clock that never goes back."""
+    """Amounts of the last buckets, by a clock that never goes back: slide, then read."""
 
     counting: Counting
     sum: int = 0
@@ -63,7 +63,18 @@ class Here:
     def take(self, demands: Demands) -> list[int]:
         """Count what was reserved; return the buckets."""
         now = self._clock_ms()
-        return [self._take(limit, amount, now) for limit, amount in demands]
+        buckets = []
+        for limit, amount in demands:
+            how = limit.counting
+            bucket = now // how.width_ms if how.buckets else 0
+            if how.buckets:
+                window = self._windows.get(limit.counter) or self._window(limit)
+                window.sum += amount
+                window.amounts[bucket] = window.amounts.get(bucket, 0) + amount
+            else:
+                self._under_way[limit.counter] = self._under_way.get(limit.counter, 0) + amount
+            buckets.append(bucket)
+        return buckets
 
     def settle(self, demands: Demands, buckets: Sequence[int], tokens: int) -> None:
         """Count what was taken in the place of what was reserved."""
@@ -71,10 +82,9 @@ class Here:
         for (limit, reserved), bucket in zip(demands, buckets, strict=True):
             if limit.counting.kind == "c":
                 self._leave(limit.counter, reserved)
-            elif limit.counting.kind == "t":
-                window = self._window(limit)
-                at = window.slide(now)
-                window.add(bucket if tokens < reserved else at, tokens - reserved)
+            elif limit.counting.kind == "t" and tokens != reserved:
+                at = bucket if tokens < reserved else now // limit.counting.width_ms
+                self._window(limit).add(at, tokens - reserved)
 
     def look(
         self, demands: Demands, workers: int, shares: Shares | None = None, away_ms: int = 0
@@ -103,6 +113,8 @@ class Here:
     def past(self, open_: Iterable[tuple[Demands, Sequence[int]]]) -> list[Past]:
         """Return what is counted, without what is under way."""
         now = self._clock_ms()
+        for window in self._windows.values():
+            window.slide(now)
         counted = {counter: dict(each.amounts) for counter, each in self._windows.items()}
         for demands, buckets in open_:
             for (limit, amount), bucket in zip(demands, buckets, strict=True):
@@ -129,15 +141,6 @@ class Here:
             window.slide(now)
             if not window.sum:
                 del self._windows[counter]
-
-    def _take(self, limit: Limit, amount: int, now: int) -> int:
-        if limit.counting.kind == "c":
-            self._under_way[limit.counter] = self._under_way.get(limit.counter, 0) + amount
-            return 0
-        window = self._window(limit)
-        at = window.slide(now)
-        window.add(at, amount)
-        return at
 
     def _used(self, limit: Limit, now: int) -> int:
         if limit.counting.kind == "c":
