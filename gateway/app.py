@@ -14,6 +14,7 @@ from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
 from config.settings import Settings
 from gateway.auditing import begin_audit, end_audit
+from gateway.bare import bare_first
 from gateway.bodies import check_text
 from gateway.errors import HANDLERS
 from gateway.exchanges import begin_exchanges, operators_apart, server_timing
@@ -120,7 +121,8 @@ def create_app(
         on_app_init=[_without_logging],
     )
     app.state.refused = refused_file(sockets)
-    stamped = _with_stamps(keep_slashes(app.asgi_handler), timed=settings.telemetry.server_timing)
+    answering = bare_first(app, keep_slashes(app.asgi_handler))
+    stamped = _with_stamps(answering, timed=settings.telemetry.server_timing)
     app.asgi_handler = begin_exchanges(stamped, tracing)
     if settings.telemetry.metrics_port:
         app.asgi_handler = operators_apart(app.asgi_handler, settings.telemetry.metrics_port)

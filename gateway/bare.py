@@ -1,29 +1,32 @@
 """Bare ASGI routes: what the framework does for a handler, done by hand and once.
 
 Only for what is called thousands of times a second. Everything else holds as on every route: the
-guard, the error objects, what bodies may be, and that the OpenAPI document has it.
+guard, the error objects, what bodies may be, and that the OpenAPI document has it. The framework
+knows them too: it answers what asks for them in an odd way.
 """
 
+import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from litestar import Request, Response, post
+from litestar import Litestar, Request, Response, post
 from litestar.connection import ASGIConnection
 from litestar.exceptions import MethodNotAllowedException
 from litestar.handlers import ASGIRouteHandler, HTTPRouteHandler
 from litestar.params import JSONBody
-from litestar.types import HTTPScope, Receive, Scope, Send
+from litestar.types import ASGIApp, HTTPScope, Receive, Scope, Send
 
 from config.scope import TenantScope
 from gateway.bodies import check_body
-from gateway.errors import ClientGone, TooLarge
-from gateway.govern.charge import CLIENT_GONE
-from gateway.guards import caller_of, needs
+from gateway.errors import ClientGone, TooLarge, respond
+from gateway.govern.charge import CLIENT_GONE, current_exchange
+from gateway.guards import admit, caller_of, handlers_of, needs
 from gateway.heads import header, server_send
 from gateway.lifespan import Services
 
 _METHOD = "POST"
+_HOST = re.compile(rb"[A-Za-z0-9.-]+(:[0-9]+)?")
 _JSON = (b"content-type", b"application/json")
 
 
@@ -86,8 +89,10 @@ class BareRoute(ASGIRouteHandler):
         takes: Type of its body, `gives` of its answer, both for the document alone.
     """
 
-    __slots__ = ("description", "gives", "operation_id", "tags", "takes")
+    __slots__ = ("description", "gives", "handle", "needed", "operation_id", "tags", "takes")
 
+    handle: Handle
+    needed: str
     takes: type
     gives: type
     tags: Sequence[str]
@@ -105,17 +110,33 @@ class BareRoute(ASGIRouteHandler):
     def resolve_request_max_body_size(self) -> None:
         """Return None: a `Call` has been read within the limit, and its request is read again."""
 
+    async def answer(self, path: str, scope: HTTPScope, receive: Receive, send: Send) -> None:
+        """Answer a request without the framework."""
+        scope["route_handler"], scope["path_template"], scope["path_params"] = self, path, {}
+        services: Services = scope["litestar_app"].state.services
+        try:
+            caller = await admit(scope, services, self.needed)
+            await self.handle(await _read(scope, receive, send, services, caller))
+        except Exception as error:
+            if current_exchange().status:
+                raise  # an answer has begun
+            request = Request[Any, Any, Any](scope, receive, send)
+            await respond(request, error).to_asgi_response(None, request)(scope, receive, send)
+
 
 def bare_post(
-    path: str, scope: str, *, takes: type, gives: type, tags: Sequence[str], operation_id: str
+    path: str, needed: str, *, takes: type, gives: type, tags: Sequence[str], operation_id: str
 ) -> Callable[[Handle], BareRoute]:
-    """Make a function a bare route that demands `scope`."""
+    """Make a function a bare route that demands the scope `needed`."""
 
     def decorate(handle: Handle) -> BareRoute:
         async def serve(scope: Scope, receive: Receive, send: Send) -> None:
-            await handle(await _read(scope, receive, send))  # type: ignore[arg-type]
+            services, caller = scope["litestar_app"].state.services, caller_of(scope)
+            assert caller is not None, "the guard let it in"  # noqa: S101
+            await handle(await _read(scope, receive, send, services, caller))  # type: ignore[arg-type]
 
-        route = BareRoute(path, opt=needs(scope), name=operation_id, copy_scope=False)
+        route = BareRoute(path, opt=needs(needed), name=operation_id, copy_scope=False)
+        route.handle, route.needed = handle, needed
         route.takes, route.gives = takes, gives
         route.tags, route.operation_id = tags, operation_id
         route.description = handle.__doc__ or ""
@@ -123,6 +144,34 @@ def bare_post(
         return route
 
     return decorate
+
+
+def bare_first(app: Litestar, framework: ASGIApp) -> ASGIApp:
+    """Return the application that answers bare routes itself, and all else as the framework does.
+
+    The framework's way to a handler takes as long as all that a caller's limits do.
+    """
+    routes = {
+        path: handler
+        for route in app.routes
+        for handler in handlers_of(route)
+        if isinstance(handler, BareRoute)
+        for path in handler.paths
+    }
+
+    async def choosing(scope: Scope, receive: Receive, send: Send) -> None:
+        path = scope["path"]
+        route = routes.get(path)
+        if route and scope["method"] == _METHOD and _HOST.fullmatch(_host(scope)):  # type: ignore[typeddict-item]
+            await route.answer(path, scope, receive, send)  # type: ignore[arg-type]
+        else:
+            await framework(scope, receive, send)
+
+    return choosing
+
+
+def _host(scope: Scope) -> bytes:
+    return next((value for name, value in scope["headers"] if name == b"host"), b"")
 
 
 def described(route: BareRoute) -> HTTPRouteHandler:
@@ -145,10 +194,9 @@ def described(route: BareRoute) -> HTTPRouteHandler:
     return made(handle)
 
 
-async def _read(scope: HTTPScope, receive: Receive, send: Send) -> Call:
-    services: Services = scope["litestar_app"].state.services
-    caller = caller_of(scope)
-    assert caller is not None, "the guard let it in"  # noqa: S101
+async def _read(
+    scope: HTTPScope, receive: Receive, send: Send, services: Services, caller: TenantScope
+) -> Call:
     limit = services.limits.max_body_bytes
     if int(header(scope, b"content-length") or 0) > limit:
         raise _too_large(limit)

@@ -409,9 +409,10 @@ _TABLE: tuple[
 )
 
 
-def _respond(
+def respond(
     request: Request[Any, Any, Any], error: Exception
 ) -> Response[ErrorBody | OAuthErrorBody]:
+    """Return what answers a request that failed."""
     if isinstance(error, RequestEntityTooLarge):
         limit = request.route_handler.resolve_request_max_body_size()
         error = TooLarge(f"the body is over the limit of {limit:,} bytes", code="body_too_large")
@@ -430,5 +431,5 @@ def _respond(
     )
 
 
-HANDLERS: ExceptionHandlersMap = {Exception: _respond, HTTPException: _respond}
+HANDLERS: ExceptionHandlersMap = {Exception: respond, HTTPException: respond}
 """For `Litestar(exception_handlers=…)`."""

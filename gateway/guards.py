@@ -5,7 +5,7 @@ A handler says `opt=needs("inference")` or `opt=PUBLIC`; one guard of the whole 
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from litestar import Litestar
 from litestar.connection import ASGIConnection, Request
@@ -20,6 +20,9 @@ from auth.errors import END_USER_HEADER
 from config.scope import SCOPES, TenantScope
 from gateway.heads import headers
 from gateway.observe.phases import Phase
+
+if TYPE_CHECKING:
+    from gateway.lifespan import Services
 
 _SCOPE = "needed_scope"
 _VERIFIED = "naru_tenant_scope"
@@ -53,15 +56,24 @@ async def authenticate(
     if is_public(handler):
         return
     services = connection.app.state.services
+    await admit(connection.scope, services, needed_scope(handler) or _UNDECLARED)
+
+
+async def admit(scope: Scope, services: "Services", needed: str) -> TenantScope:
+    """Verify who sends a request, and that it has the scope `needed`; return who it is.
+
+    Raises:
+        AuthError: It is refused.
+    """
     with Phase("auth"):
-        scope = await services.verifier.verify(_credentials(connection, services.issuer))
-    connection.scope[_VERIFIED] = scope  # type: ignore[literal-required]
-    require(scope, needed_scope(handler) or _UNDECLARED)
+        caller = await services.verifier.verify(_credentials(scope, services.issuer))
+    scope[_VERIFIED] = caller  # type: ignore[literal-required]
+    require(caller, needed)
+    return caller
 
 
-def _credentials(connection: ASGIConnection[Any, Any, Any, Any], issuer: str) -> Credentials:
+def _credentials(scope: Scope, issuer: str) -> Credentials:
     """Collect every value of each header. The URL is the public one, never what `Host` says."""
-    scope = connection.scope
     return Credentials(
         headers(scope, b"authorization"),
         headers(scope, b"dpop"),

@@ -5,7 +5,8 @@ import email.utils
 import random
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
+from types import TracebackType
 
 from gateway.errors import GatewayError, Overloaded, Unavailable, UpstreamError, UpstreamRefused
 
@@ -47,30 +48,26 @@ class Breaker:
             return wait
         return _PROBE_S if self._trips and self._probing else 0.0
 
-    @contextlib.contextmanager
-    def attempt(self) -> Iterator[None]:
-        """Watch one request to the target.
+    def attempt(self) -> "_Attempt":
+        """Return a context that watches one request to the target.
 
         Raises:
             Unavailable: None may go at the moment.
         """
-        if (wait := self.wait_s) > 0:
+        if self._closed_until and (wait := self.wait_s) > 0:
             message = f"{self._name} rests after failures"
             raise Unavailable(message, code="target_rests", headers=retry_after(wait))
-        probe = self._probing = self._trips > 0
-        try:
-            yield
-        except GatewayError as error:
-            if at_fault(error):
-                self.fail(error)
-            else:
-                self._succeed()
-            raise
-        else:
+        self._probing = self._trips > 0
+        return _Attempt(self, probe=self._probing)
+
+    def end(self, error: BaseException | None, *, probe: bool) -> None:
+        """Count how an attempt ended; one that was cut off says nothing."""
+        if error is None:
             self._succeed()
-        finally:
-            if probe:
-                self._probing = False
+        elif isinstance(error, GatewayError):
+            self.fail(error) if at_fault(error) else self._succeed()
+        if probe:
+            self._probing = False
 
     def fail(self, error: GatewayError) -> None:
         """Count a failure."""
@@ -98,6 +95,27 @@ class Breaker:
     def _too_many(self, now: float) -> bool:
         failed = [bad for at, bad in self._recent if now - at < _WINDOW_S]
         return len(failed) >= _FEWEST and sum(failed) >= _SHARE * len(failed)
+
+
+class _Attempt:
+    """One request to a breaker's target."""
+
+    __slots__ = ("_breaker", "_probe")
+
+    def __init__(self, breaker: Breaker, *, probe: bool) -> None:
+        self._breaker = breaker
+        self._probe = probe
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._breaker.end(error, probe=self._probe)
 
 
 def at_fault(error: GatewayError) -> bool:

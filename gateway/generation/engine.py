@@ -13,6 +13,7 @@ from gateway.errors import (
     UpstreamTimeout,
 )
 from gateway.generation.breaker import at_fault
+from gateway.generation.http1 import header_lines
 from gateway.generation.replica import Replica, Visit
 from gateway.generation.replicas import Replicas
 from gateway.generation.target import Completion, Prompt, Stream
@@ -144,5 +145,5 @@ class Engine:
         }
         if prompt.continues:
             fields |= {"continue_final_message": True, "add_generation_prompt": False}
-        headers = {**replica.headers, **current_exchange().trace.headers()}
-        return Call(prompt, fields, headers)
+        trace = header_lines(current_exchange().trace.headers())
+        return Call(prompt, fields, replica.lines + trace)

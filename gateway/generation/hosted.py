@@ -8,7 +8,7 @@ from msgspec.structs import replace
 from config.targets import ProviderSettings
 from gateway.errors import GatewayError, Overloaded, UpstreamError
 from gateway.generation.breaker import Breaker, at_fault
-from gateway.generation.http1 import HttpClient
+from gateway.generation.http1 import HttpClient, header_lines
 from gateway.generation.keys import Keys
 from gateway.generation.target import Completion, Prompt, Stream
 from gateway.generation.upstream import Call, Upstream
@@ -60,17 +60,17 @@ class Hosted:
         failure: GatewayError | None = None
         fields = {**prompt.fields, "model": self._model}
         trace = current_exchange().trace
-        told = trace.headers() if trace.to_hosted else {}
+        told = header_lines(trace.headers()) if trace.to_hosted else b""
         with self._breaker.attempt():
             for attempt, key in enumerate(self._keys.in_turn(), start=1):
                 try:
-                    result = await ask(Call(prompt, fields, {**key.headers, **told}))
+                    result = await ask(Call(prompt, fields, key.lines + told))
                 except (Overloaded, UpstreamError) as error:
                     if not self._keys.rest(key, error):
                         raise
                     failure = error
                 else:
-                    return replace(result, attempts=attempt)
+                    return result if attempt == 1 else replace(result, attempts=attempt)
             assert failure is not None, "there is one key at least"  # noqa: S101
             raise failure
 

@@ -81,13 +81,13 @@ class HttpClient:
     async def post(
         self,
         url: Url,
-        headers: Mapping[str, str],
+        lines: bytes,
         body: bytes,
         *,
         connect_timeout_s: float,
         total_timeout_s: float = math.inf,
     ) -> HttpAnswer:
-        """Send a request; return the answer when its head is there.
+        """Send a request; `lines` are `header_lines`. Return the answer when its head is there.
 
         Raises:
             Unreachable: There was no connection in time.
@@ -95,7 +95,7 @@ class HttpClient:
             TimeoutError: The total time is over, which counts until the answer is read.
             NotHttp: What came is no HTTP.
         """
-        head = _head(url, headers, len(body))
+        head = b"%b%bcontent-length: %d\r\n\r\n" % (url.head, lines, len(body))
         loop = asyncio.get_running_loop()
         deadline = loop.time() + total_timeout_s
         connection = self._kept(url) or await self._connect(url, connect_timeout_s)
@@ -155,11 +155,15 @@ class HttpClient:
             raise
 
 
-def _head(url: Url, headers: Mapping[str, str], length: int) -> bytes:
-    lines = [f"{name}: {value}\r\n" for name, value in headers.items()]
+def header_lines(headers: Mapping[str, str]) -> bytes:
+    """Return headers as they are sent, each line with its end.
+
+    Raises:
+        ValueError: One holds the end of a line.
+    """
     if any(end in f"{name}{value}" for name, value in headers.items() for end in _LINE_END):
         raise ValueError("a header holds the end of a line")
-    return url.head + f"{''.join(lines)}content-length: {length}\r\n\r\n".encode("latin-1")
+    return "".join([f"{name}: {value}\r\n" for name, value in headers.items()]).encode("latin-1")
 
 
 def _trusted() -> ssl.SSLContext:

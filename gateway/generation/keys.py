@@ -1,12 +1,13 @@
 """A provider's keys, used in turn; one that is refused or at its limit rests."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from config.targets import ProviderSettings
 from gateway.errors import GatewayError, Overloaded
 from gateway.generation.breaker import pause_s
+from gateway.generation.http1 import header_lines
 
 _REFUSED_REST_S = 300.0
 _LIMIT_REST_S = 1.0
@@ -15,9 +16,9 @@ _REFUSED = ("upstream_status_401", "upstream_status_403")
 
 @dataclass(slots=True)
 class Key:
-    """A key; `headers` are what it is sent as."""
+    """A key; `lines` are the headers that it is sent as."""
 
-    headers: dict[str, str]
+    lines: bytes
     rests_until: float = 0.0
 
 
@@ -33,21 +34,22 @@ class Keys:
     ) -> None:
         azure = settings.kind == "azure"
         self._keys = [
-            Key({"api-key": key} if azure else {"authorization": f"Bearer {key}"})
+            Key(header_lines({"api-key": key} if azure else {"authorization": f"Bearer {key}"}))
             for key in _texts(settings)
-        ] or [Key({})]
+        ] or [Key(b"")]
         self._clock = clock
         self._next = 0
 
-    def in_turn(self) -> Iterator[Key]:
-        """Yield each key that does not rest, another first each time; one at least."""
+    def in_turn(self) -> Sequence[Key]:
+        """Return the keys that do not rest, another first each time; one at least."""
         count = len(self._keys)
+        if count == 1:
+            return self._keys
         turn = [self._keys[(self._next + i) % count] for i in range(count)]
         self._next = (self._next + 1) % count
         now = self._clock()
-        yield from [key for key in turn if key.rests_until <= now] or [
-            min(turn, key=lambda key: key.rests_until)
-        ]
+        rested = [key for key in turn if key.rests_until <= now]
+        return rested or [min(turn, key=lambda key: key.rests_until)]
 
     def rest(self, key: Key, error: GatewayError) -> bool:
         """Let a key rest when the error is about it; tell whether it is."""

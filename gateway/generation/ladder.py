@@ -125,6 +125,8 @@ class Ladder:
         self._policy = policy or Policy()
         self.local_only = self._policy.local_only
         self._budget = RetryBudget()
+        weights = enumerate(self._policy.weights)
+        self._weights = {place: weight for place, weight in weights if weight}
 
     async def complete(self, prompt: Prompt) -> Completion:
         """Return the first rung's answer that succeeds."""
@@ -147,7 +149,7 @@ class Ladder:
         joined = Continuation(stream, prompt, go_on)
         return replace(stream, payloads=joined, usage=joined.usage)
 
-    def _plan(self, prompt: Prompt) -> list[Rung]:
+    def _plan(self, prompt: Prompt) -> Sequence[Rung]:
         """Return the rungs to ask, in their order.
 
         Raises:
@@ -165,10 +167,10 @@ class Ladder:
             )
         return rungs
 
-    def _weighed(self, prompt: Prompt) -> list[Rung]:
-        weights = {i: weight for i, weight in enumerate(self._policy.weights) if weight}
-        if not weights:
-            return list(self._rungs)
+    def _weighed(self, prompt: Prompt) -> Sequence[Rung]:
+        weights = self._weights
+        if len(weights) == len(self._rungs) == 1 or not weights:
+            return self._rungs
         at = _share(prompt) * sum(weights.values())
         first = max(weights)
         for i, weight in weights.items():
@@ -244,6 +246,8 @@ class Ladder:
                 climb.again.append(rung)
             self._note(climb, rung, error)
         else:
+            if not (climb.asked or climb.passed):
+                return result
             return replace(result, attempts=climb.asked + result.attempts, reason=climb.reason)
         return None
 

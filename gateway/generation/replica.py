@@ -9,7 +9,7 @@ import msgspec
 
 from config.settings import EngineSettings
 from gateway.generation.breaker import Breaker
-from gateway.generation.http1 import HttpClient
+from gateway.generation.http1 import HttpClient, header_lines
 from gateway.generation.prediction import FirstTokenTimes
 from gateway.generation.shares import Shares
 from gateway.generation.upstream import Upstream
@@ -79,6 +79,7 @@ class Replica:
         self.headers: dict[str, str] = {}
         if settings.api_key:
             self.headers["authorization"] = f"Bearer {settings.api_key.get_secret_value()}"
+        self.lines = header_lines(self.headers)
         base = "http://engine/v1" if url.startswith("unix://") else url
         self.upstream = Upstream(engine, base, http, settings)
         self._root = base.removesuffix("/v1")

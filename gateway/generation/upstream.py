@@ -5,16 +5,16 @@ two parts of it, and in all.
 """
 
 import asyncio
-import contextlib
 from collections import deque
-from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass
+from types import TracebackType
 from typing import Any, Protocol, Self
 
 import msgspec
 
 from gateway.errors import GatewayError, UpstreamError, UpstreamInterrupted, UpstreamTimeout
-from gateway.generation.http1 import HttpClient, Unreachable, Url
+from gateway.generation.http1 import HttpClient, Unreachable, Url, header_lines
 from gateway.generation.http1_answer import Broken, HttpAnswer
 from gateway.generation.refusal import MAX_ERROR_BYTES, refusal
 from gateway.generation.response import Stall, hear_out
@@ -35,7 +35,7 @@ _PATHS: dict[Kind, str] = {
 _MAX_ANSWER_BYTES = 64_000_000
 _MAX_EMPTY_CHUNKS = 1_000
 _DONE = b"[DONE]"
-_HEADERS = {"content-type": "application/json", "accept-encoding": "identity"}
+_LINES = header_lines({"content-type": "application/json", "accept-encoding": "identity"})
 
 
 class Timeouts(Protocol):
@@ -54,12 +54,12 @@ class Call:
     Attributes:
         prompt: What it was made from.
         fields: The body, `model` included; `stream` and its options are added.
-        headers: What lets us in.
+        lines: What lets us in, as `header_lines`.
     """
 
     prompt: Prompt
     fields: dict[str, Any]
-    headers: Mapping[str, str]
+    lines: bytes
 
 
 class Upstream:
@@ -71,12 +71,13 @@ class Upstream:
         self.name = name
         self._http = http
         self._timeouts = timeouts
+        self._translated = _Translated(name)
         base = url.rstrip("/")
         self._urls = {kind: Url.parse(f"{base}{path}{query}") for kind, path in _PATHS.items()}
 
     async def complete(self, call: Call) -> Completion:
         """Return the whole answer; the total timeout is the one that counts."""
-        with self._translated(), await self._post(call, call.fields) as answer:
+        with self._translated, await self._post(call, call.fields) as answer:
             body = await answer.read(_MAX_ANSWER_BYTES)
         usage = TokenUsage(complete=True)
         if call.prompt.kind == "chat" and (right := read_right(body)):
@@ -86,7 +87,7 @@ class Upstream:
             view = view_completion(body)
             mended = Normaliser(call.prompt.kind, call.fields["model"]).completion(body)
         except ValueError:
-            raise self._nonsense() from None
+            raise _nonsense(self.name) from None
         if view.usage:
             usage.take(view.usage)
         else:
@@ -105,7 +106,7 @@ class Upstream:
         fields = call.fields | {"stream": True, "stream_options": options}
         transcript = Transcript(call.prompt, call.fields["model"], usage)
         held: deque[bytes] = deque()
-        with self._translated():
+        with self._translated:
             async with asyncio.timeout(self._timeouts.first_byte_timeout_s):
                 payloads = self._payloads(await self._post(call, fields), transcript)
                 try:
@@ -118,13 +119,13 @@ class Upstream:
                     raise
         if len(held) > _MAX_EMPTY_CHUNKS:
             await payloads.aclose()
-            raise self._nonsense()
+            raise _nonsense(self.name)
         return Stream(OpenPayloads(held, payloads, on_end), self.name, usage=transcript.usage)
 
     async def _post(self, call: Call, fields: dict[str, Any]) -> HttpAnswer:
         answer = await self._http.post(
             self._urls[call.prompt.kind],
-            {**_HEADERS, **call.headers},
+            _LINES + call.lines,
             msgspec.json.encode(fields),
             connect_timeout_s=self._timeouts.connect_timeout_s,
             total_timeout_s=self._timeouts.total_timeout_s,
@@ -144,7 +145,7 @@ class Upstream:
         """Yield the client's chunks until `[DONE]`, or an end that leaves no answer open."""
         events, part, done = EventReader(), b"-", False
         try:
-            with self._translated(), answer, Stall(answer, self._timeouts.idle_timeout_s) as stall:
+            with self._translated, answer, Stall(answer, self._timeouts.idle_timeout_s) as stall:
                 while part and not done:
                     part = await stall.next()
                     for payload in events.feed(part) if part else events.end():
@@ -157,36 +158,50 @@ class Upstream:
                         if chunk is not None:
                             yield chunk
                 if not done and not transcript.ended:
-                    raise self._interrupted()
+                    raise _interrupted(self.name)
                 await hear_out(answer)
             if last := transcript.finish():
                 yield last
         finally:
             transcript.settle()
 
-    @contextlib.contextmanager
-    def _translated(self) -> Iterator[None]:
-        """Turn the client's errors into ours."""
-        try:
-            yield
-        except Unreachable:
-            message = f"{self.name} can't be reached"
-            raise UpstreamError(message, code=UNREACHABLE) from None
-        except TimeoutError:
-            message = f"{self.name} did not answer in time"
+
+class _Translated:
+    """A context that turns the client's errors into ours; it has no state."""
+
+    __slots__ = ("_name",)
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if isinstance(error, Unreachable):
+            raise UpstreamError(f"{self._name} can't be reached", code=UNREACHABLE) from None
+        if isinstance(error, TimeoutError):
+            message = f"{self._name} did not answer in time"
             raise UpstreamTimeout(message, code="upstream_timeout") from None
-        except ValueError:
-            raise self._nonsense() from None
-        except (OSError, BrokenOff):
-            raise self._interrupted() from None
+        if isinstance(error, ValueError):
+            raise _nonsense(self._name) from None
+        if isinstance(error, OSError | BrokenOff):
+            raise _interrupted(self._name) from None
 
-    def _nonsense(self) -> UpstreamError:
-        message = f"{self.name} answered what is not an OpenAI completion"
-        return UpstreamError(message, code="upstream_invalid_answer")
 
-    def _interrupted(self) -> UpstreamInterrupted:
-        message = f"{self.name} broke off before its end"
-        return UpstreamInterrupted(message, code="upstream_interrupted")
+def _nonsense(name: str) -> UpstreamError:
+    message = f"{name} answered what is not an OpenAI completion"
+    return UpstreamError(message, code="upstream_invalid_answer")
+
+
+def _interrupted(name: str) -> UpstreamInterrupted:
+    message = f"{name} broke off before its end"
+    return UpstreamInterrupted(message, code="upstream_interrupted")
 
 
 UNREACHABLE = "upstream_unreachable"

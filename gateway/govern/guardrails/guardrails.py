@@ -18,6 +18,7 @@ from gateway.govern.masking.threads import Threads
 
 _log = logging.getLogger(__name__)
 _Result = TypeVar("_Result")
+_MOST_KNOWN = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +75,7 @@ class Guardrails:
         self._settings = settings
         self._known: dict[tuple[str, ...], Sequence[Guardrail]] = {}
         self._judges: dict[tuple[str, ...], Sequence[Judge]] = {}
+        self._none: dict[tuple[str, ...], bool] = {}
         self._threads = Threads()
 
     def close(self) -> None:
@@ -123,6 +125,16 @@ class Guardrails:
         """Return what applies to answers."""
         return [each for each in self.at(tenant, models) if isinstance(each, Deny) and each.answers]
 
+    def none(self, tenant: str, models: Sequence[str]) -> bool:
+        """Tell whether nothing applies at all."""
+        names = (tenant, *models)
+        if (known := self._none.get(names)) is None:
+            known = not (self.at(tenant, models) or self._judges_at(tenant, models))
+            if len(self._none) >= _MOST_KNOWN:
+                self._none.clear()
+            self._none[names] = known
+        return known
+
     def at(self, tenant: str, models: Sequence[str]) -> Sequence[Guardrail]:
         """Return the guardrails that apply."""
         key = self._key(tenant, models)
@@ -133,13 +145,16 @@ class Guardrails:
 
     def judges(self, tenant: str, models: Sequence[str], reads: Read) -> Sequence[Judge]:
         """Return the models that judge what is said there."""
+        return [judge for judge in self._judges_at(tenant, models) if reads in judge.settings.reads]
+
+    def _judges_at(self, tenant: str, models: Sequence[str]) -> Sequence[Judge]:
         key = self._key(tenant, models)
         if key not in self._judges:
             given = list[JudgeSettings]()
             for section in self._sections(*key):
                 given += [section.judge] if section.judge and section.judge not in given else []
             self._judges[key] = [Judge(settings) for settings in given]
-        return [judge for judge in self._judges[key] if reads in judge.settings.reads]
+        return self._judges[key]
 
     def _key(self, tenant: str, models: Sequence[str]) -> tuple[str, ...]:
         names = [name if name in self._settings.models else "" for name in models]

@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.generation.http1 import HttpClient, Unreachable, Url
+from gateway.generation.http1 import HttpClient, Unreachable, Url, header_lines
 from gateway.generation.http1_answer import Broken, NotHttp
 
 LENGTH = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
@@ -83,7 +83,7 @@ def telling(*answers: bytes, then_close: bool = False) -> Serve:
 
 
 async def ask(client: HttpClient, url: Url, **more: float) -> tuple[int, bytes]:
-    with await client.post(url, {"x": "y"}, b"{}", connect_timeout_s=10, **more) as answer:
+    with await client.post(url, b"x: y\r\n", b"{}", connect_timeout_s=10, **more) as answer:
         return answer.status, await answer.read(100_000_000)
 
 
@@ -120,7 +120,7 @@ async def test_a_password_in_the_url_is_sent_as_basic_credentials() -> None:
 async def test_a_header_is_one_line(value: str) -> None:
     async with serving(telling(LENGTH)) as server, HttpClient() as client:
         with pytest.raises(ValueError, match="end of a line"):
-            await client.post(server.url, {"x": value}, b"", connect_timeout_s=10)
+            await client.post(server.url, header_lines({"x": value}), b"", connect_timeout_s=10)
         assert server.connections == 0
 
 
@@ -191,7 +191,7 @@ async def test_nobody_there() -> None:
     async with HttpClient() as client:
         for url in ("http://127.0.0.1:9/", "http://nowhere.invalid/"):
             with pytest.raises(Unreachable):
-                await client.post(Url.parse(url), {}, b"", connect_timeout_s=30)
+                await client.post(Url.parse(url), b"", b"", connect_timeout_s=30)
 
 
 async def test_who_is_cancelled_closes_the_connection() -> None:
@@ -217,7 +217,7 @@ async def test_who_stops_reading_closes_the_connection() -> None:
         await reader.read()
 
     async with serving(serve) as server, HttpClient() as client:
-        with await client.post(server.url, {}, b"", connect_timeout_s=10) as answer:
+        with await client.post(server.url, b"", b"", connect_timeout_s=10) as answer:
             assert (await answer.next()).startswith(b"he")
         await server.left.wait()
 
@@ -235,7 +235,7 @@ async def test_a_server_that_floods_waits_for_its_reader() -> None:
             sent += 65_536
 
     async with serving(serve) as server, HttpClient() as client:
-        with await client.post(server.url, {}, b"", connect_timeout_s=10) as answer:
+        with await client.post(server.url, b"", b"", connect_timeout_s=10) as answer:
             before = -1
             while sent > before:
                 before = sent
@@ -251,7 +251,7 @@ async def test_a_body_that_is_too_long_is_not_read_to_its_end() -> None:
     ):
         with (
             pytest.raises(ValueError, match="too long"),
-            await client.post(server.url, {}, b"", connect_timeout_s=10) as answer,
+            await client.post(server.url, b"", b"", connect_timeout_s=10) as answer,
         ):
             await answer.read(1_000)
 
@@ -260,7 +260,7 @@ async def test_what_is_compressed_though_it_must_not_be_is_read_in_small_parts()
     packed = gzip.compress(b"x" * 10_000_000)
     head = b"HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ncontent-length: %d\r\n\r\n" % len(packed)
     async with serving(telling(head + packed)) as server, HttpClient() as client:
-        with await client.post(server.url, {}, b"", connect_timeout_s=10) as answer:
+        with await client.post(server.url, b"", b"", connect_timeout_s=10) as answer:
             assert len(await answer.next()) <= 65_536
         assert await ask(client, server.url) == (200, b"x" * 10_000_000)
 
