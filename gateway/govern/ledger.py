@@ -8,16 +8,17 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
+
+import msgspec
 
 from config.ledger import LedgerSettings
 from gateway.errors import Unavailable
 from gateway.govern.charge import Charge
 from gateway.govern.journal import Journal, open_journal
 from gateway.govern.journal_slots import Slots
-from gateway.govern.ledger_record import ended_text, opened_text
+from gateway.govern.ledger_record import begun_text, ended_text, opened_text
 from gateway.govern.ledger_shipper import Shipper
 from gateway.govern.ledger_store import LedgerStore
 from gateway.openai.usage import TokenUsage
@@ -25,16 +26,16 @@ from gateway.openai.usage import TokenUsage
 _log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class _Entry:
-    """An open request's slot."""
+class _Entry(msgspec.Struct, eq=False):
+    """An open request's slot, and how each of its texts begins."""
 
     charge: Charge
     slots: Slots
     slot: int
+    begun: bytes
 
     def note_attempt(self) -> None:
-        self.slots.write(self.slot, opened_text(self.charge))
+        self.slots.write(self.slot, opened_text(self.charge, self.begun))
 
     def count(self, usage: TokenUsage) -> None:
         self.slots.count(self.slot, usage)
@@ -45,23 +46,22 @@ class Ledger:
 
     With `fsync` a record is on the disk before its answer ends; without, it is with the kernel,
     which a killed process can't take back, but a power failure can.
+
+    Attributes:
+        waits: Whether to close a record takes time.
     """
 
     def __init__(self, shipper: Shipper, *, fsync: bool) -> None:
         self._shipper = shipper
         self._slots = shipper.slots
         self._fsync = fsync
+        self.waits = fsync or not shipper.journalled
         self._open: dict[str, _Entry] = {}
 
     @property
     def name(self) -> str:
         """Return the name under which others find what the process left; empty: there is none."""
         return self._shipper.name
-
-    @property
-    def waits(self) -> bool:
-        """Tell whether to close a record takes time."""
-        return self._fsync or not self._shipper.journalled
 
     @property
     def waiting(self) -> int:
@@ -84,7 +84,8 @@ class Ledger:
             message = "what requests take can't be written down at the moment: try again"
             headers = {"retry-after": "1"}
             raise Unavailable(message, code="ledger_unavailable", headers=headers)
-        charge.entry = self._open[charge.id] = entry = _Entry(charge, self._slots, slot)
+        entry = _Entry(charge, self._slots, slot, begun_text(charge))
+        charge.entry = self._open[charge.id] = entry
         entry.note_attempt()
 
     async def close(self, charge: Charge) -> None:
@@ -93,7 +94,7 @@ class Ledger:
         if entry is None:
             return
         charge.entry = None
-        self._slots.write(entry.slot, ended_text(charge), ended=True)
+        self._slots.write(entry.slot, ended_text(charge, entry.begun), ended=True)
         if self._fsync:
             await asyncio.to_thread(self._slots.flush, entry.slot)
         await self._shipper.keep(entry.slot)

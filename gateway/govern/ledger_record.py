@@ -42,10 +42,29 @@ class Unsettled(msgspec.Struct, array_like=True):
 
     rate: tuple[int, int, int] | None
     reserved: int
-    bookings: list[tuple[int, str]]
+    bookings: tuple[tuple[int, str], ...]
 
 
-class UsageRecord(msgspec.Struct):
+class _SoFar(msgspec.Struct, kw_only=True):
+    """What a record tells that was not known from the beginning."""
+
+    target: str = ""
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    cached_tokens: int = 0
+    estimated: bool = False
+    cost: int | None = None
+    first_token_ms: float | None = None
+    duration_ms: float | None = None
+    ending: str = "open"
+    fallback: str | None = None
+    attempts: list[AttemptRecord] = []
+    verdicts: dict[str, str] = {}
+    bookings: list[Booking] = []
+    unsettled: Unsettled | None = None
+
+
+class UsageRecord(_SoFar, kw_only=True):
     """One request's record; its fields are columns of `usage_records`.
 
     Attributes:
@@ -66,46 +85,57 @@ class UsageRecord(msgspec.Struct):
     kind: str
     model: str
     agent_version: int | None
-    target: str
     stream: bool
-    prompt_tokens: int
-    completion_tokens: int
-    cached_tokens: int
-    estimated: bool
-    cost: int | None
-    first_token_ms: float | None
-    duration_ms: float | None
-    ending: str
-    fallback: str | None
-    attempts: list[AttemptRecord]
-    verdicts: dict[str, str]
-    bookings: list[Booking] = []
-    unsettled: Unsettled | None = None
 
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(UsageRecord).decode
+_NOBODY_ASKED = _encode(_SoFar())[1:]
 
 
-def opened_text(charge: Charge) -> bytes:
+def begun_text(charge: Charge) -> bytes:
+    """Return how every text of a request's record begins; it never changes."""
+    asked, scope = charge.asked, charge.scope
+    begun = {
+        "id": charge.id,
+        "tenant": scope.tenant,
+        "at": dt.datetime.fromtimestamp(charge.at, dt.UTC),
+        "request_id": charge.exchange.request_id,
+        "client": scope.client,
+        "key": scope.key,
+        "end_user": scope.end_user,
+        "kind": asked.kind,
+        "model": _short(asked.model, _LONGEST_NAME),
+        "agent_version": charge.agent_version,
+        "stream": asked.stream,
+    }
+    return _encode(begun)[:-1] + b","
+
+
+def opened_text(charge: Charge, begun: bytes) -> bytes:
     """Return the record of a request that begins or asks another target, as JSON.
 
     Should nobody count its tokens before the process is killed, they are estimated.
     """
-    record, asked = _record(charge), charge.asked
-    last = record.attempts[-1] if record.attempts else None
-    if last and not last.prompt_tokens:
+    if not charge.attempts:
+        return begun + _NOBODY_ASKED
+    record, asked = _so_far(charge), charge.asked
+    last, attempt = record.attempts[-1], charge.attempts[-1]
+    if not last.prompt_tokens:
         last.prompt_tokens = -(-asked.prompt_bytes // _BYTES_A_TOKEN) + asked.context_tokens
         last.estimated = True
         _total(record)
-    return _fitting(record)
+    if attempt.rate and attempt.cost is None:
+        per_token = _per_token(attempt.rate)
+        record.unsettled = Unsettled(per_token, attempt.reserved, attempt.bookings)
+    return _fitting(begun, record)
 
 
-def ended_text(charge: Charge) -> bytes:
+def ended_text(charge: Charge, begun: bytes) -> bytes:
     """Return the record of a request that has ended, as JSON."""
-    record = _record(charge)
+    record = _so_far(charge)
     record.duration_ms = (time.monotonic() - charge.started) * 1000
-    return _fitting(record)
+    return _fitting(begun, record)
 
 
 def left_text(left: Left) -> bytes:
@@ -126,50 +156,28 @@ def left_text(left: Left) -> bytes:
     return _encode(record)
 
 
-def _record(charge: Charge) -> UsageRecord:
-    asked, scope = charge.asked, charge.scope
-    first = charge.first_token_at
-    record = UsageRecord(
-        id=charge.id,
-        tenant=scope.tenant,
-        at=dt.datetime.fromtimestamp(charge.at, dt.UTC),
-        request_id=charge.exchange.request_id,
-        client=scope.client,
-        key=scope.key,
-        end_user=scope.end_user,
-        kind=asked.kind,
-        model=_short(asked.model, _LONGEST_NAME),
-        agent_version=charge.agent_version,
-        target=_short(charge.attempts[-1].target, _LONGEST_NAME) if charge.attempts else "",
-        stream=asked.stream,
-        prompt_tokens=0,
-        completion_tokens=0,
-        cached_tokens=0,
-        estimated=False,
-        cost=None,
-        first_token_ms=None if first is None else (first - charge.started) * 1000,
-        duration_ms=None,
+def _so_far(charge: Charge) -> _SoFar:
+    first, fallback = charge.first_token_at, charge.fallback
+    record = _SoFar(
         ending=charge.ending,
-        fallback=charge.fallback and _short(charge.fallback, _LONGEST_REASON),
-        attempts=[_attempt(each) for each in charge.attempts],
-        verdicts={name: _short(said, _LONGEST_NAME) for name, said in charge.verdicts.items()},
+        first_token_ms=None if first is None else (first - charge.started) * 1000,
+        fallback=fallback and _short(fallback, _LONGEST_REASON),
     )
-    record.bookings = [
-        Booking(period, lease, each.cost)
-        for each in charge.attempts
-        for period, lease in each.bookings
-        if each.cost
-    ]
-    last = charge.attempts[-1] if charge.attempts else None
-    if last and last.rate and last.cost is None:
-        record.unsettled = Unsettled(_per_token(last), last.reserved, list(last.bookings))
-    _total(record)
+    for name, said in charge.verdicts.items():
+        record.verdicts[name] = _short(said, _LONGEST_NAME)
+    for attempt in charge.attempts:
+        record.attempts.append(_attempt(attempt))
+        if attempt.cost:
+            for period, lease in attempt.bookings:
+                record.bookings.append(Booking(period, lease, attempt.cost))
+    if record.attempts:
+        record.target = record.attempts[-1].target
+        _total(record)
     return record
 
 
-def _per_token(attempt: Attempt) -> tuple[int, int, int] | None:
-    rate = attempt.rate
-    return None if rate is None or rate.gpu_second else (rate.input, rate.cached, rate.output)
+def _per_token(rate: Rate) -> tuple[int, int, int] | None:
+    return None if rate.gpu_second else (rate.input, rate.cached, rate.output)
 
 
 def _price_lost(record: UsageRecord, counted: TokenUsage) -> None:
@@ -203,7 +211,7 @@ def _attempt(attempt: Attempt) -> AttemptRecord:
     )
 
 
-def _total(record: UsageRecord) -> None:
+def _total(record: _SoFar) -> None:
     """Sum up the attempts."""
     asked = said = cached = 0
     estimated = False
@@ -222,18 +230,18 @@ def _cost(attempts: Sequence[AttemptRecord]) -> int | None:
     return sum(known) if known else None
 
 
-def _fitting(record: UsageRecord) -> bytes:
+def _fitting(begun: bytes, record: _SoFar) -> bytes:
     """Return the record as JSON that a slot has room for; sums are never left out."""
-    text = _encode(record)
+    text = begun + _encode(record)[1:]
     if len(text) > ROOM:
         record.attempts = _gathered(record.attempts)
         record.verdicts = {}
-        text = _encode(record)
+        text = begun + _encode(record)[1:]
     if len(text) > ROOM:
         record.fallback, record.target = None, ""
         for each in record.attempts:
             each.target = _short(each.target, _SHORTEST_NAME)
-        text = _encode(record)
+        text = begun + _encode(record)[1:]
     return text
 
 

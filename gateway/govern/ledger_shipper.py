@@ -34,6 +34,9 @@ _BAD = (
 )
 """What a record of ours can't be the cause of; one that is must not hold up the others."""
 
+_Ended = tuple[int, asyncio.Future[None] | None]
+"""The slot of a request that has ended, and who waits for it to be shipped."""
+
 
 class Shipper:
     """Ships; without a journal whoever adds a record waits until it is shipped."""
@@ -42,7 +45,7 @@ class Shipper:
         self.slots = slots
         self._store = store
         self._journal = journal
-        self._ended: deque[tuple[int, asyncio.Future[None]]] = deque()
+        self._ended: deque[_Ended] = deque()
         self._wake = asyncio.Event()
         self._wake.set()  # to look what others left
         self._failures = 0
@@ -78,13 +81,19 @@ class Shipper:
 
     async def keep(self, slot: int) -> None:
         """Take over a slot whose request has ended; return when its record is kept."""
+        if self._journal:
+            self._ended.append((slot, None))
+            self._wake.set()
+        else:
+            await self._written_through(slot)
+
+    async def _written_through(self, slot: int) -> None:
         shipped = asyncio.get_running_loop().create_future()
         self._ended.append((slot, shipped))
         self._wake.set()
-        if not self._journal:
-            await asyncio.wait([shipped], timeout=_WRITTEN_THROUGH_S)
-            if not shipped.done():
-                _log.error("a usage record is in memory alone: PostgreSQL does not take it")
+        await asyncio.wait([shipped], timeout=_WRITTEN_THROUGH_S)
+        if not shipped.done():
+            _log.error("a usage record is in memory alone: PostgreSQL does not take it")
 
     async def run(self) -> None:
         """Ship until cancelled."""
@@ -140,13 +149,13 @@ class Shipper:
                 raise
             self._done(batch)
 
-    def _take(self, most: int) -> list[tuple[int, asyncio.Future[None]]]:
+    def _take(self, most: int) -> list[_Ended]:
         return [self._ended.popleft() for _ in range(min(most, len(self._ended)))]
 
-    def _done(self, batch: Sequence[tuple[int, asyncio.Future[None]]]) -> None:
+    def _done(self, batch: Sequence[_Ended]) -> None:
         for slot, shipped in batch:
             self.slots.release(slot)
-            if not shipped.done():
+            if shipped and not shipped.done():
                 shipped.set_result(None)
 
     async def _ship_backlog(self) -> None:

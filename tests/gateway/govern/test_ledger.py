@@ -17,7 +17,7 @@ from gateway.govern import ledger_shipper
 from gateway.govern.charge import Asked, Charge
 from gateway.govern.journal import find_legacy
 from gateway.govern.ledger import Ledger, open_ledger
-from gateway.govern.ledger_record import ended_text
+from gateway.govern.ledger_record import begun_text, ended_text
 from gateway.govern.ledger_store import LedgerStore
 from gateway.openai.usage import TokenUsage
 
@@ -211,7 +211,7 @@ async def test_days_that_are_over_are_kept_as_sums(
         asked.at -= age_days * 86_400
         asked.attempt("fake/x", "hosted").usage = TokenUsage(3, 2, 1)
         asked.end()
-        await store.add([ended_text(asked)])
+        await store.add([ended_text(asked, begun_text(asked))])
     assert await owner.fetchval("SELECT count(*) FROM usage_records") == 4
     await store.purge()
     await store.purge()

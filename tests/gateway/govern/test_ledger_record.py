@@ -9,7 +9,7 @@ from config.scope import TenantScope
 from gateway.govern.budgets_store import Booking
 from gateway.govern.charge import Asked, Charge, Place
 from gateway.govern.journal_slots import ROOM, Left
-from gateway.govern.ledger_record import UsageRecord, ended_text, left_text, opened_text
+from gateway.govern.ledger_record import UsageRecord, begun_text, ended_text, left_text, opened_text
 from gateway.govern.prices import Rate
 from gateway.openai.usage import TokenUsage
 
@@ -29,6 +29,14 @@ def charge(*, prompt_bytes: int = 0) -> Charge:
     return Charge(SCOPE, asked, id="0" * 32, at=1_800_000_000.25)
 
 
+def opened(asked: Charge) -> bytes:
+    return opened_text(asked, begun_text(asked))
+
+
+def ended(asked: Charge) -> bytes:
+    return ended_text(asked, begun_text(asked))
+
+
 def attempt(of: Charge, target: str, usage: TokenUsage, cost: int | None = None) -> None:
     place: Place = "hosted"
     made = of.attempt(target, place)
@@ -43,7 +51,7 @@ def test_a_record_says_who_what_and_how_it_ended() -> None:
     asked.fallback = "a/x: upstream_timeout"
     asked.verdicts["injection"] = "flagged"
     asked.end()
-    record = decoded(ended_text(asked))
+    record = decoded(ended(asked))
     assert record.at == dt.datetime(2027, 1, 15, 8, 0, 0, 250_000, dt.UTC)
     assert (record.tenant, record.client, record.key, record.end_user) == (
         *("acme", "app", "key-1", "kim"),
@@ -60,16 +68,16 @@ def test_a_record_says_who_what_and_how_it_ended() -> None:
 
 def test_without_a_price_no_cost_is_told() -> None:
     asked = charge()
-    assert decoded(ended_text(asked)).cost is None
+    assert decoded(ended(asked)).cost is None
     attempt(asked, "a/x", TokenUsage(7, 0, 0))
-    assert decoded(ended_text(asked)).cost is None
+    assert decoded(ended(asked)).cost is None
 
 
 def test_a_killed_request_took_what_was_counted() -> None:
     asked = charge(prompt_bytes=30)
     attempt(asked, "a/x", TokenUsage(7, 1, 0))
     asked.attempt("b/y", "hosted")
-    text = opened_text(asked)
+    text = opened(asked)
     killed = decoded(left_text(Left(text, ended=False, counted=TokenUsage(9, 5, 4))))
     assert (killed.ending, killed.id, killed.duration_ms) == ("killed", asked.id, None)
     assert (killed.prompt_tokens, killed.completion_tokens, killed.cached_tokens) == (16, 6, 4)
@@ -78,10 +86,10 @@ def test_a_killed_request_took_what_was_counted() -> None:
 def test_a_killed_request_whose_tokens_nobody_told_is_estimated() -> None:
     asked = charge(prompt_bytes=31)
     nothing = TokenUsage()
-    before = decoded(left_text(Left(opened_text(asked), ended=False, counted=nothing)))
+    before = decoded(left_text(Left(opened(asked), ended=False, counted=nothing)))
     assert (before.prompt_tokens, before.estimated) == (0, False)
     asked.attempt("b/y", "hosted")
-    text = opened_text(asked)
+    text = opened(asked)
     asleep = decoded(left_text(Left(text, ended=False, counted=nothing)))
     assert (asleep.prompt_tokens, asleep.estimated) == (11, True)
     said = TokenUsage(0, 4, 0, estimated=True)
@@ -94,7 +102,7 @@ def test_a_killed_turn_is_estimated_by_what_its_last_model_was_asked() -> None:
     turn = Charge(SCOPE, asked, agent_version=3)
     attempt(turn, "a/x", TokenUsage(7, 2, 0))
     turn.attempt("a/x", "hosted")
-    text = opened_text(turn)
+    text = opened(turn)
     asleep = decoded(left_text(Left(text, ended=False, counted=TokenUsage())))
     assert (asleep.kind, asleep.model, asleep.agent_version) == ("agent", "hr", 3)
     assert (asleep.prompt_tokens, asleep.completion_tokens, asleep.estimated) == (117, 2, True)
@@ -104,7 +112,7 @@ def test_a_killed_turn_is_estimated_by_what_its_last_model_was_asked() -> None:
 
 
 def test_an_ended_request_stays_as_it_was_written() -> None:
-    text = ended_text(charge())
+    text = ended(charge())
     assert left_text(Left(text, ended=True, counted=TokenUsage(1, 1, 1))) == text
 
 
@@ -119,7 +127,7 @@ def test_every_record_fits_and_its_sums_are_whole(
         attempt(asked, target, TokenUsage(2**40, 2**41, 2**39), cost=2**50)
     asked.fallback = reason
     asked.verdicts = {"pii": verdict}
-    text = ended_text(asked)
+    text = ended(asked)
     assert len(text) <= ROOM
     assert b"\\u0000" not in text
     record = decoded(text)
@@ -133,7 +141,7 @@ def test_what_a_request_cost_is_booked() -> None:
     for said in (3, 0, 4):
         each = asked.attempt("a/x", "hosted", RATE, reserved=99, bookings=((1, "l"), (2, "m")))
         each.cost = said
-    assert decoded(ended_text(asked)).bookings == [
+    assert decoded(ended(asked)).bookings == [
         *(Booking(1, "l", 3), Booking(2, "m", 3)),
         *(Booking(1, "l", 4), Booking(2, "m", 4)),
     ]
@@ -152,7 +160,7 @@ def test_a_killed_request_is_booked_with_what_it_may_have_cost(
 ) -> None:
     asked = charge()
     asked.attempt("a/x", "hosted", rate, reserved=99, bookings=((1, "l"),))
-    killed = decoded(left_text(Left(opened_text(asked), ended=False, counted=counted)))
+    killed = decoded(left_text(Left(opened(asked), ended=False, counted=counted)))
     assert (killed.cost, killed.bookings, killed.unsettled) == (
         cost,
         [Booking(1, "l", cost)],

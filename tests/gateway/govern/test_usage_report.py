@@ -10,7 +10,7 @@ from support import scope_of
 
 from gateway.errors import InvalidRequest
 from gateway.govern.charge import Asked, Charge, Kind, Place
-from gateway.govern.ledger_record import ended_text
+from gateway.govern.ledger_record import begun_text, ended_text
 from gateway.govern.ledger_store import LedgerStore
 from gateway.govern.usage_export import as_csv
 from gateway.govern.usage_report import Span, break_even, grouped, records, span_of
@@ -27,7 +27,7 @@ def text(at: str, tenant: str = "acme", **given: Any) -> bytes:
     attempt = charge.attempt(given.get("target", "fake/x"), place)
     attempt.usage, attempt.cost = TokenUsage(1000, 100, 400), given.get("cost")
     charge.end(given.get("error"))
-    return ended_text(charge)
+    return ended_text(charge, begun_text(charge))
 
 
 @pytest.fixture
