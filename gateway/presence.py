@@ -73,8 +73,10 @@ class Attended:
         trace: TracebackType | None,
     ) -> None:
         self._timer.cancel()
-        if self._watching:
-            self._watching.cancel()
+        if watching := self._watching:
+            watching.cancel()
+            # The traceback of its end holds this: nothing else may, or it waits for a collection.
+            self._watching = None
         cancelled = isinstance(error, asyncio.CancelledError)
         if not (cancelled and not self._cancels):
             self._exchange.left = CLIENT_GONE

@@ -1,6 +1,8 @@
 """Work in the task that serves a request ends when its client leaves, and tells who ended it."""
 
 import asyncio
+import gc
+import weakref
 from collections.abc import Coroutine
 from typing import Any
 
@@ -81,3 +83,17 @@ async def test_work_that_ends_leaves_nothing_behind() -> None:
     assert exchange.left == "client_gone"
     await asyncio.sleep(0)
     assert not [task for task in asyncio.all_tasks() if "Attended" in repr(task)]
+
+
+async def test_what_took_long_is_forgotten_without_a_garbage_collection() -> None:
+    gc.disable()
+    try:
+        attended = Attended(_stays)  # type: ignore[arg-type]
+        with attended:
+            await asyncio.sleep(0.05)
+        left = weakref.ref(attended)
+        del attended
+        await asyncio.sleep(0.01)
+        assert left() is None
+    finally:
+        gc.enable()
