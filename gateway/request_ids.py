@@ -1,9 +1,10 @@
 """Every request's id: the client's own where it is harmless, else one of ours."""
 
 import re
-import uuid
 
 from litestar.types import Scope
+
+from gateway.ids import new_id
 
 _HARMLESS = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 _STAMP = "naru_request_id"
@@ -12,7 +13,14 @@ _STAMP = "naru_request_id"
 def request_id(scope: Scope) -> str:
     """Return the request's id; always the same one."""
     state = scope["state"]
-    if _STAMP not in state:
-        given = next((value for name, value in scope["headers"] if name == b"x-request-id"), b"")
-        state[_STAMP] = given.decode() if _HARMLESS.fullmatch(given) else uuid.uuid4().hex
-    return str(state[_STAMP])
+    known: str | None = state.get(_STAMP)
+    if known is None:
+        known = state[_STAMP] = _given(scope) or new_id()
+    return known
+
+
+def _given(scope: Scope) -> str:
+    for name, value in scope["headers"]:
+        if name == b"x-request-id":
+            return value.decode() if _HARMLESS.fullmatch(value) else ""
+    return ""

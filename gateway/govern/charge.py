@@ -3,7 +3,6 @@
 All of it is msgspec's structs, not dataclasses: each request makes some, at a fraction of the cost.
 """
 
-import os
 import time
 from contextvars import ContextVar
 from typing import Literal, Protocol
@@ -14,6 +13,7 @@ from opentelemetry.trace import Span
 from config.scope import TenantScope
 from gateway.errors import ClientGone, code_of
 from gateway.govern.prices import Rate
+from gateway.ids import new_id
 from gateway.observe.propagation import UNTRACED, Trace
 from gateway.openai.usage import TokenUsage
 
@@ -52,10 +52,6 @@ _exchange: ContextVar[Exchange] = ContextVar("exchange")
 def begin_exchange(exchange: Exchange) -> None:
     """Say what this task, and those that it starts, work for from here on."""
     _exchange.set(exchange)
-
-
-def _new_id() -> str:
-    return os.urandom(16).hex()
 
 
 def current_exchange() -> Exchange:
@@ -149,7 +145,7 @@ class Charge(msgspec.Struct):
 
     scope: TenantScope
     asked: Asked
-    id: str = msgspec.field(default_factory=_new_id)
+    id: str = msgspec.field(default_factory=new_id)
     at: float = msgspec.field(default_factory=time.time)
     started: float = msgspec.field(default_factory=time.monotonic)
     attempts: list[Attempt] = []

@@ -11,7 +11,7 @@ from opentelemetry import trace as otel
 from opentelemetry.trace.propagation import set_span_in_context
 
 from gateway.generation.target import Completion, Stream
-from gateway.govern.charge import Attempt, current_exchange
+from gateway.govern.charge import Attempt, Place, current_exchange
 from gateway.observe.content import Heard, answered_text, asked_text
 from gateway.observe.phases import note_error
 from gateway.openai.normalise import Kind
@@ -85,7 +85,7 @@ class Asking:
                 self._leave(attempt, attempt.span, error, took_s)
 
     def _open(self, tracer: otel.Tracer, attempt: Attempt) -> None:
-        provider, model = named(attempt)
+        provider, model = named(attempt.target, attempt.place)
         operation = OPERATIONS[self._kind]
         span = tracer.start_span(
             f"{operation} {model}",
@@ -115,12 +115,12 @@ class Asking:
             attempt.ended_ns = time.time_ns()
 
 
-def named(attempt: Attempt) -> tuple[str, str]:
+def named(target: str, place: Place) -> tuple[str, str]:
     """Return a target's provider, as the conventions call it, and its model."""
-    provider, slash, model = attempt.target.partition("/")
-    if attempt.place == "engine":
+    provider, slash, model = target.partition("/")
+    if place == "engine":
         return "vllm", model
-    return (provider, model) if slash else ("naru", attempt.target)
+    return (provider, model) if slash else ("naru", target)
 
 
 def end_span(attempt: Attempt) -> None:

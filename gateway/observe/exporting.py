@@ -138,7 +138,7 @@ class _Ids(RandomIdGenerator):
     """Gives a trace that begins with a request the id that its logs already have."""
 
     def generate_trace_id(self) -> int:
-        return int(current_exchange().trace.id or "0", 16) or super().generate_trace_id()
+        return current_exchange().trace.number or super().generate_trace_id()
 
 
 class _Counted(SpanExporter):

@@ -8,10 +8,11 @@ import time
 from bisect import bisect_left
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from opentelemetry import trace as otel
 
-from gateway.govern.charge import Attempt, Charge
+from gateway.govern.charge import Attempt, Charge, Kind, Place
 from gateway.observe.asking import OPERATIONS, named
 from gateway.observe.tally import Labels
 
@@ -89,7 +90,8 @@ class GenAiMetrics:
 
     def record(self, charge: Charge, attempt: Attempt, target: str) -> None:
         """Record the attempt that answered a call, or was the last one; `target` is its label."""
-        call, usage, span = _call(charge, attempt, target), attempt.usage, _span(charge)
+        call = _call(charge.asked.kind, attempt.place, attempt.target, target)
+        usage, span = attempt.usage, _span(charge)
         self._tokens.observe(usage.prompt_tokens, (*call, "input"), span)
         self._tokens.observe(usage.completion_tokens, (*call, "output"), span)
         if charge.first_token_at is not None:
@@ -112,14 +114,11 @@ class GenAiMetrics:
             instrument.since_ns = now_ns
 
 
-def _call(charge: Charge, attempt: Attempt, target: str) -> Labels:
-    provider, model = named(attempt)
+@lru_cache
+def _call(kind: Kind, place: Place, asked: str, target: str) -> Labels:
+    provider, model = named(asked, place)
     # A model that a caller made up is told by its provider alone.
-    return (
-        OPERATIONS.get(charge.asked.kind, "chat"),
-        provider,
-        "" if target.endswith("*") else model,
-    )
+    return OPERATIONS.get(kind, "chat"), provider, "" if target.endswith("*") else model
 
 
 def _span(charge: Charge) -> otel.SpanContext | None:

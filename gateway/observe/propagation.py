@@ -3,8 +3,8 @@
 import random
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 
+import msgspec
 from opentelemetry import trace as otel
 
 _PARENT = re.compile(rb"(?!ff)[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(?:-.*)?")
@@ -12,12 +12,11 @@ _MAX_STATE_BYTES = 512
 _SAMPLED = 1
 
 
-@dataclass(frozen=True, slots=True)
-class Trace:
+class Trace(msgspec.Struct, frozen=True):
     """A request's trace.
 
     Attributes:
-        id: 32 hexadecimal digits; empty where no request is.
+        number: Its id; 0 where no request is.
         parent: The caller's span, 16 hexadecimal digits; empty where it told none.
         sampled: Whether somebody records it.
         state: The caller's `tracestate`, passed on as it is.
@@ -26,7 +25,7 @@ class Trace:
         mask: Masks what is said on its spans; None where nothing of it is put there.
     """
 
-    id: str = ""
+    number: int = 0
     parent: str = ""
     sampled: bool = False
     state: str = ""
@@ -34,9 +33,14 @@ class Trace:
     to_hosted: bool = False
     mask: Callable[[str], str] | None = None
 
+    @property
+    def id(self) -> str:
+        """Its id in 32 hexadecimal digits; empty where no request is."""
+        return f"{self.number:032x}" if self.number else ""
+
     def headers(self) -> dict[str, str]:
         """Return what tells a server that is asked now of the trace."""
-        if not self.id:
+        if not self.number:
             return {}
         span = otel.get_current_span().get_span_context().span_id if self.tracer else 0
         # A parent is demanded even of who records nothing.
@@ -48,20 +52,23 @@ class Trace:
 UNTRACED = Trace()
 
 
-def told_trace(headers: Iterable[tuple[bytes, bytes]]) -> tuple[str, str, bool, str] | None:
+def told_trace(headers: Iterable[tuple[bytes, bytes]]) -> tuple[int, str, bool, str] | None:
     """Return a caller's trace, span, whether it is sampled, and state; None where it tells none."""
     parents = [value for name, value in headers if name == b"traceparent"]
-    found = _PARENT.fullmatch(parents[0]) if len(parents) == 1 else None
+    if len(parents) != 1:
+        return None
+    found = _PARENT.fullmatch(parents[0])
     if found is None or (parents[0][:2] == b"00" and len(parents[0]) != 55):
         return None
     trace_id, span_id, flags = (group.decode() for group in found.groups())
-    if not int(trace_id, 16) or not int(span_id, 16):
+    number = int(trace_id, 16)
+    if not number or not int(span_id, 16):
         return None
     states = b",".join(value for name, value in headers if name == b"tracestate")
     state = states.decode("latin-1") if len(states) <= _MAX_STATE_BYTES else ""
-    return trace_id, span_id, bool(int(flags, 16) & _SAMPLED), state
+    return number, span_id, bool(int(flags, 16) & _SAMPLED), state
 
 
-def new_trace_id() -> str:
-    """Return the id of a trace that begins here."""
-    return f"{random.getrandbits(128) or 1:032x}"
+def new_trace() -> int:
+    """Return the number of a trace that begins here."""
+    return random.getrandbits(128) or 1

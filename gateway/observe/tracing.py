@@ -11,7 +11,7 @@ from opentelemetry.trace.propagation import set_span_in_context
 from config.telemetry import TelemetrySettings
 from gateway.govern.charge import Exchange
 from gateway.observe.genai import GenAiMetrics
-from gateway.observe.propagation import Trace, new_trace_id, told_trace
+from gateway.observe.propagation import Trace, new_trace, told_trace
 
 _LOW = 2**64
 
@@ -40,14 +40,14 @@ class Tracing:
         told = told_trace(headers) if self._settings.trust_traceparent else None
         if told:
             return self._trace(*told)
-        id_ = new_trace_id()
-        sampled = self.tracer is not None and int(id_[16:], 16) < self._bound
-        return self._trace(id_, "", sampled, "")
+        number = new_trace()
+        sampled = self.tracer is not None and number % _LOW < self._bound
+        return self._trace(number, "", sampled, "")
 
-    def _trace(self, id_: str, parent: str, sampled: bool, state: str) -> Trace:  # noqa: FBT001
+    def _trace(self, number: int, parent: str, sampled: bool, state: str) -> Trace:  # noqa: FBT001
         tracer = self.tracer if sampled else None
         to_hosted = self._settings.hosted_traceparent
-        return Trace(id_, parent, sampled, state, tracer, to_hosted, self._mask)
+        return Trace(number, parent, sampled, state, tracer, to_hosted, self._mask)
 
 
 @contextmanager
@@ -86,6 +86,6 @@ def _caller(trace: Trace) -> Context:
         return otel.set_span_in_context(otel.INVALID_SPAN)
     flags = otel.TraceFlags(otel.TraceFlags.SAMPLED)
     context = otel.SpanContext(
-        int(trace.id, 16), int(trace.parent, 16), is_remote=True, trace_flags=flags
+        trace.number, int(trace.parent, 16), is_remote=True, trace_flags=flags
     )
     return set_span_in_context(otel.NonRecordingSpan(context))

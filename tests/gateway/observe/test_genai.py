@@ -53,7 +53,7 @@ class _Collector(ConsoleMetricExporter):
 
 
 def _charge(*, prompt: int = 100, answer: int = 20, traced: bool = False, **more: Any) -> Charge:
-    trace = Trace("1" * 32, sampled=traced, tracer=_TRACER if traced else None)
+    trace = Trace(1, sampled=traced, tracer=_TRACER if traced else None)
     charge = Charge(_SCOPE, Asked("chat", "smart"), exchange=Exchange(trace=trace), **more)
     attempt = charge.attempt("fake/gpt-x", "hosted")
     attempt.usage.prompt_tokens, attempt.usage.completion_tokens = prompt, answer

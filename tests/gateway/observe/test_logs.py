@@ -70,7 +70,7 @@ def test_where_nobody_reads_along_lines_are_json() -> None:
 
 def test_a_json_line_says_which_request_it_is_about() -> None:
     error = ValueError(f"no such number: {SECRET}")
-    begin_exchange(Exchange("req-1", trace=Trace("0af7651916cd43dd8448eb211c80319c")))
+    begin_exchange(Exchange("req-1", trace=Trace(0x0AF7651916CD43DD8448EB211C80319C)))
     try:
         line = JsonFormatter().format(_record("user %s\n", "hong@example.com", error=error))
     finally:
