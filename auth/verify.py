@@ -9,6 +9,7 @@ from dataclasses import KW_ONLY, dataclass, field, replace
 from typing import Literal
 
 import asyncpg
+import msgspec
 
 from auth import dpop, token
 from auth.clients import KEY_PREFIX, EndUserPolicy, find_key
@@ -36,8 +37,7 @@ _B64TOKEN = re.compile(r"[A-Za-z0-9._~+/-]+=*", re.ASCII)  # RFC 6750 section 2.
 _END_USER = re.compile(r"[!-~]{1,256}", re.ASCII)
 
 
-@dataclass(frozen=True, slots=True)
-class Credentials:
+class Credentials(msgspec.Struct, frozen=True):
     """What a request says about its sender: every value of each header, in their order.
 
     Attributes:

@@ -10,19 +10,16 @@ from litestar import Litestar, Request
 from litestar.config.app import AppConfig
 from litestar.datastructures import State
 from litestar.di import Provide
-from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
 from config.settings import Settings
-from gateway.auditing import begin_audit, end_audit
+from gateway.auditing import begin_audit
 from gateway.bare import bare_first
 from gateway.bodies import check_text
 from gateway.errors import HANDLERS
-from gateway.exchanges import begin_exchanges, operators_apart, server_timing
-from gateway.govern.charge import current_exchange
+from gateway.exchanges import begin_exchanges, operators_apart
 from gateway.govern.masking.hide import Hider
 from gateway.govern.masking.policy import Policy
 from gateway.guards import authenticate, check_every_route_is_declared, provide_caller
-from gateway.heads import keep_server_send
 from gateway.lifespan import Services, open_services
 from gateway.observe.exporting import exporting
 from gateway.observe.process import process_name
@@ -30,7 +27,6 @@ from gateway.observe.tracing import Tracing
 from gateway.openapi import correct_document, describe_bare_routes, openapi_config
 from gateway.paths import keep_slashes
 from gateway.reload import refused_file
-from gateway.request_ids import request_id
 from gateway.routes import (
     admin,
     agent_chat,
@@ -58,6 +54,7 @@ from gateway.routes import (
     vector_stores,
 )
 from gateway.routes.files import files_router
+from gateway.stamps import with_stamps
 
 
 def create_app(
@@ -122,7 +119,7 @@ def create_app(
     )
     app.state.refused = refused_file(sockets)
     answering = bare_first(app, keep_slashes(app.asgi_handler))
-    stamped = _with_stamps(answering, timed=settings.telemetry.server_timing)
+    stamped = with_stamps(answering, timed=settings.telemetry.server_timing)
     app.asgi_handler = begin_exchanges(stamped, tracing)
     if settings.telemetry.metrics_port:
         app.asgi_handler = operators_apart(app.asgi_handler, settings.telemetry.metrics_port)
@@ -146,28 +143,3 @@ def _provide_services(state: State) -> Services:
 async def _begin(request: Request[Any, Any, Any]) -> None:
     await check_text(request)
     await begin_audit(request)
-
-
-def _with_stamps(app: ASGIApp, *, timed: bool) -> ASGIApp:
-    """Put `x-request-id` on every answer, and how the caller stands at its limits.
-
-    `timed` says how long what took as well.
-    """
-
-    async def stamping(scope: Scope, receive: Receive, send: Send) -> None:
-        async def send_stamped(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                exchange = current_exchange()
-                exchange.status = message["status"]
-                stamps = {"x-request-id": request_id(scope)} | exchange.headers
-                stamped = [(name.encode(), value.encode()) for name, value in stamps.items()]
-                message["headers"] = answered = [*message["headers"], *stamped]
-                if timed and (told := server_timing(exchange)):
-                    answered.append((b"server-timing", told.encode()))
-                await end_audit(message, scope)
-            await send(message)
-
-        keep_server_send(scope, send)
-        await app(scope, receive, send_stamped)
-
-    return stamping

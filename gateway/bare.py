@@ -22,8 +22,9 @@ from gateway.bodies import check_body
 from gateway.errors import ClientGone, TooLarge, respond
 from gateway.govern.charge import CLIENT_GONE, current_exchange
 from gateway.guards import admit, caller_of, handlers_of, needs
-from gateway.heads import header, server_send
+from gateway.heads import header, send_whole, server_send
 from gateway.lifespan import Services
+from gateway.stamps import stamped
 
 _METHOD = "POST"
 _HOST = re.compile(rb"[A-Za-z0-9.-]+(:[0-9]+)?")
@@ -54,14 +55,10 @@ class Call:
     async def answer_json(self, body: bytes, headers: Mapping[str, str]) -> None:
         """Answer 200 with a body that is JSON already."""
         encoded = [(name.encode(), value.encode("latin-1")) for name, value in headers.items()]
-        length = (b"content-length", str(len(body)).encode())
-        await self.send(
-            {
-                "type": "http.response.start",
-                "status": 200,
-                "headers": [_JSON, length, *encoded],
-            }
-        )
+        head = [_JSON, (b"content-length", b"%d" % len(body)), *encoded]
+        if send_whole(self.scope)(200, stamped(self.scope, 200, head), body):
+            return
+        await self.send({"type": "http.response.start", "status": 200, "headers": head})
         await server_send(self.scope, self.send)(
             {"type": "http.response.body", "body": body, "more_body": False}
         )

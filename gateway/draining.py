@@ -13,10 +13,10 @@ import uvicorn
 from litestar import Litestar
 
 from config.settings import ServerSettings
+from gateway.http import CLOSE
 
 _POLL_S = 0.05
 _LAST_MOMENT_S = 5.0
-_CLOSE = (b"connection", b"close")
 
 
 class Server(uvicorn.Server):
@@ -81,7 +81,7 @@ class Server(uvicorn.Server):
         self.should_exit = True
         # Of the answers under way too: they share the first list; the second one replaces it.
         for headers in (self.server_state.default_headers, self.config.encoded_headers):
-            headers.append(_CLOSE)
+            headers.append(CLOSE)
         self._app.state.draining = True
         if services := self._app.state.get("services"):
             services.responses.background.drain()

@@ -18,7 +18,6 @@ from litestar.types import Scope
 from auth import Credentials, require
 from auth.errors import END_USER_HEADER
 from config.scope import SCOPES, TenantScope
-from gateway.heads import headers
 from gateway.observe.phases import Phase
 
 if TYPE_CHECKING:
@@ -74,13 +73,17 @@ async def admit(scope: Scope, services: "Services", needed: str) -> TenantScope:
 
 def _credentials(scope: Scope, issuer: str) -> Credentials:
     """Collect every value of each header. The URL is the public one, never what `Host` says."""
-    return Credentials(
-        headers(scope, b"authorization"),
-        headers(scope, b"dpop"),
-        headers(scope, _END_USER),
-        method=str(scope.get("method", "")),
-        url=issuer + scope["raw_path"].decode("latin-1"),
-    )
+    authorization, proofs, end_users = [], [], []
+    for name, value in scope["headers"]:
+        if name == b"authorization":
+            authorization.append(value.decode("latin-1"))
+        elif name == b"dpop":
+            proofs.append(value.decode("latin-1"))
+        elif name == _END_USER:
+            end_users.append(value.decode("latin-1"))
+    url = issuer + scope["raw_path"].decode("latin-1")
+    method = str(scope.get("method", ""))
+    return Credentials(tuple(authorization), tuple(proofs), tuple(end_users), method, url)
 
 
 def _methods_at(connection: ASGIConnection[Any, Any, Any, Any]) -> list[str]:

@@ -5,13 +5,21 @@ from functools import partial
 from typing import Any
 
 import msgspec
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import (
+    STATUS_LINE,
+    HttpToolsProtocol,
+    RequestResponseCycle,
+)
 
 from gateway.errors import SHUTDOWN, describe
+from gateway.heads import Heads, keep_send_whole
 from gateway.request_ids import request_id
 
 MAX_HEAD_BYTES = 65_536
 """Request line and headers together; an access token is up to 24,576 characters of it."""
+
+CLOSE = (b"connection", b"close")
+_WHOLE_BYTES = 65_536
 
 _TOO_LONG = (
     b"HTTP/1.1 431 Request Header Fields Too Large\r\n"
@@ -64,11 +72,29 @@ async def _told_of_the_end(
     send: Any,  # noqa: ANN401
 ) -> None:
     """Answer 503 where the server ends before a request had an answer."""
+    keep_send_whole(scope, partial(_send_whole, cycle))
     try:
         await app(scope, receive, send)
     except asyncio.CancelledError:
         if not cycle.response_started:
             await _refuse(scope, send)
+
+
+def _send_whole(cycle: RequestResponseCycle, status: int, heads: Heads, body: bytes) -> bool:
+    """Do what uvicorn's `send` does with a head and a body, at once and without its checks.
+
+    Not where the client is slow or gone, or the connection is to be closed.
+    """
+    if cycle.flow.write_paused or cycle.disconnected or not cycle.keep_alive:
+        return False
+    if cycle.response_started or CLOSE in cycle.default_headers or len(body) > _WHOLE_BYTES:
+        return False
+    cycle.response_started = cycle.response_complete = True
+    lines = [b"%b: %b\r\n" % head for head in (*cycle.default_headers, *heads)]
+    cycle.transport.write(b"".join((STATUS_LINE[status], *lines, b"\r\n", body)))
+    cycle.message_event.set()
+    cycle.on_response()
+    return True
 
 
 async def _refuse(scope: Any, send: Any) -> None:  # noqa: ANN401

@@ -16,11 +16,10 @@ from litestar import Response
 from litestar.types import ASGIApp, Receive, Scope, Send
 
 from config.tasks import end_task
-from gateway.errors import SHUTDOWN, describe
-from gateway.govern.charge import SERVER_SHUTDOWN, current_exchange
+from gateway.errors import SHUTDOWN, ClientGone, describe
 from gateway.heads import server_send
 from gateway.observe import metrics
-from gateway.presence import client_left
+from gateway.presence import Attended
 
 _LINE_END = re.compile(rb"\r\n|\n|\r")
 _BOM = b"\xef\xbb\xbf"
@@ -181,21 +180,20 @@ class EventStream(Response[Any]):
         """Answer the request."""
         metrics.STREAMS_OPEN.add(1)
         self._send_body = server_send(scope, send)
-        sending = asyncio.create_task(self._send(send))
-        leaving = asyncio.create_task(client_left(receive))
         self._keep_alive()
         try:
-            await asyncio.wait({sending, leaving}, return_when=asyncio.FIRST_COMPLETED)
+            with Attended(receive):
+                await self._send(send)
+        except ClientGone:
+            return  # nobody sees how it ended
         except asyncio.CancelledError:
             # The server ends, and its grace time is over.
-            current_exchange().left = SERVER_SHUTDOWN
-            await end_task(sending)
             await self._close(self._failure(SHUTDOWN))
             raise
         finally:
             metrics.STREAMS_OPEN.add(-1)
             self._timer.cancel()
-            for task in (leaving, sending, *self._comments):
+            for task in tuple(self._comments):
                 await end_task(task)
 
     async def _send(self, send: Send) -> None:

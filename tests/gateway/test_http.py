@@ -1,6 +1,8 @@
 """What the server takes of a request before anybody is asked for credentials, over raw sockets."""
 
 import asyncio
+import contextlib
+import re
 import socket
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
@@ -8,6 +10,7 @@ from typing import Any
 import pytest
 import uvicorn
 
+from gateway.heads import send_whole
 from gateway.http import MAX_HEAD_BYTES, BoundedProtocol
 
 START = b"POST / HTTP/1.1\r\nhost: naru\r\n"
@@ -23,17 +26,38 @@ async def count(scope: dict[str, Any], receive: Any, send: Any) -> None:
     await send({"type": "http.response.body", "body": b"%d bytes" % size})
 
 
-@pytest.fixture
-async def port() -> AsyncIterator[int]:
+async def twice(scope: dict[str, Any], receive: Any, send: Any) -> None:
+    """An application that answers in two steps at `/steps`, else at once where it may."""
+    del receive
+    size = int(scope["query_string"] or 2)
+    heads, body = [(b"content-length", b"%d" % size), (b"x-naru-target", b"a/b")], b"x" * size
+    if scope["path"] != "/steps" and send_whole(scope)(200, heads, body):  # type: ignore[arg-type]
+        return
+    told = [*heads, (b"x-steps", b"yes")] if scope["path"] != "/steps" else heads
+    await send({"type": "http.response.start", "status": 200, "headers": told})
+    await send({"type": "http.response.body", "body": body})
+
+
+@contextlib.asynccontextmanager
+async def serving(app: Any) -> AsyncIterator[int]:
+    """Serve the application; yield the port."""
     listening = socket.create_server(("127.0.0.1", 0))
     config = uvicorn.Config(
-        count, http=BoundedProtocol, ws="none", lifespan="off", log_level="warning"
+        app, http=BoundedProtocol, ws="none", lifespan="off", log_level="warning"
     )
     server = uvicorn.Server(config)
-    serving = asyncio.create_task(server.serve(sockets=[listening]))
-    yield listening.getsockname()[1]
-    server.should_exit = True
-    await serving
+    task = asyncio.create_task(server.serve(sockets=[listening]))
+    try:
+        yield listening.getsockname()[1]
+    finally:
+        server.should_exit = True
+        await task
+
+
+@pytest.fixture
+async def port() -> AsyncIterator[int]:
+    async with serving(count) as port:
+        yield port
 
 
 async def send(port: int, parts: Iterator[bytes]) -> bytes:
@@ -87,3 +111,30 @@ async def test_chunks_of_any_size_are_taken(port: int) -> None:
     head = START + b"transfer-encoding: chunked\r\n\r\n"
     parts = [head, *[b"1\r\nb\r\n" * 1000] * 50, b"0\r\n\r\n"]
     assert b"50000 bytes" in await send(port, iter(parts))
+
+
+async def _answers(*requests: bytes) -> bytes:
+    """Return what is answered to requests that are sent at once."""
+    async with serving(twice) as port:
+        answer = await send(port, iter([b"".join(requests)]))
+    return re.sub(rb"date: [^\r]+", b"date: now", answer)
+
+
+def _get(path: bytes, *lines: bytes) -> bytes:
+    return b"\r\n".join([b"GET %b HTTP/1.1" % path, b"host: naru", *lines, b"", b""])
+
+
+async def test_an_answer_sent_at_once_is_the_same_byte_by_byte() -> None:
+    close = _get(b"/steps", b"connection: close")
+    at_once = await _answers(_get(b"/"), _get(b"/?0"), close)
+    assert at_once == await _answers(_get(b"/steps"), _get(b"/steps?0"), close)
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [_get(b"/", b"connection: close"), _get(b"/?100000", b"connection: close")],
+    ids=["a connection that ends", "a long body"],
+)
+async def test_what_can_not_be_sent_at_once_takes_its_steps(asked: bytes) -> None:
+    answer = await _answers(asked)
+    assert b"x-steps: yes" in answer
