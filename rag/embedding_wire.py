@@ -47,6 +47,12 @@ class RerankRequest(msgspec.Struct, tag="rerank"):
 Request = EmbedRequest | RerankRequest
 
 
+class Withdrawal(msgspec.Struct, tag="withdrawal"):
+    """Nobody waits for the answer to a request any more: it need not be computed."""
+
+    id: int
+
+
 class Response(msgspec.Struct):
     """A worker's answer: float32 numbers, `dimensions` for each text, or why there are none."""
 

@@ -22,6 +22,7 @@ from rag.embedding_wire import (
     Request,
     RerankRequest,
     Response,
+    Withdrawal,
     frame,
     read_frame,
     tokenizer_file,
@@ -110,20 +111,27 @@ async def _serve_connection(
     writer: asyncio.StreamWriter,
 ) -> None:
     writers.add(writer)
-    decoder = msgspec.msgpack.Decoder(EmbedRequest | RerankRequest)
-    answers: set[asyncio.Task[None]] = set()
+    decoder = msgspec.msgpack.Decoder(EmbedRequest | RerankRequest | Withdrawal)
+    answers: dict[int, asyncio.Task[None]] = {}
     try:
         while True:
-            request = decoder.decode(await read_frame(reader))
-            answer = asyncio.create_task(_answer(service, request, writer))
-            answers.add(answer)
-            answer.add_done_callback(answers.discard)
+            asked = decoder.decode(await read_frame(reader))
+            if isinstance(asked, Withdrawal):
+                if answer := answers.get(asked.id):
+                    answer.cancel()
+                continue
+            answers[asked.id] = answer = asyncio.create_task(_answer(service, asked, writer))
+            answer.add_done_callback(functools.partial(_answered, answers, asked.id))
     except (OSError, EOFError, msgspec.DecodeError):
-        for answer in answers:
+        for answer in answers.values():
             answer.cancel()
     finally:
         writers.discard(writer)
         writer.close()
+
+
+def _answered(answers: dict[int, asyncio.Task[None]], number: int, _: asyncio.Task[None]) -> None:
+    del answers[number]
 
 
 async def _answer(service: Service, request: Request, writer: asyncio.StreamWriter) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 
 from config.tasks import end_task
-from rag.embedding_wire import Request, Response, frame, read_frame
+from rag.embedding_wire import Request, Response, Withdrawal, frame, read_frame
 
 _CONNECT_TIMEOUT_S = 5.0
 
@@ -55,6 +55,8 @@ class WorkerClient:
             return await answer
         finally:
             del self._waiting[request.id]
+            if (not answer.done() or answer.cancelled()) and not writer.is_closing():
+                writer.write(frame(msgspec.msgpack.encode(Withdrawal(request.id))))
 
     async def _connected(self) -> asyncio.StreamWriter:
         async with self._connecting:

@@ -4,15 +4,19 @@ import asyncio
 import math
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 
 from config.settings import EmbeddingModelSettings, RerankerSettings
+from rag.batching import Text
 from rag.embed import Embedder, open_embedder
 from rag.embedding_wire import reranker_socket
+from rag.embedding_worker import serve
+from rag.local_model import Model
 from rag.rerank import open_reranker
 from rag.tokenizer import open_tokenizer
 
@@ -80,6 +84,7 @@ async def test_openvino_computes_what_torch_does(
 def test_what_was_exported_is_served_without_torch(models: Path, cache: Path) -> None:
     code = """
 import sys
+import time
 from pathlib import Path
 from rag.embedding_worker import load_model
 from rag.local_model import Wanted
@@ -105,6 +110,33 @@ async def test_the_settings_come_before_what_a_model_says(models: Path, tmp_path
     assert list(query) == pytest.approx(list(document), abs=1e-5)
     assert (embedder.max_tokens, tokenizer.limit) == (20, 18)
     await embedder.close()
+
+
+async def test_what_nobody_waits_for_any_more_is_not_computed(tmp_path: Path) -> None:
+    computed: list[str] = []
+
+    def compute(texts: Sequence[Text]) -> bytes:
+        time.sleep(0.2)
+        computed.extend(map(str, texts))
+        return bytes(4 * len(texts))
+
+    stop, socket = asyncio.Event(), tmp_path / "s"
+    model = Model(compute, dimensions=1, count=lambda texts: [1] * len(texts))
+    serving = asyncio.create_task(serve(model, socket, stop))
+    embedder = open_embedder(EmbeddingModelSettings(model="slow"), socket)
+    while not socket.exists():
+        await asyncio.sleep(0.01)
+    first = asyncio.create_task(embedder.embed(["first"]))
+    await asyncio.sleep(0.1)  # it is being computed
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.05):
+            await embedder.embed(["left"])
+    assert len(await embedder.embed(["last"])) == 1
+    await first
+    assert computed == ["first", "last"]
+    await embedder.close()
+    stop.set()
+    await serving
 
 
 @pytest.mark.parametrize("backend", ["torch", "openvino"])
