@@ -1,5 +1,6 @@
 """Do the found passages hold the answer? Better none than a wrong one."""
 
+import asyncio
 import heapq
 import math
 import re
@@ -42,6 +43,7 @@ THRESHOLD = 0.45
 _WORDS_SUFFICE = 0.5
 _OTHER_KIND_SHARE = 0.85
 _SENTENCES = 12  # embedded for a verdict
+_FIRST_SENTENCES = 2  # of them: three turns in four need no more
 _EMBED_TIMEOUT_S = 1.0
 
 
@@ -98,25 +100,38 @@ def judge(retrieval: Retrieval, threshold: float | None = None) -> Verdict:
 
 
 async def assess(
-    retrieval: Retrieval, embedder: Embedder, threshold: float | None = None
+    retrieval: Retrieval,
+    embedder: Embedder,
+    threshold: float | None = None,
+    *,
+    until_answerable: bool = False,
 ) -> Verdict:
     """Judge, and ask the embedder how near the best sentences are, where it knows the language.
 
-    Without its answer within 1 s it is the same as `judge`.
+    Without its answer within 1 s it is the same as `judge`. With `until_answerable` no further
+    sentence is embedded once the first make it so: whether it is comes out the same for a fraction
+    of the work, and the confidence is the least that it can be.
     """
     evidence = weigh(retrieval)[1]
     verdict = judge_evidence(retrieval, evidence, threshold)
-    question = retrieval.question
-    if verdict.signals is None or verdict.signals.similarity is None or has_aside(question):
+    question, signals = retrieval.question, verdict.signals
+    if signals is None or signals.similarity is None or has_aside(question):
         return verdict
     if not embedder.knows(question):
         return verdict
     best = heapq.nlargest(_SENTENCES, evidence, key=lambda item: item.coverage)
-    near = await cosines(question, best, embedder, timeout_s=_EMBED_TIMEOUT_S)
-    if near is None:
-        return verdict
-    highest = max(map(nearness, best, near))
-    return _verdict(replace(verdict.signals, nearness=highest), threshold)
+    first = _FIRST_SENTENCES if until_answerable else _SENTENCES
+    loop, nearest = asyncio.get_running_loop(), -math.inf
+    deadline, closer = loop.time() + _EMBED_TIMEOUT_S, verdict
+    for part in filter(None, (best[:first], best[first:])):
+        near = await cosines(question, part, embedder, timeout_s=deadline - loop.time())
+        if near is None:
+            return verdict
+        nearest = max(nearest, *map(nearness, part, near))
+        closer = _verdict(replace(signals, nearness=nearest), threshold)
+        if closer.answerable:
+            break
+    return closer
 
 
 def judge_evidence(

@@ -85,7 +85,8 @@ class Preparer:
         retrieval = await self._search(charge.scope, definition, asked.text, history)
         kept = _within(retrieval, self.limits.passage_tokens)
         kept, question = await self._screened(charge, definition, kept, question)
-        verdict = await assess(kept, self.embedders.default, definition.answer.threshold)
+        threshold = definition.answer.threshold
+        verdict = await assess(kept, self.embedders.default, threshold, until_answerable=True)
         prepared = Prepared(agent, question, retrieval, None, kept, history, asked, verdict)
         if not verdict.answerable and definition.answer.without_sources == "abstain":
             return prepared

@@ -84,6 +84,19 @@ async def test_the_nearest_sentence_decides_where_the_embedder_answers() -> None
     assert (near.answerable, near.code) == (True, "answerable")
 
 
+@pytest.mark.parametrize("question", ["Which employees may take a taxi?", "Who may keep a dog?"])
+async def test_no_more_sentences_are_asked_than_make_it_answerable(question: str) -> None:
+    rooms = " ".join(f"Room {n} is open to employees after {n}." for n in range(1, 9))
+    content = f"Employees may take a taxi. {rooms}"
+    retrieval = retrieval_of(question, content, similarities=[0.9])
+    whole, thrifty = InMemoryEmbedder(), InMemoryEmbedder()
+    verdict = await assess(retrieval, whole)
+    soon = await assess(retrieval, thrifty, until_answerable=True)
+    assert (soon.answerable, soon.code) == (verdict.answerable, verdict.code)
+    assert soon.confidence <= verdict.confidence
+    assert (len(thrifty.asked) < len(whole.asked)) == verdict.answerable
+
+
 class Unreachable(InMemoryEmbedder):
     async def embed(self, texts: Sequence[str], kind: Kind = "document") -> list[Vector]:
         raise EmbedderUnavailable("down")
