@@ -50,10 +50,10 @@ format: ## Let ruff lay out and mend the code
 	$(BIN)/ruff format .
 
 reference: ## Write docs/reference/ anew from the settings' types and the errors
-	@PYTHONPATH=. $(BIN)/python -m scripts.reference
+	@PYTHONPATH=$(CURDIR) $(BIN)/python -m scripts.reference
 
 bench: ## How fast the gateway is, beside others (ARGS="--quick": alone, in a minute)
-	@PYTHONPATH=.:tests:loadtest $(BIN)/python loadtest/bench.py $(ARGS)
+	@PYTHONPATH=$(CURDIR):tests:loadtest $(BIN)/python loadtest/bench.py $(ARGS)
 
 locust: ## Users of a running service, on http://localhost:8089 (ARGS="--headless -u 50 -r 10 -t 5m")
 	@test -x .naru/locust/bin/locust || ($(PYTHON) -m venv .naru/locust && \
@@ -62,46 +62,46 @@ locust: ## Users of a running service, on http://localhost:8089 (ARGS="--headles
 		.naru/locust/bin/locust -f loadtest/locustfile.py $(ARGS)
 
 bench-agent: ## What an agent's turn takes beside its model, with 100,000 chunks to search
-	@PYTHONPATH=.:tests:loadtest $(BIN)/python loadtest/agent_turn.py $(ARGS)
+	@PYTHONPATH=$(CURDIR):tests:loadtest $(BIN)/python loadtest/agent_turn.py $(ARGS)
 
 bench-growth: ## How costs grow with bodies, messages, tenants, sessions, stores, agents (ARGS=--quick)
-	@PYTHONPATH=.:tests:loadtest $(BIN)/python loadtest/growth.py $(ARGS)
+	@PYTHONPATH=$(CURDIR):tests:loadtest $(BIN)/python loadtest/growth.py $(ARGS)
 
 bench-phases: ## Where a request's CPU time goes (ARGS="--way stream", or agent)
-	@PYTHONPATH=.:tests:loadtest $(BIN)/python loadtest/phases.py $(ARGS)
+	@PYTHONPATH=$(CURDIR):tests:loadtest $(BIN)/python loadtest/phases.py $(ARGS)
 
 bench-ingest: ## What reading documents costs beside embedding them, in CPU time and in time
-	@PYTHONPATH=. $(BIN)/python loadtest/ingest.py $(ARGS)
+	@PYTHONPATH=$(CURDIR) $(BIN)/python loadtest/ingest.py $(ARGS)
 
 bench-limits: ## What limiting a request costs, with a Redis of its own
-	@PYTHONPATH=. $(BIN)/python loadtest/limits.py
+	@PYTHONPATH=$(CURDIR) $(BIN)/python loadtest/limits.py
 
 bench-scale: ## How throughput grows with web workers (ARGS="--workers 1 2 4 8")
-	@PYTHONPATH=.:tests:loadtest $(BIN)/python loadtest/scale.py $(ARGS)
+	@PYTHONPATH=$(CURDIR):tests:loadtest $(BIN)/python loadtest/scale.py $(ARGS)
 
 bench-governance: ## What governance takes of the throughput of chat completions (ARGS="--apart": by part)
-	@PYTHONPATH=.:tests:loadtest $(BIN)/python loadtest/govern_cost.py $(ARGS)
+	@PYTHONPATH=$(CURDIR):tests:loadtest $(BIN)/python loadtest/govern_cost.py $(ARGS)
 
 bench-ledger: ## What the ledger costs a request, and a chunk of a stream
-	@PYTHONPATH=. $(BIN)/python loadtest/govern.py
+	@PYTHONPATH=$(CURDIR) $(BIN)/python loadtest/govern.py
 
 bench-verify: ## What verifying a request costs in process
-	@PYTHONPATH=. $(BIN)/python loadtest/verify.py
+	@PYTHONPATH=$(CURDIR) $(BIN)/python loadtest/verify.py
 
 bench-engine: ## What the way through Naru costs beside vLLM itself (ARGS="--model …")
-	@PYTHONPATH=.:tests $(BIN)/python loadtest/engine.py $(ARGS)
+	@PYTHONPATH=$(CURDIR):tests $(BIN)/python loadtest/engine.py $(ARGS)
 
 bench-embed: ## What embedding costs by backend, and what a question waits while documents are read
-	@PYTHONPATH=. $(BIN)/python loadtest/embed.py $(ARGS)
+	@PYTHONPATH=$(CURDIR) $(BIN)/python loadtest/embed.py $(ARGS)
 
 bench-search: ## What a search among 100,000 chunks takes (ARGS="--passages KorQuAD_v1.0_dev.json")
-	@PYTHONPATH=.:loadtest $(BIN)/python loadtest/search.py $(ARGS)
+	@PYTHONPATH=$(CURDIR):loadtest $(BIN)/python loadtest/search.py $(ARGS)
 
 bench-telemetry: ## What metrics, Server-Timing and traces cost a request
-	@PYTHONPATH=. $(BIN)/python loadtest/telemetry.py
+	@PYTHONPATH=$(CURDIR) $(BIN)/python loadtest/telemetry.py
 
 bench-masking: ## Precision and recall of what is masked, megabytes a second, and who waits meanwhile
-	@PYTHONPATH=.:tests $(BIN)/python loadtest/masking.py
+	@PYTHONPATH=$(CURDIR):tests $(BIN)/python loadtest/masking.py
 
 clean: ## Remove .venv and caches; .naru, the data, stays
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info

@@ -8,7 +8,6 @@ import argparse
 import contextlib
 import datetime as dt
 import json
-import resource
 import sys
 import tempfile
 import time
@@ -32,7 +31,7 @@ from measures import (
 )
 from peers import PEERS, Unavailable, install, run_peer
 from report import document, machine, medians, save, write_into
-from rig import Gateway, Naru, follow, pin_here, run_mock, run_naru
+from rig import Gateway, Naru, follow, prepare, run_mock, run_naru
 
 ROOT = Path(__file__).resolve().parent.parent
 JSON = ROOT / ".naru" / "bench.json"
@@ -143,12 +142,6 @@ def _publish(report: dict[str, Any], *, write: bool) -> None:
         write_into(PAGE, report)
 
 
-def allow_descriptors() -> None:
-    """Let this process, and what it starts, open as many files as it may."""
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-
-
 def main() -> None:
     """Measure as the arguments say."""
     arguments = parse_arguments()
@@ -157,8 +150,7 @@ def main() -> None:
             with contextlib.suppress(Unavailable):
                 print(install(peer))
         return
-    allow_descriptors()
-    pin_here()
+    prepare()
     if not arguments.quick:
         compare(arguments)
         return

@@ -17,11 +17,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import asyncpg
-from bench import allow_descriptors
 from load import Target, percentile
 from measures import body, saturate
 from report import number
-from rig import MODEL, Gateway, Naru, pin_here, run_mock, run_naru
+from rig import MODEL, Gateway, Naru, prepare, run_mock, run_naru
 
 from auth.registration import create_key
 from auth.secrets import SecretBox
@@ -238,8 +237,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=2.0, help="of each point")
     arguments = parser.parse_args()
     share = 10 if arguments.quick else 1
-    allow_descriptors()
-    pin_here()
+    prepare()
     with (
         tempfile.TemporaryDirectory(prefix="naru-growth-") as folder,
         run_mock() as mock,

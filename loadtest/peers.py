@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-from rig import GATEWAY_CORE, Gateway, ending, wait_until_answering
+from rig import GATEWAY_CORE, WITH_US, Gateway, ending, wait_until_answering
 from support import free_port
 
 FOLDER = Path(__file__).resolve().parent.parent / ".naru" / "bench-peers"
@@ -242,7 +242,7 @@ def run_peer(peer: Peer, folder: Path, upstream: str) -> Iterator[Gateway]:
     argv, way = peer.start(place)
     log = folder / "output.log"
     # Before it starts: thread pools are as large as the cores it may use.
-    pinned = ["taskset", "-c", ",".join(map(str, GATEWAY_CORE)), *argv]
+    pinned = [*WITH_US, "taskset", "-c", ",".join(map(str, GATEWAY_CORE)), *argv]
     with log.open("wb") as output:
         started = psutil.Popen(pinned, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
     with ending(started) as process:

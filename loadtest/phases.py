@@ -13,11 +13,10 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from bench import allow_descriptors
 from load import Target
 from measures import FULL_SPEED, saturate, target
 from peers import installed_from_pypi
-from rig import Naru, follow, pin_here, run_mock, run_naru
+from rig import Naru, follow, prepare, run_mock, run_naru
 
 _PY_SPY = "py-spy==0.4.3"
 _RATE = 500
@@ -113,8 +112,7 @@ def main() -> None:
     parser.add_argument("--way", choices=["chat", "stream", "agent"], default="chat")
     parser.add_argument("--seconds", type=float, default=10.0)
     arguments = parser.parse_args()
-    allow_descriptors()
-    pin_here()
+    prepare()
     with (
         tempfile.TemporaryDirectory(prefix="naru-phases-") as folder,
         run_mock() as mock,

@@ -8,6 +8,8 @@ import base64
 import contextlib
 import json
 import os
+import resource
+import signal
 import subprocess
 import sys
 import time
@@ -24,9 +26,11 @@ import psutil
 from naru_process import NaruProcess
 from support import free_port
 
-_CORES = sorted(os.sched_getaffinity(0))
-GATEWAY_CORE = _CORES[:1]
-OTHER_CORES = _CORES[1:] or _CORES
+ALL_CORES = sorted(os.sched_getaffinity(0))
+GATEWAY_CORE = ALL_CORES[:1]
+OTHER_CORES = ALL_CORES[1:] or ALL_CORES
+WITH_US = ("setpriv", "--pdeathsig", "TERM")
+"""Before a command: it is told to end when we do, even when we are killed."""
 MODEL = "mock"
 _START_S = 180.0
 _PLENTY = 1_000_000_000
@@ -67,9 +71,16 @@ class Gateway:
         return sum(process.memory_info().rss for process in self.processes)
 
 
-def pin_here() -> None:
-    """Keep this process, and what it starts from now on, off the gateway's core."""
+def prepare() -> None:
+    """Make this process, and what it starts, one that measures.
+
+    Off the gateway's core, with as many open files as may be; told to end it ends what it started.
+    """
     os.sched_setaffinity(0, OTHER_CORES)
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda number, _: sys.exit(128 + number))
 
 
 def pin(processes: Sequence[psutil.Process], cores: Sequence[int] = tuple(GATEWAY_CORE)) -> None:
@@ -140,7 +151,7 @@ def run_mock() -> Iterator[Gateway]:
     """Run the mock upstream."""
     port = free_port()
     script = Path(__file__).with_name("upstream.py")
-    argv = [sys.executable, str(script), "--port", str(port)]
+    argv = [*WITH_US, sys.executable, str(script), "--port", str(port)]
     with ending(psutil.Popen(argv, stdin=subprocess.DEVNULL)) as process:
         pin([process], OTHER_CORES)
         mock = Gateway("direct", f"http://127.0.0.1:{port}", [process])
@@ -174,7 +185,7 @@ def run_naru(folder: Path, upstream: str, more: dict[str, Any] | None = None) ->
     """Run Naru before the mock: verification, limits, budgets, the ledger, 1 % of traces."""
     file = folder / "naru.yaml"
     file.write_text(json.dumps(_settings(upstream) | (more or {})))
-    wrapper = ["taskset", "-c", ",".join(map(str, OTHER_CORES))]
+    wrapper = [*WITH_US, "taskset", "-c", ",".join(map(str, OTHER_CORES))]
     arguments = ("--demo", "--config", str(file))
     with NaruProcess(folder / "data", *arguments, wrapper=wrapper) as process:
         process.wait_until_ready(_START_S)
