@@ -9,22 +9,22 @@ from msgspec.structs import replace
 
 from config.budgets import BudgetSettings
 from gateway.generation.target import Prompt
-from gateway.generation.transcript import words_of
 from gateway.govern.prices import Rate
 
 GRACE = 8
 """How many tokens more than its limit an answer may seem to have: a chunk need not be a token."""
 
 _LIMITS = ("max_completion_tokens", "max_tokens")
+_COUNTS = ("n", "best_of")
 _DEFAULT_OF_COMPLETIONS = 16  # OpenAI's, and vLLM's
 _WITHOUT_TEXT = ("embeddings", "moderations")
 _TEMPLATE_TOKENS = 64
 _TOOLS_TOKENS = 512
 _LEAST_NS = 10**9
+_encode = msgspec.json.Encoder().encode
 
 
-@dataclass(frozen=True, slots=True)
-class Allowance:
+class Allowance(msgspec.Struct, frozen=True):
     """What is reserved for an answer.
 
     Attributes:
@@ -69,21 +69,21 @@ class Terms:
 
     def allowance(self, rate: Rate, prompt: Prompt, context: int | None) -> Allowance:
         """Return what the target's answer may take; `context` is how many tokens it holds."""
-        asked = _limit_of(prompt)
+        given = _given(prompt)
+        asked = _limit_of(prompt, given)
         longest = rate.longest or context
         answer = asked if asked is not None else longest or self.assumed.answer_tokens
         asking = tokens_at_most(prompt, rate.image or self.assumed.image_tokens)
         choices = _choices(prompt)
-        one = GRACE + 1 if answer else 0
-        few_ns = min(_LEAST_NS, self.timeout_ns)
+        one, whole = (GRACE + 1, GRACE + answer) if answer else (0, 0)
         return Allowance(
             rate=rate,
             prompt_tokens=asking,
             choices=choices,
             answer_tokens=answer,
-            bounded=bool(_given(prompt)) or (asked is None and longest is not None) or not answer,
-            least=rate.at_most(asking, one * choices, few_ns),
-            most=rate.at_most(asking, (answer + GRACE if answer else 0) * choices, self.timeout_ns),
+            bounded=bool(given) or (asked is None and longest is not None) or not answer,
+            least=rate.at_most(asking, one * choices, min(_LEAST_NS, self.timeout_ns)),
+            most=rate.at_most(asking, whole * choices, self.timeout_ns),
         )
 
 
@@ -102,17 +102,14 @@ def tokens_at_most(prompt: Prompt, image_tokens: int) -> int:
     No tokenizer makes more tokens than there are bytes. Of pictures their size in pixels counts,
     not that of their files: each is taken for `image_tokens`.
     """
-    words = words_of(prompt)
-    rest = {
-        name: value
-        for name, value in prompt.fields.items()
-        if name not in ("messages", "prompt", "input")
-    }
-    tools = _TOOLS_TOKENS if rest.get("tools") or rest.get("functions") else 0
-    size = len(words) + len(msgspec.json.encode(rest)) + _TEMPLATE_TOKENS + tools
-    if prompt.kind != "chat" or b'"image_url"' not in words:
+    fields = prompt.fields
+    text = _encode(fields)
+    size = len(text) + _TEMPLATE_TOKENS
+    if fields.get("tools") or fields.get("functions"):
+        size += _TOOLS_TOKENS
+    if prompt.kind != "chat" or b'"image_url"' not in text:
         return size
-    images = list(_images(_plain(prompt.fields["messages"])))
+    images = list(_images(_plain(fields["messages"])))
     return size - sum(len(image) for image in images) + image_tokens * len(images)
 
 
@@ -128,28 +125,36 @@ def _images(messages: Any) -> Iterator[str]:  # noqa: ANN401 - JSON
                 yield image
 
 
-def _limit_of(prompt: Prompt) -> int | None:
+def _limit_of(prompt: Prompt, given: Mapping[str, int]) -> int | None:
     """Return how long an answer may be as it was asked for."""
     if prompt.kind in _WITHOUT_TEXT:
         return 0
-    given = _given(prompt)
     if not given and prompt.kind == "completions":
         return _DEFAULT_OF_COMPLETIONS
     return min(given.values(), default=None)
 
 
 def _given(prompt: Prompt) -> Mapping[str, int]:
-    values = {name: _plain(prompt.fields[name]) for name in _LIMITS if name in prompt.fields}
-    return {name: value for name, value in values.items() if isinstance(value, int) and value >= 0}
+    """Return the limits that the caller named."""
+    fields, given = prompt.fields, {}
+    for name in _LIMITS:
+        if name in fields:
+            value = _plain(fields[name])
+            if isinstance(value, int) and value >= 0:
+                given[name] = value
+    return given
 
 
 def _choices(prompt: Prompt) -> int:
     """Return how many answers are asked for: `n` for each of a completion's prompts."""
-    counts = (_plain(prompt.fields.get(name)) for name in ("n", "best_of"))
-    each = max([1, *(count for count in counts if isinstance(count, int))])
+    fields, each = prompt.fields, 1
+    for name in _COUNTS:
+        if name in fields:
+            count = _plain(fields[name])
+            each = max(each, count) if isinstance(count, int) else each
     if prompt.kind != "completions":
         return each
-    prompts = _plain(prompt.fields.get("prompt"))
+    prompts = _plain(fields.get("prompt"))
     several = isinstance(prompts, list) and prompts and not isinstance(prompts[0], int)
     return each * len(prompts) if several else each
 

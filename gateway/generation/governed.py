@@ -14,7 +14,6 @@ from gateway.govern.charge import Asked, Charge
 from gateway.govern.governor import Governor
 
 _Answered = TypeVar("_Answered", Completion, Stream)
-_LONGEST_ANSWER = ("max_completion_tokens", "max_tokens")
 
 
 class Governed:
@@ -57,7 +56,7 @@ class Governed:
 def asked_of(prompt: Prompt, model: str, *, stream: bool) -> Asked:
     """Return what a prompt asks for."""
     fields = prompt.fields
-    longest = next((fields[name] for name in _LONGEST_ANSWER if fields.get(name)), None)
+    longest = fields.get("max_completion_tokens") or fields.get("max_tokens")
     return Asked(
         kind=prompt.kind,
         model=model,

@@ -1,22 +1,20 @@
 """A rung whose every attempt stands on the request's account, and is paid for before it is made."""
 
-import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from typing import Literal
-
-from msgspec.structs import replace
+from collections.abc import Awaitable, Callable
+from typing import Literal, TypeVar
 
 from gateway.errors import ModelUnpriced
 from gateway.generation.allowance import Terms, with_limit
 from gateway.generation.ladder import Rung
-from gateway.generation.paid import Paid, PaidPayloads, cut_off, may_have_worked
+from gateway.generation.paid import Paid, may_have_worked
 from gateway.generation.target import Completion, Prompt, Stream
 from gateway.generation.transcript import estimate_prompt
 from gateway.govern.charge import Attempt
 from gateway.govern.money import Money
 from gateway.observe.asking import Asking
 from gateway.openai.usage import TokenUsage
+
+_Answered = TypeVar("_Answered", Completion, Stream)
 
 
 class Metered:
@@ -55,19 +53,7 @@ class Metered:
             BudgetExhausted: The caller's budget does not pay for it.
             ModelUnpriced: The caller has a budget, and what the rung costs is not known.
         """
-        paid = await self._pay(prompt)
-        attempt = paid.attempt if paid else self._attempt(prompt)
-        with Asking(attempt, prompt.kind, prompt.fields, stream=False) as asking:
-            try:
-                if paid:
-                    return asking.heard(await self._complete_paid(paid))
-                completion = await self._rung.complete(prompt)
-            except BaseException as error:
-                self._note_failure(attempt, prompt, error)
-                raise
-        if attempt:
-            attempt.usage = completion.usage
-        return asking.heard(completion)
+        return await self._answer(self._rung.complete, prompt, stream=False)
 
     async def stream(self, prompt: Prompt) -> Stream:
         """Return the opened stream; what it takes grows on the account.
@@ -76,19 +62,24 @@ class Metered:
             BudgetExhausted: The caller's budget does not pay for it.
             ModelUnpriced: The caller has a budget, and what the rung costs is not known.
         """
+        return await self._answer(self._rung.stream, prompt, stream=True)
+
+    async def _answer(
+        self, ask: Callable[[Prompt], Awaitable[_Answered]], prompt: Prompt, *, stream: bool
+    ) -> _Answered:
         paid = await self._pay(prompt)
         attempt = paid.attempt if paid else self._attempt(prompt)
-        with Asking(attempt, prompt.kind, prompt.fields, stream=True) as asking:
+        with Asking(attempt, prompt.kind, prompt.fields, stream=stream) as asking:
             try:
-                if paid:
-                    return asking.heard(await self._stream_paid(paid))
-                stream = await self._rung.stream(prompt)
+                answered = await (paid.ask(ask) if paid else ask(prompt))
             except BaseException as error:
+                if paid:
+                    paid.settle_failure(error, whole=not stream)
                 self._note_failure(attempt, prompt, error)
                 raise
-        if attempt:
-            attempt.usage = stream.usage
-        return asking.heard(stream)
+            if attempt:
+                attempt.usage = answered.usage
+            return asking.heard(paid.heard(answered) if paid else answered)
 
     def _note_failure(self, attempt: Attempt | None, prompt: Prompt, error: BaseException) -> None:
         """Note that a target which may have worked has read the prompt; nobody told more."""
@@ -130,34 +121,3 @@ class Metered:
         if tokens is not None:
             prompt = with_limit(prompt, self._terms.limit, tokens)
         return Paid(prompt, attempt, allowance, hold, budgets)
-
-    async def _complete_paid(self, paid: Paid) -> Completion:
-        async with _within(paid, whole=True):
-            completion = await self._rung.complete(paid.prompt)
-        paid.attempt.usage = completion.usage
-        paid.settle()
-        return completion
-
-    async def _stream_paid(self, paid: Paid) -> Stream:
-        async with _within(paid, whole=False):
-            stream = await self._rung.stream(paid.prompt)
-        paid.attempt.usage = stream.usage
-        return replace(stream, payloads=PaidPayloads(stream.payloads, paid))
-
-
-@asynccontextmanager
-async def _within(paid: Paid, *, whole: bool) -> AsyncIterator[None]:
-    """Let a rung answer for as long as is paid for; settle what a failure cost.
-
-    Raises:
-        BudgetExhausted: It took longer.
-    """
-    timeout = asyncio.timeout_at(paid.until)
-    try:
-        async with timeout:
-            yield
-    except BaseException as error:
-        paid.settle_failure(error, whole=whole)
-        if isinstance(error, TimeoutError) and timeout.expired():
-            raise cut_off() from None
-        raise

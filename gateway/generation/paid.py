@@ -3,7 +3,10 @@
 import asyncio
 import logging
 import math
-from typing import Self
+from collections.abc import Awaitable, Callable
+from typing import Self, TypeVar
+
+from msgspec.structs import replace
 
 from gateway.errors import (
     BudgetExhausted,
@@ -14,13 +17,14 @@ from gateway.errors import (
     UpstreamRefused,
 )
 from gateway.generation.allowance import Allowance
-from gateway.generation.target import Comment, Payloads, Prompt, view_chunk
+from gateway.generation.target import Comment, Completion, Payloads, Prompt, Stream, view_chunk
 from gateway.generation.transcript import estimate_prompt
 from gateway.generation.upstream import UNREACHABLE
 from gateway.govern.budgets import Budgets
 from gateway.govern.budgets_lease import Hold
 from gateway.govern.charge import Attempt
 
+_Answered = TypeVar("_Answered", Completion, Stream)
 _UNBILLED = (UpstreamRefused, Overloaded, Unavailable, InvalidRequest)
 # How many tokens a stream says at most between two looks at it: as many as before, and some.
 _AHEAD_TOKENS = 256
@@ -33,7 +37,7 @@ class Paid:
 
     Attributes:
         prompt: What the target is asked, so that it keeps to what is paid for.
-        tokens: How many tokens of answers are paid for; None where they cost nothing.
+        tokens: How many tokens of a stream are paid for; None where they cost nothing.
         until: Until when the target may work, by the event loop's clock; None where its time
             costs nothing.
         said: How many tokens a stream has said so far.
@@ -44,15 +48,43 @@ class Paid:
     ) -> None:
         self.prompt = prompt
         self.attempt = attempt
+        self.tokens: int | None = None
+        self.until: float | None = None
         self.said = 0
         self._allowance = allowance
         self._rate = allowance.rate
         self._hold = hold
         self._budgets = budgets
-        self._began = asyncio.get_running_loop().time()
-        self.tokens = self._rate.tokens_for(hold.amount, allowance.prompt_tokens)
+        self._began = 0.0
         paid_ns = self._rate.ns_for(hold.amount)
-        self.until = None if paid_ns is None else self._began + paid_ns / _NS
+        if paid_ns is not None:
+            self._began = asyncio.get_running_loop().time()
+            self.until = self._began + paid_ns / _NS
+
+    def ask(self, ask: Callable[[Prompt], Awaitable[_Answered]]) -> Awaitable[_Answered]:
+        """Return the target's answer, for as long as is paid for.
+
+        Raises:
+            BudgetExhausted: It took longer.
+        """
+        return ask(self.prompt) if self.until is None else self._in_time(ask)
+
+    async def _in_time(self, ask: Callable[[Prompt], Awaitable[_Answered]]) -> _Answered:
+        timeout = asyncio.timeout_at(self.until)
+        try:
+            async with timeout:
+                return await ask(self.prompt)
+        except TimeoutError:
+            if timeout.expired():
+                raise cut_off() from None
+            raise
+
+    def heard(self, answered: _Answered) -> _Answered:
+        """Settle an answer that is whole; return a stream that is settled when it ends."""
+        if isinstance(answered, Stream):
+            return replace(answered, payloads=PaidPayloads(answered.payloads, self))
+        self.settle()
+        return answered
 
     def settle(self, said: int = 0) -> None:
         """Settle what the answer took; `said` are its chunks, where nobody told its tokens."""
@@ -70,15 +102,15 @@ class Paid:
         if not may_have_worked(error):
             self._settle(0)
         elif self._rate.gpu_second:
-            passed = asyncio.get_running_loop().time() - self._began
-            self._settle(self._rate.at_most(0, 0, math.ceil(passed * _NS)))
+            self._settle(self._rate.at_most(0, 0, self._passed_ns()))
         elif whole:
             self._settle(self._hold.amount)
         else:
             self._settle(self._rate.at_most(estimate_prompt(self.prompt), 0))
 
     def follow(self) -> None:
-        """Let the reservation know from here on how far a stream is."""
+        """Keep a stream to what is paid for, and let the reservation know how far it is."""
+        self.tokens = self._rate.tokens_for(self._hold.amount, self._allowance.prompt_tokens)
         if not self._rate.gpu_second:
             self._hold.so_far = lambda: self._by_now(2 * self.said + _AHEAD_TOKENS)
 
@@ -100,9 +132,13 @@ class Paid:
             )
 
     def _by_now(self, said: int) -> int:
-        passed = asyncio.get_running_loop().time() - self._began
-        ns = math.ceil(passed * _NS) if self._rate.gpu_second else 0
-        return self._rate.at_most(self._allowance.prompt_tokens, said, ns)
+        return self._rate.at_most(self._allowance.prompt_tokens, said, self._passed_ns())
+
+    def _passed_ns(self) -> int:
+        """Return how long a replica has worked by now; 0 where its time costs nothing."""
+        if self.until is None:
+            return 0
+        return math.ceil((asyncio.get_running_loop().time() - self._began) * _NS)
 
     def _settle(self, cost: int) -> None:
         if self.attempt.cost is None:

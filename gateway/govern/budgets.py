@@ -11,7 +11,7 @@ import logging
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Protocol, get_args
 
@@ -54,10 +54,15 @@ class Bank(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class _Known:
-    """The budgets there are, by tenant, client and end user as they name them."""
+    """The budgets there are, by tenant, client and end user as they name them.
+
+    Attributes:
+        callers: Which of them bind who has asked; forgotten with the next look at the budgets.
+    """
 
     tenants: frozenset[str] = frozenset()
-    budgets: dict[tuple[str, str, str], tuple[Budget, ...]] | None = None
+    budgets: dict[tuple[str, str, str], tuple[Budget, ...]] = field(default_factory=dict)
+    callers: dict[tuple[str, str, str], list[tuple[Budget, Key]]] = field(default_factory=dict)
 
     @classmethod
     def of(cls, budgets: Iterable[Budget]) -> "_Known":
@@ -67,17 +72,26 @@ class _Known:
             by_subject[subject] = (*by_subject.get(subject, ()), budget)
         return cls(frozenset(tenant for tenant, _, _ in by_subject), by_subject)
 
-    def that_bound(self, scope: TenantScope) -> list[Budget]:
-        """Return the budgets that count what this caller spends."""
+    def that_bound(self, scope: TenantScope) -> list[tuple[Budget, Key]]:
+        """Return the budgets that count what this caller spends, and as whose spending."""
+        if scope.tenant not in self.tenants:
+            return []
+        caller = (scope.tenant, scope.client, scope.end_user)
+        found = self.callers.get(caller)
+        if found is None:
+            found = [(budget, key_of(budget, scope)) for budget in self._found(scope)]
+            self.callers[caller] = found
+        return found
+
+    def _found(self, scope: TenantScope) -> list[Budget]:
         subjects = [("", ""), ("*", ""), (scope.client, "")]
         if scope.end_user:
             for client in ("*", scope.client):
                 subjects += [(client, "*"), (client, scope.end_user)]
-        found = self.budgets or {}
         return [
             budget
             for client, end_user in dict.fromkeys(subjects)
-            for budget in found.get((scope.tenant, client, end_user), ())
+            for budget in self.budgets.get((scope.tenant, client, end_user), ())
         ]
 
 
@@ -119,7 +133,7 @@ class Budgets:
 
     def bound(self, scope: TenantScope) -> bool:
         """Tell whether a budget counts what this caller spends."""
-        return scope.tenant in self._known.tenants and bool(self._known.that_bound(scope))
+        return bool(self._known.that_bound(scope))
 
     async def hold(self, scope: TenantScope, least: int, most: int) -> Hold:
         """Reserve `most` nano-dollars, or as much as is left where that is `least` at least.
@@ -128,9 +142,17 @@ class Budgets:
             BudgetExhausted: Less is left.
             Unavailable: What is left can't be known now, and no lease at hand has `most`.
         """
-        leases = [self._lease_of(budget, scope) for budget in self._known.that_bound(scope)]
-        for lease in leases:
+        now = self._clock()
+        leases, at_hand = [], True
+        for budget, key in self._known.that_bound(scope):
+            lease = self._lease_of(budget, key, now)
             lease.note(most)
+            at_hand = at_hand and lease.available(now) >= most
+            leases.append(lease)
+        return Hold(leases, most) if at_hand else await self._scarce(leases, least, most)
+
+    async def _scarce(self, leases: Sequence[Lease], least: int, most: int) -> Hold:
+        """Reserve from leases of which one has less than `most`; ask for more first."""
         reached = True
         if any(lease.asks_for(most, self._clock()) for lease in leases):
             reached = await self._grow(leases, most)
@@ -183,10 +205,9 @@ class Budgets:
         except (*UNREACHABLE, asyncpg.PostgresError) as error:
             _log.warning("leases of budgets expire by themselves: %s", type(error).__name__)
 
-    def _lease_of(self, budget: Budget, scope: TenantScope) -> Lease:
-        key = key_of(budget, scope)
+    def _lease_of(self, budget: Budget, key: Key, now: float) -> Lease:
         lease = self._current.get(key)
-        if lease and self._clock() >= lease.ends_at:
+        if lease and now >= lease.ends_at:
             self._retire(key)
             lease = None
         if lease is None:

@@ -223,12 +223,14 @@ class Hold:
         bound: What others were told that it takes, should this process die now.
     """
 
+    __slots__ = ("_leases", "_settled", "amount", "bound", "exposure", "so_far")
+
     def __init__(self, leases: Sequence[Lease], amount: int) -> None:
         self.amount = amount
         self.so_far: Callable[[], int] | None = None
         self.exposure = amount
         self.bound = amount
-        self._leases = tuple(leases)
+        self._leases = leases
         self._settled = False
         for lease in leases:
             lease.reserve(self)
@@ -236,7 +238,8 @@ class Hold:
     @property
     def bookings(self) -> tuple[tuple[int, str], ...]:
         """Return where its cost is to be booked: period and lease of each budget."""
-        return tuple((lease.period, lease.id) for lease in self._leases if lease.period is not None)
+        held = self._leases
+        return tuple([(each.period, each.id) for each in held if each.period is not None])
 
     def estimate(self) -> int:
         """Return what it takes, should the process die now."""

@@ -82,12 +82,13 @@ class Slots:
     def write(self, slot: int, text: bytes, *, ended: bool = False) -> None:
         """Let the slot hold another text, of at most `ROOM` bytes, with nothing counted yet."""
         at = slot * SLOT_BYTES
-        half = 1 - _half(self._memory[at])
+        memory, length = self._memory, len(text)
+        half = 1 - _half(memory[at])
         start = at + _HALVES[half]
-        _HEAD.pack_into(self._memory, start, len(text), zlib.crc32(text), 0, 0, 0, 0)
-        text_at = start + _HEAD.size
-        self._memory[text_at : text_at + len(text)] = text
-        self._memory[at] = 1 + half + (_ENDED if ended else 0)
+        _HEAD.pack_into(memory, start, length, zlib.crc32(text), 0, 0, 0, 0)
+        start += _HEAD.size
+        memory[start : start + length] = text
+        memory[at] = 1 + half + (_ENDED if ended else 0)
 
     def count(self, slot: int, usage: TokenUsage) -> None:
         """Note the tokens so far beside the text that the slot holds."""

@@ -124,7 +124,6 @@ def opened_text(charge: Charge, begun: bytes) -> bytes:
     if not last.prompt_tokens:
         last.prompt_tokens = -(-asked.prompt_bytes // _BYTES_A_TOKEN) + asked.context_tokens
         last.estimated = True
-        _total(record)
     if attempt.rate and attempt.cost is None:
         per_token = _per_token(attempt.rate)
         record.unsettled = Unsettled(per_token, attempt.reserved, attempt.bookings)
@@ -150,8 +149,8 @@ def left_text(left: Left) -> bytes:
         last.completion_tokens = counted.completion_tokens
         last.cached_tokens = counted.cached_tokens
         last.estimated = counted.estimated
-        _total(record)
     _price_lost(record, counted)
+    _total(record)
     record.ending = KILLED
     return _encode(record)
 
@@ -172,7 +171,6 @@ def _so_far(charge: Charge) -> _SoFar:
                 record.bookings.append(Booking(period, lease, attempt.cost))
     if record.attempts:
         record.target = record.attempts[-1].target
-        _total(record)
     return record
 
 
@@ -192,7 +190,6 @@ def _price_lost(record: UsageRecord, counted: TokenUsage) -> None:
     else:
         # It may have done all that was asked of it.
         last.cost = unsettled.reserved
-    record.cost = _cost(record.attempts)
     record.bookings += [
         Booking(period, lease, last.cost) for period, lease in unsettled.bookings if last.cost
     ]
@@ -212,26 +209,27 @@ def _attempt(attempt: Attempt) -> AttemptRecord:
 
 
 def _total(record: _SoFar) -> None:
-    """Sum up the attempts."""
+    asked, said, cached, record.estimated, record.cost = _sums(record.attempts)
+    record.prompt_tokens, record.completion_tokens, record.cached_tokens = asked, said, cached
+
+
+def _sums(attempts: Sequence[AttemptRecord]) -> tuple[int, int, int, bool, int | None]:
+    """Return what attempts took: tokens asked, said, cached, whether estimated, and the cost."""
     asked = said = cached = 0
-    estimated = False
-    for each in record.attempts:
+    estimated, cost = False, None
+    for each in attempts:
         asked += each.prompt_tokens
         said += each.completion_tokens
         cached += each.cached_tokens
         estimated |= each.estimated
-    record.prompt_tokens, record.completion_tokens = asked, said
-    record.cached_tokens, record.estimated = cached, estimated
-    record.cost = _cost(record.attempts)
-
-
-def _cost(attempts: Sequence[AttemptRecord]) -> int | None:
-    known = [each.cost for each in attempts if each.cost is not None]
-    return sum(known) if known else None
+        if each.cost is not None:
+            cost = each.cost + (cost or 0)
+    return asked, said, cached, estimated, cost
 
 
 def _fitting(begun: bytes, record: _SoFar) -> bytes:
-    """Return the record as JSON that a slot has room for; sums are never left out."""
+    """Return the record, summed up, as JSON that a slot has room for."""
+    _total(record)
     text = begun + _encode(record)[1:]
     if len(text) > ROOM:
         record.attempts = _gathered(record.attempts)
@@ -250,15 +248,7 @@ def _gathered(attempts: Sequence[AttemptRecord]) -> list[AttemptRecord]:
     *earlier, last = attempts
     if not earlier:
         return [last]
-    gathered = AttemptRecord(
-        f"({len(earlier)} others)",
-        "",
-        sum(each.prompt_tokens for each in earlier),
-        sum(each.completion_tokens for each in earlier),
-        sum(each.cached_tokens for each in earlier),
-        any(each.estimated for each in earlier),
-        _cost(earlier),
-    )
+    gathered = AttemptRecord(f"({len(earlier)} others)", "", *_sums(earlier))
     return [gathered, last]
 
 

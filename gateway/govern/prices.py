@@ -45,13 +45,12 @@ class Rate:
         cached = min(usage.cached_tokens, usage.prompt_tokens)
         asked = (usage.prompt_tokens - cached) * self.input + cached * self.cached
         said = usage.completion_tokens * self.output
-        return _up(asked + said, _PER) + _up(usage.engine_ns * self.gpu_second, _NS)
+        return self._up(asked + said, usage.engine_ns)
 
     def at_most(self, prompt_tokens: int, answer_tokens: int, engine_ns: int = 0) -> int:
         """Return what an answer of these lengths costs at most."""
         asked = prompt_tokens * max(self.input, self.cached)
-        said = answer_tokens * self.output
-        return _up(asked + said, _PER) + _up(engine_ns * self.gpu_second, _NS)
+        return self._up(asked + answer_tokens * self.output, engine_ns)
 
     def tokens_for(self, amount: int, prompt_tokens: int) -> int | None:
         """Return how many tokens of an answer `amount` pays for; None where they cost nothing."""
@@ -63,6 +62,11 @@ class Rate:
     def ns_for(self, amount: int) -> int | None:
         """Return how many nanoseconds of a replica `amount` pays for; None where they are free."""
         return amount * _NS // self.gpu_second if self.gpu_second else None
+
+    def _up(self, tokens: int, engine_ns: int) -> int:
+        """Return what tokens, in parts of a nano-dollar, and time cost, each rounded up."""
+        cost = -(-tokens // _PER)
+        return cost - (-engine_ns * self.gpu_second // _NS) if self.gpu_second else cost
 
 
 FREE = Rate()
@@ -121,7 +125,3 @@ def _of_settings(price: PriceSettings) -> Rate:
 def _of_list(price: Price) -> Rate:
     per_token = (nanos(price.input), nanos(price.cached), nanos(price.output))
     return Rate(*per_token, longest=price.longest, image=price.image)
-
-
-def _up(numerator: int, denominator: int) -> int:
-    return -(-numerator // denominator)
