@@ -48,6 +48,13 @@ def send_whole(scope: Scope) -> SendWhole:
     return found
 
 
+def forget_sends(scope: Scope) -> None:
+    """Forget both: they hold the server's request, which holds the scope."""
+    known: Any = scope
+    known.pop(_SERVER, None)
+    known.pop(_WHOLE, None)
+
+
 def _in_steps(status: int, heads: Heads, body: bytes) -> bool:
     del status, heads, body
     return False

@@ -12,7 +12,7 @@ from uvicorn.protocols.http.httptools_impl import (
 )
 
 from gateway.errors import SHUTDOWN, describe
-from gateway.heads import Heads, keep_send_whole
+from gateway.heads import Heads, forget_sends, keep_send_whole
 from gateway.request_ids import request_id
 
 MAX_HEAD_BYTES = 65_536
@@ -78,6 +78,8 @@ async def _told_of_the_end(
     except asyncio.CancelledError:
         if not cycle.response_started:
             await _refuse(scope, send)
+    finally:
+        forget_sends(scope)
 
 
 def _send_whole(cycle: RequestResponseCycle, status: int, heads: Heads, body: bytes) -> bool:

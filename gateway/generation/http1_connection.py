@@ -81,7 +81,7 @@ class Connection(asyncio.Protocol):
         """End what is under way: an answer without a length is whole when its connection ends."""
         self._forget()
         self._opened.discard(self)
-        self._transport = None
+        self._transport = self._parser = None
         answer, self._answer = self._answer, None
         if answer:
             whole = exc is None and self._begun and _ends_with_connection(answer)

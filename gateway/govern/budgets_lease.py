@@ -252,6 +252,6 @@ class Hold:
     def settle(self, cost: int) -> None:
         """Say what the attempt cost. What is said first counts."""
         if not self._settled:
-            self._settled = True
+            self._settled, self.so_far = True, None
             for lease in self._leases:
                 lease.settle(self, cost)
