@@ -2,15 +2,17 @@
 
 import asyncio
 import contextlib
+import gc
 import re
 import socket
+import weakref
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import pytest
 import uvicorn
 
-from gateway.heads import send_whole
+from gateway.heads import keep_server_send, send_whole
 from gateway.http import MAX_HEAD_BYTES, BoundedProtocol
 
 START = b"POST / HTTP/1.1\r\nhost: naru\r\n"
@@ -138,3 +140,24 @@ async def test_an_answer_sent_at_once_is_the_same_byte_by_byte() -> None:
 async def test_what_can_not_be_sent_at_once_takes_its_steps(asked: bytes) -> None:
     answer = await _answers(asked)
     assert b"x-steps: yes" in answer
+
+
+async def test_a_request_is_forgotten_without_a_garbage_collection() -> None:
+    served: list[weakref.ref[object]] = []
+
+    async def note(scope: Any, receive: Any, send: Any) -> None:
+        served.append(weakref.ref(receive.__self__))
+        keep_server_send(scope, send)
+        await count(scope, receive, send)
+
+    gc.disable()
+    try:
+        async with serving(note) as port:
+            for _ in range(2):
+                await send(port, iter([START + b"connection: close\r\ncontent-length: 1\r\n\r\nx"]))
+            async with asyncio.timeout(10):
+                while any(cycle() for cycle in served):
+                    await asyncio.sleep(0.01)
+    finally:
+        gc.enable()
+    assert len(served) == 2
