@@ -6,6 +6,7 @@
 import argparse
 import gc
 import socket
+import sys
 from pathlib import Path
 
 import uvicorn
@@ -37,6 +38,8 @@ def main() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 100)
+    # A thread that computes would have the event loop wait 5 ms for its turn, each time anew.
+    sys.setswitchinterval(0.0005)
     server = Server(_configuration(app, settings.server), app, settings.server, arguments.sign)
     server.run(sockets=listening)
 

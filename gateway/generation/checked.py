@@ -19,7 +19,7 @@ _KINDS: dict[type, Kind] = {
     CompletionRequest: "completions",
     EmbeddingRequest: "embeddings",
 }
-_OURS = frozenset({"model", "stream", "stream_options"})
+_OURS = ("model", "stream", "stream_options")
 
 
 async def checked_prompt(
@@ -39,8 +39,10 @@ async def checked_prompt(
     if isinstance(asked, ChatRequest):
         affinity = asked.prompt_cache_key
         await media.inline(fields["messages"], files=target.accepts_unknown)
+    for name in _OURS:
+        fields.pop(name, None)
     return Prompt(
-        {name: value for name, value in fields.items() if name not in _OURS},
+        fields,
         kind=_KINDS[type(asked)],
         affinity=affinity,
     )

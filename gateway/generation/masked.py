@@ -9,6 +9,7 @@ from gateway.generation.ladder import Rung
 from gateway.generation.target import Comment, Completion, Payloads, Prompt, Stream
 from gateway.govern.masking.answer import AnswerChange
 from gateway.govern.masking.masking import Hidden, Masking
+from gateway.govern.masking.policy import Policy
 from gateway.observe.phases import Phase
 
 
@@ -46,7 +47,10 @@ class Masked:
         Raises:
             PiiBlocked: The prompt must not go there; nothing was sent.
         """
-        hidden = await self._hidden(prompt)
+        policy = self._policy(prompt)
+        if policy.allows_all:
+            return await self._rung.complete(prompt)
+        hidden = await self._hidden(prompt, policy)
         completion = await self._rung.complete(replace(prompt, fields=hidden.fields))
         if not hidden.originals:
             return completion
@@ -59,15 +63,20 @@ class Masked:
         Raises:
             PiiBlocked: The prompt must not go there; nothing was sent.
         """
-        hidden = await self._hidden(prompt)
+        policy = self._policy(prompt)
+        if policy.allows_all:
+            return await self._rung.stream(prompt)
+        hidden = await self._hidden(prompt, policy)
         stream = await self._rung.stream(replace(prompt, fields=hidden.fields))
         if not hidden.originals:
             return stream
         payloads = ChangedPayloads(stream.payloads, hidden.answer(), self._masking)
         return replace(stream, payloads=payloads)
 
-    async def _hidden(self, prompt: Prompt) -> Hidden:
-        policy = prompt.egress or self._masking.policies.at("egress", tenant=prompt.tenant)
+    def _policy(self, prompt: Prompt) -> Policy:
+        return prompt.egress or self._masking.policies.at("egress", tenant=prompt.tenant)
+
+    async def _hidden(self, prompt: Prompt, policy: Policy) -> Hidden:
         if prompt.kind == "embeddings":
             policy = policy.without_pseudonyms()
         session = None if prompt.affinity is None else f"{prompt.tenant}\0{prompt.affinity}"

@@ -1,6 +1,7 @@
 """What the routes of completions share: a checked prompt in, a target's answer out."""
 
 from collections.abc import AsyncGenerator
+from functools import lru_cache
 from typing import Any
 from urllib.parse import quote
 
@@ -96,6 +97,7 @@ def served_by(answered: Completion | Stream | Served | Opened) -> dict[str, str]
     return headers
 
 
+@lru_cache
 def _ascii(text: str) -> str:
     """Return what a header can hold: callers make up the names of providers' models."""
     return quote(text, safe=" /:,@+=()[]!*'~")

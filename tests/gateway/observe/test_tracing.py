@@ -74,6 +74,7 @@ async def traced(
             "fake": {"base_url": upstream.url},
         },
         "engines": {"ours": {"urls": [upstream.url]}},
+        "masking": {"egress": "mask"},
         "models": {"smart": ["down/x", "fake/gpt-x"], "lone": ["down/lone"]},
         "telemetry": {"exporter": "console", "sample_ratio": 0, "export_interval_s": 0.1},
     }
