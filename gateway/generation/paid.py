@@ -17,7 +17,7 @@ from gateway.errors import (
     UpstreamRefused,
 )
 from gateway.generation.allowance import Allowance
-from gateway.generation.target import Comment, Completion, Payloads, Prompt, Stream, view_chunk
+from gateway.generation.target import Completion, Payloads, Prompt, Stream
 from gateway.generation.transcript import estimate_prompt
 from gateway.generation.upstream import UNREACHABLE
 from gateway.govern.budgets import Budgets
@@ -40,7 +40,6 @@ class Paid:
         tokens: How many tokens of a stream are paid for; None where they cost nothing.
         until: Until when the target may work, by the event loop's clock; None where its time
             costs nothing.
-        said: How many tokens a stream has said so far.
     """
 
     def __init__(
@@ -50,7 +49,6 @@ class Paid:
         self.attempt = attempt
         self.tokens: int | None = None
         self.until: float | None = None
-        self.said = 0
         self._allowance = allowance
         self._rate = allowance.rate
         self._hold = hold
@@ -86,11 +84,10 @@ class Paid:
         self.settle()
         return answered
 
-    def settle(self, said: int = 0) -> None:
-        """Settle what the answer took; `said` are its chunks, where nobody told its tokens."""
+    def settle(self) -> None:
+        """Settle what the answer took: its chunks at least, where nobody told its tokens."""
         usage = self.attempt.usage
-        if usage.estimated:
-            usage.completion_tokens = max(usage.completion_tokens, said)
+        usage.completion_tokens = self._said_at_most()
         self._settle(self._rate.of_usage(usage))
 
     def settle_failure(self, error: BaseException, *, whole: bool) -> None:
@@ -112,7 +109,7 @@ class Paid:
         """Keep a stream to what is paid for, and let the reservation know how far it is."""
         self.tokens = self._rate.tokens_for(self._hold.amount, self._allowance.prompt_tokens)
         if not self._rate.gpu_second:
-            self._hold.so_far = lambda: self._by_now(2 * self.said + _AHEAD_TOKENS)
+            self._hold.so_far = lambda: self._by_now(2 * self._said_at_most() + _AHEAD_TOKENS)
 
     def watch(self) -> None:
         """Look whether what a stream has said so far is paid for.
@@ -121,15 +118,25 @@ class Paid:
             BudgetExhausted: That is more than is paid for.
             Unavailable: What is reserved may be others' by now.
         """
+        usage = self.attempt.usage
+        # An estimate by bytes is no reason to cut: it may be several times the tokens.
+        said = usage.chunks if usage.estimated else usage.completion_tokens
         late = self.until is not None and asyncio.get_running_loop().time() > self.until
-        if late or (self.tokens is not None and self.said > self.tokens):
+        if late or (self.tokens is not None and said > self.tokens):
             _log.warning("%s goes beyond the limit it was given", self.attempt.target)
             raise cut_off()
-        if not self._budgets.alive(self._hold) and self._by_now(self.said) > self._hold.bound:
+        if self._budgets.alive(self._hold):
+            return
+        if self._by_now(self._said_at_most()) > self._hold.bound:
             raise Unavailable(
                 "the answer was cut off: what is left of a budget can't be looked up",
                 code="budget_unavailable",
             )
+
+    def _said_at_most(self) -> int:
+        usage = self.attempt.usage
+        told = usage.completion_tokens
+        return max(told, usage.chunks) if usage.estimated else told
 
     def _by_now(self, said: int) -> int:
         return self._rate.at_most(self._allowance.prompt_tokens, said, self._passed_ns())
@@ -152,11 +159,9 @@ class Paid:
 class PaidPayloads:
     """A stream's payloads, as far as they are paid for; settled when they end."""
 
-    __slots__ = ("_chunks", "_paid", "_payloads", "_told")
+    __slots__ = ("_paid", "_payloads")
 
     def __init__(self, payloads: Payloads, paid: Paid) -> None:
-        self._chunks = 0
-        self._told = False
         self._payloads = payloads
         self._paid = paid
         paid.follow()
@@ -177,9 +182,7 @@ class PaidPayloads:
             else:
                 async with asyncio.timeout_at(self._paid.until):
                     payload = await anext(self._payloads)
-            if not isinstance(payload, Comment):
-                self._count(payload)
-                self._paid.watch()
+            self._paid.watch()
         except TimeoutError:
             await self.aclose()
             raise cut_off() from None
@@ -193,24 +196,11 @@ class PaidPayloads:
         try:
             await self._payloads.aclose()
         finally:
-            self._paid.settle(self._chunks)
+            self._paid.settle()
 
     def __del__(self) -> None:
         # Who opens a stream and is cancelled before its first frame has nothing to close yet.
-        self._paid.settle(self._chunks)
-
-    def _count(self, payload: bytes) -> None:
-        """Count tokens as the target tells them, else as many as there were chunks."""
-        for choice in view_chunk(payload).choices:
-            if choice.said or choice.delta.tool_calls or choice.delta.refusal:
-                self._chunks += 1
-        paid, usage = self._paid, self._paid.attempt.usage
-        self._told = self._told or usage.completion_tokens != paid.said
-        if not self._told:
-            # A crash finds on the account what was said until then.
-            usage.completion_tokens = self._chunks
-            usage.prompt_tokens = usage.prompt_tokens or estimate_prompt(paid.prompt)
-        paid.said = usage.completion_tokens
+        self._paid.settle()
 
 
 def cut_off() -> BudgetExhausted:

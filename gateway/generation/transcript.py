@@ -74,7 +74,7 @@ class Transcript:
         """
         if self._template and (found := self._template.match(payload)):
             text, told = found
-            self._count_text(len(text), told)
+            self._count_text(1, len(text), told)
             return self._template.tell(text)
         chunk = view_chunk(payload)
         if chunk.error is not None:
@@ -106,26 +106,29 @@ class Transcript:
             self.usage.estimated = True
 
     def _count(self, chunk: ChunkView) -> None:
-        said_bytes = 0
+        chunks = said_bytes = 0
         for choice in chunk.choices:
             if choice.finish_reason is None:
                 self._open.add(choice.index)
             else:
                 self._ended.add(choice.index)
-            said_bytes += len(choice.said.encode("utf-8", "replace"))
-            said_bytes += len(str(choice.delta.tool_calls or ""))
-        self._count_text(said_bytes, chunk.usage)
+            said, tools = choice.said, choice.delta.tool_calls
+            said_bytes += len(said.encode("utf-8", "replace")) + len(str(tools or ""))
+            chunks += bool(said or tools or choice.delta.refusal)
+        self._count_text(chunks, said_bytes, chunk.usage)
         self._open -= self._ended
 
-    def _count_text(self, said_bytes: int, told: UsageView | None) -> None:
+    def _count_text(self, chunks: int, said_bytes: int, told: UsageView | None) -> None:
         """Count what a chunk adds: as the upstream tells it, else by its length."""
+        usage = self.usage
+        usage.chunks += chunks
         if told:
-            self.usage.take(told)
+            usage.take(told)
             self._counted = True
         if not self._counted:
             self._said_bytes += said_bytes
-            self.usage.completion_tokens = -(-self._said_bytes // 3)
-            self.usage.estimated = True
+            usage.completion_tokens = -(-self._said_bytes // 3)
+            usage.estimated = True
 
 
 def words_of(prompt: Prompt) -> bytes:

@@ -30,6 +30,7 @@ class TokenUsage:
         cached_tokens: Those of the prompt that the upstream had in its cache.
         estimated: The counts are ours: the upstream told none.
         complete: The answer came to its end; else the counts are the last ones known.
+        chunks: How many chunks of a stream said something; each answer's count.
         engine_ns: Nanoseconds of an engine of ours; requests that it computes at the same time
             share them.
     """
@@ -39,6 +40,7 @@ class TokenUsage:
     cached_tokens: int = 0
     estimated: bool = False
     complete: bool = False
+    chunks: int = field(default=0, compare=False)
     engine_ns: int = field(default=0, compare=False)
 
     def take(self, told: UsageView) -> None:

@@ -23,6 +23,7 @@ from gateway.generation.allowance import GRACE, Terms, tokens_at_most
 from gateway.generation.ladder import Ladder, Policy
 from gateway.generation.metered import Metered
 from gateway.generation.target import Completion, Prompt, Stream
+from gateway.generation.transcript import Transcript
 from gateway.govern.budgets import Budgets
 from gateway.govern.budgets_lease import Budget
 from gateway.govern.charge import Asked, Charge
@@ -87,14 +88,15 @@ class Fake:
         count = 0
         try:
             for count in range(1, said + 1):
+                usage.chunks = count
                 if self.told:
                     usage.completion_tokens, usage.prompt_tokens = count, 5
+                else:
+                    usage.completion_tokens, usage.estimated = count // 4, True
                 yield b'{"choices":[{"delta":{"content":"x"}}]}'
         finally:
             self.closed += 1
             usage.prompt_tokens, usage.estimated = 5, not self.told
-            if not self.told:
-                usage.completion_tokens = count // 4
 
 
 class Till:
@@ -299,6 +301,28 @@ async def test_chunks_beyond_the_tokens_that_a_target_tells_are_no_reason_to_cut
     fake.stream = stream  # type: ignore[method-assign]
     assert await read(await box.rung(fake).stream(asked)) == 200
     assert box.spent == 25 * 10
+
+
+async def test_long_words_are_no_reason_to_cut_where_tokens_are_told_at_the_end_alone() -> None:
+    asked = prompt(max_tokens=30)
+    box = await till(paid(30, asked))
+    fake, usage = Fake(), TokenUsage()
+    last = b'{"choices":[],"usage":{"prompt_tokens":5,"completion_tokens":30}}'
+
+    async def say() -> AsyncGenerator[bytes, None]:
+        transcript = Transcript(asked, "x", usage)
+        for _ in range(30):
+            payload = transcript.take(b'{"choices":[{"delta":{"content":"Wissenschaft"}}]}')
+            assert payload
+            yield payload
+        transcript.take(last)
+
+    async def stream(_: Prompt) -> Stream:
+        return Stream(say(), "fake/x", usage=usage)
+
+    fake.stream = stream  # type: ignore[method-assign]
+    assert await read(await box.rung(fake).stream(asked)) == 30
+    assert box.spent == 5 + 30 * 10
 
 
 async def test_a_stream_that_is_left_is_settled_with_what_it_said() -> None:
