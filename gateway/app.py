@@ -24,7 +24,7 @@ from gateway.lifespan import Services, open_services
 from gateway.observe.exporting import exporting
 from gateway.observe.process import process_name
 from gateway.observe.tracing import Tracing
-from gateway.openapi import correct_document, describe_bare_routes, openapi_config
+from gateway.openapi import Document, openapi_config
 from gateway.paths import keep_slashes
 from gateway.reload import refused_file
 from gateway.routes import (
@@ -124,8 +124,7 @@ def create_app(
     if settings.telemetry.metrics_port:
         app.asgi_handler = operators_apart(app.asgi_handler, settings.telemetry.metrics_port)
     check_every_route_is_declared(app)
-    describe_bare_routes(app)
-    correct_document(app)
+    app.state.document = Document(app)
     return app
 
 

@@ -1,5 +1,6 @@
 """The OpenAPI document, made true: our error object, public routes, streams."""
 
+import asyncio
 import importlib.metadata
 import importlib.resources
 from collections.abc import Iterator
@@ -22,6 +23,7 @@ from litestar.openapi.spec import (
 from litestar.openapi.spec.enums import OpenAPIFormat, OpenAPIType
 
 from gateway.bare import BareRoute, described
+from gateway.bodies import check_text
 from gateway.guards import PUBLIC, handlers_of, is_public
 
 _STREAMED = {
@@ -53,11 +55,42 @@ def openapi_config(issuer: str) -> OpenAPIConfig:
         components=Components(security_schemes={"bearer": bearer}),
         security=[{"bearer": []}],
         render_plugins=[_Page(path="/", media_type=MediaType.HTML), JsonRenderPlugin()],
-        openapi_router=Router("/schema", route_handlers=[], opt=PUBLIC, include_in_schema=False),
+        openapi_router=Router(
+            "/schema",
+            route_handlers=[],
+            opt=PUBLIC,
+            include_in_schema=False,
+            before_request=_before_document,
+        ),
     )
 
 
-def describe_bare_routes(app: Litestar) -> None:
+class Document:
+    """Makes an application's document when it is first asked for: half a second, and 7 MB."""
+
+    def __init__(self, app: Litestar) -> None:
+        self._app = app
+        self._making = asyncio.Lock()
+        self._is_made = False
+
+    async def make(self) -> None:
+        """Return once it is made, in a thread."""
+        async with self._making:
+            if not self._is_made:
+                await asyncio.to_thread(self._make)
+                self._is_made = True
+
+    def _make(self) -> None:
+        _describe_bare_routes(self._app)
+        _correct(self._app)
+
+
+async def _before_document(request: Request[Any, Any, Any]) -> None:
+    await check_text(request)
+    await request.app.state.document.make()
+
+
+def _describe_bare_routes(app: Litestar) -> None:
     """Add the bare routes, which the framework leaves out, as if they were ordinary ones."""
     handlers = [handler for route in app.routes for handler in handlers_of(route)]
     bare = [described(handler) for handler in handlers if isinstance(handler, BareRoute)]
@@ -66,8 +99,8 @@ def describe_bare_routes(app: Litestar) -> None:
     app.openapi_schema.components.schemas |= other.components.schemas
 
 
-def correct_document(app: Litestar) -> None:
-    """Mend what the framework can't know; once, before the document is served."""
+def _correct(app: Litestar) -> None:
+    """Mend what the framework can't know."""
     public = {
         handler.operation_id
         for route in app.routes

@@ -1,5 +1,6 @@
 """What holds on every route: authentication, error objects, request ids, the OpenAPI document."""
 
+import asyncio
 import re
 import uuid
 
@@ -129,6 +130,12 @@ async def test_every_reference_in_the_document_resolves(nobody: httpx.AsyncClien
     named = set(re.findall(r'"#/components/schemas/([^"]+)"', document.text))
     assert "Error" in named
     assert named <= set(document.json()["components"]["schemas"])
+
+
+async def test_the_document_is_made_once_for_all_who_ask_first(nobody: httpx.AsyncClient) -> None:
+    asked = await asyncio.gather(*(nobody.get("/schema/openapi.json") for _ in range(3)))
+    assert len({answer.text for answer in asked}) == 1
+    assert "OAuthError" in asked[0].json()["components"]["schemas"]
 
 
 async def test_the_page_needs_nothing_from_elsewhere(nobody: httpx.AsyncClient) -> None:
