@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from config import embedded
-from config.buckets import BUCKET_FAULTS, bucket_fault, check_bucket, open_bucket
+from config.bucket_client import BUCKET_FAULTS, bucket_fault, check_bucket, open_bucket
 from config.errors import ConfigError
 from config.files import FileSettings
 from config.load import DEFAULT_FILE, FILE_VARIABLE

@@ -16,7 +16,7 @@ import asyncpg
 import obstore
 import obstore.store
 
-from config.buckets import BUCKET_FAULTS, bucket_fault, check_bucket
+from config.bucket_client import BUCKET_FAULTS, bucket_fault, check_bucket
 from config.postgres import UNREACHABLE, Connection, load_queries, tenant_transaction
 from rag.blobs import Blob, Incoming, Measure, Measured
 from rag.errors import FilesUnavailable

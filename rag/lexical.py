@@ -12,8 +12,6 @@ import unicodedata
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
 
-from snowballstemmer.english_stemmer import EnglishStemmer
-
 from rag import english, korean
 from rag.lexicon import Statistics
 
@@ -140,6 +138,9 @@ def _stem(word: str) -> str:
     """Return an English word's stem, any other word as it is."""
     if not (word.isascii() and word.isalpha()):
         return word
+    # With it come thirty languages, 3 MB: only those pay who search, or read documents.
+    from snowballstemmer.english_stemmer import EnglishStemmer  # noqa: PLC0415
+
     # A stemmer of its own: it holds the word it works on, and documents are read in threads.
     return str(EnglishStemmer().stemWord(word)) or word
 

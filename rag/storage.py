@@ -5,12 +5,14 @@ A file's row says which (`object`), so both are read whatever the setting is.
 
 import logging
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from config.buckets import open_bucket
 from config.files import FileSettings
 from rag.blobs import Blob, Blobs, PostgresBlobs
-from rag.bucket_blobs import BucketBlobs
 from rag.errors import FilesUnavailable
+
+if TYPE_CHECKING:
+    from rag.bucket_blobs import BucketBlobs
 
 _log = logging.getLogger(__name__)
 _POSTGRES = PostgresBlobs()
@@ -24,7 +26,7 @@ class Storage:
         into_bucket: New files go there.
     """
 
-    bucket: BucketBlobs | None = None
+    bucket: "BucketBlobs | None" = None
     into_bucket: bool = False
 
     @property
@@ -48,7 +50,13 @@ class Storage:
 
 def open_storage(settings: FileSettings) -> Storage:
     """Return the places where files' bytes are; nothing is asked of them yet."""
-    bucket = BucketBlobs(open_bucket(settings.bucket)) if settings.bucket else None
+    if settings.bucket is None:
+        return Storage()
+    # Its library takes megabytes, which only those pay who have a bucket.
+    from config.bucket_client import open_bucket  # noqa: PLC0415
+    from rag.bucket_blobs import BucketBlobs  # noqa: PLC0415
+
+    bucket = BucketBlobs(open_bucket(settings.bucket))
     return Storage(bucket, into_bucket=settings.storage == "bucket")
 
 

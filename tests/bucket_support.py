@@ -13,7 +13,8 @@ import aiohttp
 from aiohttp import web
 from moto.server import ThreadedMotoServer
 
-from config.buckets import BucketSettings, open_bucket
+from config.bucket_client import open_bucket
+from config.buckets import BucketSettings
 from config.files import FileSettings
 from rag.storage import Storage, open_storage
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import obstore
 from obstore.exceptions import InvalidPathError
 
-from config.buckets import BUCKET_FAULTS, bucket_fault, open_bucket
+from config.bucket_client import BUCKET_FAULTS, bucket_fault, open_bucket
 from config.sync import SyncSettings
 from rag.sync.origins import BucketOrigin, bucket_place, relative_parts
 from rag.sync.reading import Fetched, Listed, Listing, NotFetched, Spool

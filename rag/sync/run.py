@@ -20,7 +20,6 @@ from config.scope import TenantScope
 from config.sync import SyncSettings
 from rag.errors import FilesUnavailable, SourceRefused, StoreExpired
 from rag.storage import IN_POSTGRES, Storage
-from rag.sync.bucket import BucketReader
 from rag.sync.folder import FolderReader
 from rag.sync.items import Item, Place
 from rag.sync.origins import BucketOrigin, FolderOrigin, Origin, UrlsOrigin, read_origin
@@ -92,6 +91,9 @@ def open_reader(
         case FolderOrigin():
             return FolderReader(settings, tenant, origin, mounts)
         case BucketOrigin():
+            # Its library takes megabytes, which only those pay who have a bucket.
+            from rag.sync.bucket import BucketReader  # noqa: PLC0415
+
             return BucketReader(settings, tenant, origin)
         case UrlsOrigin():
             return UrlsReader(settings, tenant, origin)

@@ -5,7 +5,8 @@ import pytest
 from bucket_support import BucketServer, play_bucket_server
 from pydantic import ValidationError
 
-from config.buckets import BucketSettings, open_bucket
+from config.bucket_client import open_bucket
+from config.buckets import BucketSettings
 
 
 @pytest.fixture(scope="module")

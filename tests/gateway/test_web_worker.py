@@ -1,5 +1,7 @@
 """How a web worker serves: whose word on the caller's address it takes."""
 
+import subprocess
+import sys
 from typing import Any
 
 import httpx
@@ -33,3 +35,12 @@ async def test_only_a_trusted_proxy_says_who_the_caller_is(
         said = (await http.get("/", headers=headers)).json()
     expected = ("203.0.113.9", "https") if believed else ("127.0.0.1", "http")
     assert (said["host"], said["scheme"]) == expected
+
+
+def test_a_web_worker_imports_nothing_large_that_few_need() -> None:
+    code = (
+        "import gateway.web_worker, sys; print({'obstore', 'snowballstemmer'} & set(sys.modules))"
+    )
+    argv = [sys.executable, "-c", code]
+    found = subprocess.run(argv, capture_output=True, text=True, check=True, timeout=60)
+    assert found.stdout == "set()\n"

@@ -15,7 +15,7 @@ from knowledge import job_worker, parts_of, until_done, upload
 from support import scope_of
 
 import rag
-from config.buckets import open_bucket
+from config.bucket_client import open_bucket
 from config.files import FileSettings
 from config.postgres import tenant_transaction
 from rag import bucket_blobs, ingest

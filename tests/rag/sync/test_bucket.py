@@ -9,7 +9,7 @@ import pytest
 from bucket_support import Between, BucketServer, play_between
 from sync_support import Kept
 
-from config.buckets import open_bucket
+from config.bucket_client import open_bucket
 from rag import sync
 from rag.errors import SourceRefused
 from rag.sync import bucket as bucket_module
