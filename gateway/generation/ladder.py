@@ -189,18 +189,22 @@ class Ladder:
     ) -> _Result:
         climb = _Climb()
         self._budget.count_request()
-        for rung in rungs:
-            last = rung is rungs[-1]
-            if not self._passes(climb, rung, prompt, last=last) and (
-                result := await self._try(climb, rung, prompt, ask)
-            ):
-                return result
-        for rung in tuple(climb.again):
-            if climb.asked:
-                await asyncio.sleep(random.uniform(*_BACK_OFF_S))  # noqa: S311 - no secret
-            if self._affords(climb) and (result := await self._try(climb, rung, prompt, ask)):
-                return result
-        raise self._told(climb.failure, prompt)
+        try:
+            for rung in rungs:
+                last = rung is rungs[-1]
+                if not self._passes(climb, rung, prompt, last=last) and (
+                    result := await self._try(climb, rung, prompt, ask)
+                ):
+                    return result
+            for rung in tuple(climb.again):
+                if climb.asked:
+                    await asyncio.sleep(random.uniform(*_BACK_OFF_S))  # noqa: S311 - no secret
+                if self._affords(climb) and (result := await self._try(climb, rung, prompt, ask)):
+                    return result
+            raise self._told(climb.failure, prompt)
+        finally:
+            # Their tracebacks hold the climb: it would wait for a garbage collection.
+            climb.failures.clear()
 
     def _passes(self, climb: _Climb, rung: Rung, prompt: Prompt, *, last: bool) -> bool:
         """Tell whether a rung need not be asked; note why."""

@@ -1,5 +1,8 @@
 """Moving on, and not moving on."""
 
+import contextlib
+import gc
+import weakref
 from collections import Counter
 from collections.abc import AsyncGenerator
 from typing import Any, Literal
@@ -226,3 +229,25 @@ async def test_a_hosted_rung_is_not_sent_what_only_engines_know() -> None:
     assert hosted.asked[0].fields == {"messages": []}
     await Ladder("x", [hosted]).complete(Prompt(fields))
     assert hosted.asked[1].fields == fields
+
+
+@pytest.mark.parametrize("others", [[_Rung("b")], []])
+async def test_failures_are_forgotten_without_a_garbage_collection(others: list[_Rung]) -> None:
+    failed: list[weakref.ref[UpstreamError]] = []
+
+    class _Down(_Rung):
+        async def complete(self, prompt: Prompt) -> Completion:
+            error = UpstreamError("down", code="upstream_timeout")
+            failed.append(weakref.ref(error))
+            try:
+                raise error
+            finally:
+                del error
+
+    gc.disable()
+    try:
+        with contextlib.suppress(UpstreamError):
+            await Ladder("x", [_Down("a"), *others]).complete(PROMPT)
+        assert [error() for error in failed] == [None]
+    finally:
+        gc.enable()
