@@ -82,7 +82,7 @@ bench-scale: ## How throughput grows with web workers (ARGS="--workers 1 2 4 8")
 bench-governance: ## What governance takes of the throughput of chat completions (ARGS="--apart": by part)
 	@PYTHONPATH=$(CURDIR):tests:loadtest $(BIN)/python loadtest/govern_cost.py $(ARGS)
 
-bench-ledger: ## What the ledger costs a request, and a chunk of a stream
+bench-ledger: ## What ledger and budgets cost a request, and a chunk of a stream
 	@PYTHONPATH=$(CURDIR) $(BIN)/python loadtest/govern.py
 
 bench-verify: ## What verifying a request costs in process

@@ -117,11 +117,13 @@ class _Settled(_Counted):
 
     async def __anext__(self) -> bytes:
         try:
-            return await super().__anext__()
+            payload = await anext(self._payloads)
         except BaseException as error:
             if self._charge:
                 self._charge.end(None if isinstance(error, StopAsyncIteration) else error)
             raise
+        self._account.count()
+        return payload
 
     async def aclose(self) -> None:
         try:

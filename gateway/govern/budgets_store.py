@@ -28,14 +28,17 @@ async def book(con: Connection, bookings: Iterable[Booking]) -> None:
     In the transaction that stores the record of it, so that each is counted once. What was booked
     of a deleted budget is nobody's any more.
     """
-    booked = list(bookings)
-    if not booked:
+    spent: dict[tuple[int, str], int] = {}
+    for each in bookings:
+        spent[each.period, each.lease] = spent.get((each.period, each.lease), 0) + each.cost
+    if not spent:
         return
-    periods, costs = [each.period for each in booked], [each.cost for each in booked]
+    periods, leases = zip(*spent, strict=True)
+    costs = list(spent.values())
     # The rows of leases are changed by whoever has locked their period's alone.
     await con.execute(_SQL["lock_periods"], periods)
     await con.execute(_SQL["book_periods"], periods, costs)
-    await con.execute(_SQL["book_leases"], [each.lease for each in booked], costs)
+    await con.execute(_SQL["book_leases"], leases, costs)
 
 
 async def close_leases(con: Connection, owner: str) -> None:
