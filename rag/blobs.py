@@ -58,6 +58,20 @@ class Blobs(Protocol):
         """Yield a file's bytes, some MiB at most at once."""
 
 
+class ObjectBlobs(Blobs, Protocol):
+    """A place outside PostgreSQL, which may be away, and keeps what nobody names."""
+
+    async def remove(self, keys: list[str]) -> None:
+        """Remove objects; those that are not there are removed already."""
+
+    async def check(self) -> None:
+        """Return when it answers.
+
+        Raises:
+            FilesUnavailable: It does not.
+        """
+
+
 class PostgresBlobs:
     """In parts of 1 MiB, beside the file's row."""
 

@@ -5,14 +5,10 @@ A file's row says which (`object`), so both are read whatever the setting is.
 
 import logging
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from config.files import FileSettings
-from rag.blobs import Blob, Blobs, PostgresBlobs
+from rag.blobs import Blob, Blobs, ObjectBlobs, PostgresBlobs
 from rag.errors import FilesUnavailable
-
-if TYPE_CHECKING:
-    from rag.bucket_blobs import BucketBlobs
 
 _log = logging.getLogger(__name__)
 _POSTGRES = PostgresBlobs()
@@ -26,7 +22,7 @@ class Storage:
         into_bucket: New files go there.
     """
 
-    bucket: "BucketBlobs | None" = None
+    bucket: ObjectBlobs | None = None
     into_bucket: bool = False
 
     @property

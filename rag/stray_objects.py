@@ -5,7 +5,7 @@ import contextlib
 import asyncpg
 
 from config.postgres import load_queries, tenant_transaction
-from rag.bucket_blobs import BucketBlobs
+from rag.blobs import ObjectBlobs
 from rag.errors import FilesUnavailable
 from rag.jobs import Job, Jobs
 
@@ -19,7 +19,7 @@ _AT_ONCE = 1
 class StrayObjects:
     """Does the jobs of removing them, of every tenant."""
 
-    def __init__(self, pool: asyncpg.Pool, bucket: BucketBlobs) -> None:
+    def __init__(self, pool: asyncpg.Pool, bucket: ObjectBlobs) -> None:
         self._pool = pool
         self._bucket = bucket
 
