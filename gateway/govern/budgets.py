@@ -146,7 +146,6 @@ class Budgets:
         leases, at_hand = [], True
         for budget, key in self._known.that_bound(scope):
             lease = self._lease_of(budget, key, now)
-            lease.note(most)
             at_hand = at_hand and lease.available(now) >= most
             leases.append(lease)
         return Hold(leases, most) if at_hand else await self._scarce(leases, least, most)

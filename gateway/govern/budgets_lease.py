@@ -142,10 +142,6 @@ class Lease:
         """Tell whether what is reserved from it is surely still so."""
         return now < self._usable_until and self.free >= 0
 
-    def note(self, most: int) -> None:
-        """Learn how much is asked for at a time."""
-        self._largest = max(self._largest * 7 // 8, most)
-
     def asks_for(self, most: int, now: float) -> bool:
         """Tell whether reserving `most` needs a word with the database."""
         return self.available(now) < most and now >= self.dry_until
@@ -196,6 +192,7 @@ class Lease:
         self.free -= hold.amount
         self._holds.add(hold)
         self._used = True
+        self._largest = max(self._largest * 7 // 8, hold.amount)
 
     def settle(self, hold: "Hold", cost: int) -> None:
         """Take what was reserved for the hold, all but `cost`, back."""

@@ -25,6 +25,8 @@ ROOM = 2048 - 8 - _HEAD.size
 _FREE = 0
 # The byte that counts: 1 and 2 say which half of an open request, 3 and 4 which of one that ended.
 _ENDED = 2
+_HALF_OF = (1, 0, 1, 0, 1)
+"""Which half counts, by that byte; of a free slot the second, so that the first is next."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +85,7 @@ class Slots:
         """Let the slot hold another text, of at most `ROOM` bytes, with nothing counted yet."""
         at = slot * SLOT_BYTES
         memory, length = self._memory, len(text)
-        half = 1 - _half(memory[at])
+        half = 1 - _HALF_OF[memory[at]]
         start = at + _HALVES[half]
         _HEAD.pack_into(memory, start, length, zlib.crc32(text), 0, 0, 0, 0)
         start += _HEAD.size
@@ -93,7 +95,7 @@ class Slots:
     def count(self, slot: int, usage: TokenUsage) -> None:
         """Note the tokens so far beside the text that the slot holds."""
         at = slot * SLOT_BYTES
-        first = (at + _HALVES[_half(self._memory[at])] + _COUNTS_AT) // 8
+        first = (at + _HALVES[_HALF_OF[self._memory[at]]] + _COUNTS_AT) // 8
         words = self._words
         words[first] = usage.prompt_tokens
         words[first + 1] = usage.completion_tokens
@@ -102,7 +104,7 @@ class Slots:
 
     def text(self, slot: int) -> bytes:
         """Return what the slot holds."""
-        start = slot * SLOT_BYTES + _HALVES[_half(self._memory[slot * SLOT_BYTES])]
+        start = slot * SLOT_BYTES + _HALVES[_HALF_OF[self._memory[slot * SLOT_BYTES]]]
         (length, *_) = _HEAD.unpack_from(self._memory, start)
         return self._memory[start + _HEAD.size : start + _HEAD.size + length]
 
@@ -127,14 +129,9 @@ def read_slots(table: bytes) -> Iterator[Left]:
         state = table[at]
         if state not in (1, 2, 3, 4):
             continue
-        start = at + _HALVES[_half(state)]
+        start = at + _HALVES[_HALF_OF[state]]
         length, checksum, prompt, completion, cached, estimated = _HEAD.unpack_from(table, start)
         text = table[start + _HEAD.size : start + _HEAD.size + length]
         if length <= ROOM and zlib.crc32(text) == checksum:
             counted = TokenUsage(prompt, completion, cached, bool(estimated))
             yield Left(text, state > _ENDED, counted)
-
-
-def _half(state: int) -> int:
-    """Return which half counts; of a slot that holds nothing the second, so the first is next."""
-    return (state - 1) % 2

@@ -3,6 +3,7 @@
 import datetime as dt
 import time
 from collections.abc import Sequence
+from functools import lru_cache
 
 import msgspec
 
@@ -252,6 +253,7 @@ def _gathered(attempts: Sequence[AttemptRecord]) -> list[AttemptRecord]:
     return [gathered, last]
 
 
+@lru_cache(maxsize=1024)
 def _short(text: str, limit: int) -> str:
     """Return the text's first bytes, without what would take six of JSON."""
     if len(text) <= limit and text.isascii() and text.isprintable():
