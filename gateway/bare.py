@@ -156,13 +156,12 @@ def bare_first(app: Litestar, framework: ASGIApp) -> ASGIApp:
         for path in handler.paths
     }
 
-    async def choosing(scope: Scope, receive: Receive, send: Send) -> None:
+    def choosing(scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         path = scope["path"]
         route = routes.get(path)
         if route and scope["method"] == _METHOD and _HOST.fullmatch(_host(scope)):  # type: ignore[typeddict-item]
-            await route.answer(path, scope, receive, send)  # type: ignore[arg-type]
-        else:
-            await framework(scope, receive, send)
+            return route.answer(path, scope, receive, send)  # type: ignore[arg-type]
+        return framework(scope, receive, send)
 
     return choosing
 

@@ -9,7 +9,7 @@ import re
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 from litestar import Response
@@ -147,29 +147,43 @@ def comment(words: bytes) -> bytes:
     return b": " + words + b"\n\n"
 
 
+class Frames(Protocol):
+    """What an event stream is made of."""
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        """Return itself."""
+        ...
+
+    async def aclose(self) -> None:
+        """End what makes them."""
+        ...
+
+
 class EventStream(Response[Any]):
     """An answer that sends frames as they come.
 
-    When the client goes away, or the server ends, the frames' generator is closed, so its
-    `finally` runs. `on_error` makes the in-band frame; by default OpenAI's error object. `done` is
-    what a stream that ended well says at last.
+    When the client goes away, or the server ends, the frames are closed. `encode` makes frames of
+    what they are, `on_error` the in-band frame; by default OpenAI's error object. `done` is what a
+    stream that ended well says at last.
     """
 
     def __init__(
         self,
-        frames: AsyncGenerator[bytes, None],
+        frames: Frames,
         headers: Mapping[str, str] | None = None,
         on_error: Callable[[bytes], bytes] = data,
         *,
+        encode: Callable[[bytes], bytes] = bytes,
         done: bytes = _DONE,
     ) -> None:
         super().__init__(content=None)
         self._frames = frames
         self._encoded = [(k.encode(), v.encode("latin-1")) for k, v in (headers or {}).items()]
         self._on_error = on_error
+        self._encode = encode
         self._done = done
         self._last_sent = time.monotonic()
-        self._comments = set[asyncio.Task[None]]()
+        self._commenting: asyncio.Task[None] | None = None
         self._open = False
 
     def to_asgi_response(self, *_: object, **__: object) -> ASGIApp:  # type: ignore[override]
@@ -193,8 +207,8 @@ class EventStream(Response[Any]):
         finally:
             metrics.STREAMS_OPEN.add(-1)
             self._timer.cancel()
-            for task in tuple(self._comments):
-                await end_task(task)
+            if self._commenting:
+                await end_task(self._commenting)
 
     async def _send(self, send: Send) -> None:
         headers = _HEADERS + self._encoded
@@ -202,7 +216,7 @@ class EventStream(Response[Any]):
         self._open = True
         try:
             async for frame in self._frames:
-                await self._body(frame)
+                await self._body(self._encode(frame))
             last = self._done
         except Exception as error:  # noqa: BLE001 - the status is sent: the error goes in-band
             last = self._failure(error)
@@ -231,9 +245,7 @@ class EventStream(Response[Any]):
         loop = asyncio.get_running_loop()
         silence = time.monotonic() - self._last_sent
         if silence >= KEEP_ALIVE_S:
-            if not self._comments:
-                comment = loop.create_task(self._comment())
-                self._comments.add(comment)
-                comment.add_done_callback(self._comments.discard)
+            if self._commenting is None or self._commenting.done():
+                self._commenting = loop.create_task(self._comment())
             silence = 0.0
         self._timer = loop.call_later(max(KEEP_ALIVE_S - silence, 0.0), self._keep_alive)

@@ -1,5 +1,6 @@
 """What every answer says in its head: its id, how the caller stands at its limits, its times."""
 
+from collections.abc import Awaitable
 from typing import Any
 
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
@@ -16,7 +17,7 @@ _TIMED = "naru_timed"
 def with_stamps(app: ASGIApp, *, timed: bool) -> ASGIApp:
     """Return the application whose answers are stamped; `timed` says how long what took as well."""
 
-    async def stamping(scope: Scope, receive: Receive, send: Send) -> None:
+    def stamping(scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         async def send_stamped(message: Message) -> None:
             if message["type"] == "http.response.start":
                 message["headers"] = stamped(scope, message["status"], message["headers"])
@@ -26,7 +27,7 @@ def with_stamps(app: ASGIApp, *, timed: bool) -> ASGIApp:
         known: Any = scope
         known[_TIMED] = timed
         keep_server_send(scope, send)
-        await app(scope, receive, send_stamped)
+        return app(scope, receive, send_stamped)
 
     return stamping
 

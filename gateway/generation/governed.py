@@ -107,13 +107,19 @@ class _Counted:
         await self._payloads.aclose()
 
 
-class _Settled(_Counted):
+class _Settled:
     """A stream's payloads that settle the request when they are closed."""
 
+    __slots__ = ("_account", "_charge", "_governor", "_payloads")
+
     def __init__(self, payloads: Payloads, charge: Charge, governor: Governor) -> None:
-        super().__init__(payloads, charge)
+        self._payloads = payloads
+        self._account = charge
         self._charge: Charge | None = charge
         self._governor = governor
+
+    def __aiter__(self) -> Self:
+        return self
 
     async def __anext__(self) -> bytes:
         try:

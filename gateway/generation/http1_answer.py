@@ -108,7 +108,11 @@ class HttpAnswer:
             elif self._ended:
                 return b""
             else:
-                await self._wait()
+                self._waiting = asyncio.get_running_loop().create_future()
+                try:
+                    await self._waiting
+                finally:
+                    self._waiting = None
 
     async def read(self, limit: int) -> bytes:
         """Return the whole body.
@@ -123,13 +127,6 @@ class HttpAnswer:
                 raise ValueError("answer too long")
             parts.append(part)
         return parts[0] if len(parts) == 1 else b"".join(parts)
-
-    async def _wait(self) -> None:
-        self._waiting = asyncio.get_running_loop().create_future()
-        try:
-            await self._waiting
-        finally:
-            self._waiting = None
 
     def _taken(self, size: int) -> None:
         self.waiting_bytes -= size

@@ -51,7 +51,7 @@ class Connection(asyncio.Protocol):
         self._begun, self._head_bytes = False, 0
         self._answer = answer = HttpAnswer(self, self._loop.create_future())
         if deadline < math.inf:
-            self._timer = self._loop.call_at(deadline, self._fail, TimeoutError())
+            self._timer = self._loop.call_at(deadline, self._expire)
         self._transport.write(head + body if len(body) < MAX_HEAD_BYTES else head)
         if len(body) >= MAX_HEAD_BYTES:
             self._transport.write(body)
@@ -147,6 +147,9 @@ class Connection(asyncio.Protocol):
             self._timer = self._loop.call_later(self._keep_s, self.abort)
         else:
             self.abort()
+
+    def _expire(self) -> None:
+        self._fail(TimeoutError())
 
     def _fail(self, error: BaseException) -> None:
         answer, self._answer = self._answer, None

@@ -34,10 +34,9 @@ class Transcript:
     """
 
     __slots__ = (
+        "_answers",
         "_counted",
-        "_ended",
         "_normaliser",
-        "_open",
         "_prompt",
         "_said_bytes",
         "_template",
@@ -53,8 +52,7 @@ class Transcript:
         self._prompt = prompt
         self._normaliser = Normaliser(prompt.kind, model)
         self._told: bytes | None = None
-        self._open: set[int] = set()
-        self._ended: set[int] = set()
+        self._answers: dict[int, bool] = {}
         self._said_bytes = 0
         self._counted = False
         self._template: Template | None = None
@@ -63,7 +61,7 @@ class Transcript:
     @property
     def ended(self) -> bool:
         """Tell whether every answer that began has its `finish_reason`."""
-        return bool(self._ended) and not self._open
+        return bool(self._answers) and all(self._answers.values())
 
     def take(self, payload: bytes) -> bytes | None:
         """Return the chunk for the client; None when it holds nothing but usage.
@@ -108,15 +106,12 @@ class Transcript:
     def _count(self, chunk: ChunkView) -> None:
         chunks = said_bytes = 0
         for choice in chunk.choices:
-            if choice.finish_reason is None:
-                self._open.add(choice.index)
-            else:
-                self._ended.add(choice.index)
+            ended = choice.finish_reason is not None
+            self._answers[choice.index] = ended or self._answers.get(choice.index, False)
             said, tools = choice.said, choice.delta.tool_calls
             said_bytes += len(said.encode("utf-8", "replace")) + len(str(tools or ""))
             chunks += bool(said or tools or choice.delta.refusal)
         self._count_text(chunks, said_bytes, chunk.usage)
-        self._open -= self._ended
 
     def _count_text(self, chunks: int, said_bytes: int, told: UsageView | None) -> None:
         """Count what a chunk adds: as the upstream tells it, else by its length."""

@@ -5,7 +5,6 @@ two parts of it, and in all.
 """
 
 import asyncio
-from collections import deque
 from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass
 from types import TracebackType
@@ -105,7 +104,7 @@ class Upstream:
         options = {"include_usage": True, **call.fields.get("stream_options", {})}
         fields = call.fields | {"stream": True, "stream_options": options}
         transcript = Transcript(call.prompt, call.fields["model"], usage)
-        held: deque[bytes] = deque()
+        held = list[bytes]()
         with self._translated:
             async with asyncio.timeout(self._timeouts.first_byte_timeout_s):
                 payloads = self._payloads(await self._post(call, fields), transcript)
@@ -120,7 +119,7 @@ class Upstream:
         if len(held) > _MAX_EMPTY_CHUNKS:
             await payloads.aclose()
             raise _nonsense(self.name)
-        return Stream(OpenPayloads(held, payloads, on_end), self.name, usage=transcript.usage)
+        return Stream(OpenPayloads(held[::-1], payloads, on_end), self.name, usage=transcript.usage)
 
     async def _post(self, call: Call, fields: dict[str, Any]) -> HttpAnswer:
         answer = await self._http.post(
@@ -211,13 +210,11 @@ OnEnd = Callable[[GatewayError | None], None]
 
 
 class OpenPayloads:
-    """The payloads that were held back while a stream was opened, then the rest."""
+    """The payloads that were held back while a stream was opened, last one first, then the rest."""
 
     __slots__ = ("_held", "_on_end", "_rest")
 
-    def __init__(
-        self, held: deque[bytes], rest: AsyncGenerator[bytes, None], on_end: OnEnd
-    ) -> None:
+    def __init__(self, held: list[bytes], rest: AsyncGenerator[bytes, None], on_end: OnEnd) -> None:
         self._held = held
         self._rest = rest
         self._on_end: OnEnd | None = on_end
@@ -229,7 +226,7 @@ class OpenPayloads:
     async def __anext__(self) -> bytes:
         """Return the next payload."""
         if self._held:
-            return self._held.popleft()
+            return self._held.pop()
         try:
             return await anext(self._rest)
         except BaseException as error:

@@ -33,8 +33,9 @@ async def create_chat_completion(call: Call) -> None:
     if target is None:
         await call.answer(await _ask_agent(call, asked))
     else:
-        prompt = await prompt_of(asked, call, target)
-        await answer(target, prompt, call, stream=bool(asked.stream))
+        prompt, stream = await prompt_of(asked, call, target), bool(asked.stream)
+        del asked  # it is as large as the body, and a stream may last
+        await answer(target, prompt, call, stream=stream)
 
 
 class _Session(msgspec.Struct):

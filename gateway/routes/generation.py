@@ -1,6 +1,5 @@
 """What the routes of completions share: a checked prompt in, a target's answer out."""
 
-from collections.abc import AsyncGenerator
 from functools import lru_cache
 from typing import Any
 from urllib.parse import quote
@@ -70,7 +69,9 @@ async def answer(target: Target, prompt: Prompt, call: Call, *, stream: bool) ->
     if stream:
         with Attended(call.receive):
             opened = await target.stream(prompt)
-        await EventStream(_frames(opened), served_by(opened))(call.scope, call.receive, call.send)
+        del prompt, target  # the stream may last
+        stream_of = EventStream(opened.payloads, served_by(opened), encode=_frame)
+        await stream_of(call.scope, call.receive, call.send)
     else:
         await answer_whole(target, prompt, call)
 
@@ -103,9 +104,5 @@ def _ascii(text: str) -> str:
     return quote(text, safe=" /:,@+=()[]!*'~")
 
 
-async def _frames(stream: Stream) -> AsyncGenerator[bytes, None]:
-    try:
-        async for payload in stream.payloads:
-            yield comment(payload) if isinstance(payload, Comment) else data(payload)
-    finally:
-        await stream.payloads.aclose()
+def _frame(payload: bytes) -> bytes:
+    return comment(payload) if isinstance(payload, Comment) else data(payload)
