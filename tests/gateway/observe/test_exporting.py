@@ -1,10 +1,14 @@
-"""An OTLP collector that takes everything and never answers, and one that wants differences."""
+"""An OTLP collector: one that answers, one that never does, and one that wants differences."""
 
 import asyncio
+import gzip
 import socket
+import threading
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from opentelemetry.sdk.metrics.export import (
     AggregationTemporality,
     ConsoleMetricExporter,
@@ -26,6 +30,51 @@ _CALLER = TenantScope("acme", "app", frozenset({"inference"}))
 def silent() -> Iterator[int]:
     with socket.create_server(("127.0.0.1", 0)) as listening:
         yield listening.getsockname()[1]
+
+
+@pytest.fixture
+def collector() -> Iterator[tuple[int, dict[str, bytes]]]:
+    """Yield a collector's port, and what it is sent by path."""
+    sent: dict[str, bytes] = {}
+
+    class _Take(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["content-length"]))
+            sent[self.path] = gzip.decompress(body) if self.headers["content-encoding"] else body
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), _Take) as server:
+        serving = threading.Thread(target=server.serve_forever)
+        serving.start()
+        yield server.server_port, sent
+        server.shutdown()
+        serving.join()
+
+
+async def test_spans_and_metrics_go_to_the_collector(collector: tuple[int, dict[str, bytes]]):
+    port, sent = collector
+    settings = TelemetrySettings.model_validate(
+        {"exporter": "otlp", "otlp_url": f"http://127.0.0.1:{port}", "flush_timeout_s": 30}
+    )
+    tracing, charge = Tracing(settings), Charge(_CALLER, Asked("chat", "smart"))
+    async with exporting(tracing, settings, "test"):
+        assert tracing.tracer
+        assert tracing.genai
+        tracing.tracer.start_span("a-span").end()
+        tracing.genai.record(charge, charge.attempt("fake/gpt-x", "hosted"), "fake/gpt-x")
+
+    assert b"a-span" in sent["/v1/traces"]
+    told = ExportMetricsServiceRequest.FromString(sent["/v1/metrics"]).resource_metrics[0]
+    names = {each.key: each.value.string_value for each in told.resource.attributes}
+    assert names["service.name"] == "naru"
+    assert [each.name for each in told.scope_metrics[0].metrics] == [
+        "gen_ai.client.token.usage",
+        "gen_ai.client.operation.duration",
+    ]
 
 
 async def test_a_collector_that_hangs_holds_nothing_up(silent: int):
