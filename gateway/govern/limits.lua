@@ -1,34 +1,42 @@
 -- Counts what callers take: the one place that knows how much is left, by the server's own clock.
 --
--- KEYS: who is there, what is known of the server, which counters' shares somebody else needs; then
--- the counters that the steps name by their place.
+-- KEYS: who is there, what is known of the server, which counters' shares somebody else needs, what
+-- was heard of the process that asks; then the counters that the steps name by their place.
 -- ARGV[1]: how long a lease is good for without being renewed, in ms.
 -- ARGV[2]: JSON, a list of steps, taken one after the other. The answer is the time and a list of
---          their results; the time alone where it was asked too late.
+--          their results; the time alone where it was asked too late, or a later call came before.
 -- ARGV[3]: which process asks; ARGV[4]: how many there are.
 -- ARGV[5]: the server's memory as the process knows it: empty before it has joined.
 -- ARGV[6]: until when the process waits for an answer; 0: nobody knows.
+-- ARGV[7]: the number of the call, of the process's.
 --
---   {"reserve", id, {{key, kind, limit, amount, width, buckets}, …}, {share, …}}
+--   {"reserve", id, {{key, kind, limit, amount, width, buckets}, …}, {own, …}}
 --       Takes all or nothing. -> {refusing, wait, {{remaining, bucket, reset, share}, …}, withheld}
 --       refusing: 0, or the place of the counter that refuses; wait: ms until it has room, at the
---       latest; -1: never. reset: ms until the counter is as if nothing had been taken. share: what
---       the process knows that it may take without asking, and what it may from now on. withheld:
---       1 where nothing but the shares of other processes is in the way.
+--       latest; -1: never. reset: ms until the counter is as if nothing had been taken. own: {what
+--       the process knows that it may take without asking, what it has taken so and not told}.
+--       share: what it may take from now on. withheld: 1 where nothing but the shares of other
+--       processes is in the way.
 --       -> null while the processes are still telling what they let in by themselves.
---   {"count", id, {{key, kind, limit, amount, width, buckets, age}, …}, {share, …}}
---       The same of who was let in so long ago already.
+--   {"spend", number, {{key, kind, limit, 0, width, buckets, {{amount, age}, …}}, …}, {own, …}}
+--       Counts what the process took without asking; not again where it has heard that number.
+--       -> {{remaining, bucket, reset, share}, …}; null where the server has another memory
+--   {"count", id, {{key, kind, limit, amount, width, buckets, age}, …}, {own, …}}
+--       Reserves for who was let in so long ago already.
+--       -> null behind a "spend" that counted nothing
 --   {"settle", id, {{key, kind, width, buckets, bucket, reserved, taken}, …}, again}
 --       Ends a reservation. again: it may have been ended before.
 --   {"renew", id, {{key, kind, bucket, reserved}, …}}
 --       Says that it is still under way.
---   {"yield", "", {{key}, …}}
---       Gives the process's shares back.
+--   {"yield", "", {{key}, …}, {own, …}}
+--       Gives back all but its own of the process's shares.
 --   {"wanted"}
 --       -> the counters whose shares somebody else needs
 --   {"join", id, {{key}}, away}
 --       Says that a process is there, that has heard nothing for so many ms.
 --       -> {how many are, the server's memory, ms until it lets anybody in}
+--   {"leave", id}
+--       Says that it is no more.
 --
 -- Kinds: "q" counts requests and "t" tokens in a sliding window, "c" what is under way.
 --
@@ -36,14 +44,19 @@
 -- that it never spans less than it should. s: their sum; o: the oldest that may hold something; h:
 -- the newest. What of "t" is reserved stands in a sorted set beside it, by the end of its lease: a
 -- process that ends without a word gives back what it had reserved. Shares stand beside it too, by
--- process, with s: their sum. They are taken off what the others get.
+-- process, and as process:t what of each is taken; s: their sum. They are taken off what the others
+-- get.
 
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local lease = tonumber(ARGV[1])
 local process, processes, memory = ARGV[3], tonumber(ARGV[4]), ARGV[5]
-local deadline = tonumber(ARGV[6])
-if deadline > 0 and now > deadline then return cjson.encode({now}) end
+local deadline, number = tonumber(ARGV[6]), tonumber(ARGV[7])
+local heard = redis.call('HMGET', KEYS[4], 'call', 'spend')
+local overtaken = number <= (tonumber(heard[1]) or 0)
+if overtaken or (deadline > 0 and now > deadline) then return cjson.encode({now}) end
+redis.call('HSET', KEYS[4], 'call', number)
+redis.call('PEXPIRE', KEYS[4], 86400000)
 
 -- As long as any process may need to tell what it let in by itself: longer than between two beats.
 local telling = 3000
@@ -56,7 +69,8 @@ local function wait_till(moment)
     return wait > 0 and wait <= telling and wait or 0
 end
 
-local gathering = memory ~= '' and (memory ~= known[1] or wait_till(known[2]) > 0)
+local forgotten = memory ~= '' and memory ~= known[1]
+local gathering = forgotten or (memory ~= '' and wait_till(known[2]) > 0)
 
 local function add(window, bucket, amount)
     redis.call('HINCRBY', window.key, bucket, amount)
@@ -150,30 +164,34 @@ local function lend(key, member)
     redis.call('PEXPIRE', key, lease * 2)
 end
 
--- What other processes may take without asking; leaves out those that are gone.
+-- What processes may take without asking, and of it what the others have taken; leaves out those that
+-- are gone.
 local function count_shares(key)
-    local all, sum = redis.call('HGETALL', key .. ':e'), 0
-    for place = 1, #all, 2 do
-        local till = redis.call('ZSCORE', KEYS[1], all[place])
-        if all[place] == process or (till and tonumber(till) > now) then
-            sum = sum + tonumber(all[place + 1])
-        else
-            redis.call('HDEL', key .. ':e', all[place])
+    local fields, sum, taken = redis.call('HGETALL', key .. ':e'), 0, 0
+    for place = 1, #fields, 2 do
+        local who, what = string.match(fields[place], '^(%x+)(:?t?)$')
+        local till = who and redis.call('ZSCORE', KEYS[1], who)
+        if who and who ~= process and not (till and tonumber(till) > now) then
+            redis.call('HDEL', key .. ':e', fields[place])
+        elseif who and what == '' then
+            sum = sum + tonumber(fields[place + 1])
+        elseif who and who ~= process then
+            taken = taken + tonumber(fields[place + 1])
         end
     end
     redis.call('HSET', key .. ':e', 's', sum)
-    return sum
+    return sum, taken
 end
 
-local function look(check)
+local function look(check, own)
     local key, kind, limit, amount = KEYS[check[1]], check[2], check[3], check[4]
     local seen = {wait = -1}
     if kind == 'c' then
         redis.call('ZREMRANGEBYSCORE', key, '-inf', now)
-        seen.free, seen.wait = limit - redis.call('ZCARD', key), 1000
+        seen.free, seen.wait = limit - redis.call('ZCARD', key) - own[2], 1000
     else
         seen.window = open(key, kind, check[5], check[6])
-        seen.free = limit - seen.window.sum
+        seen.free = limit - seen.window.sum - own[2]
         if seen.free < amount and amount <= limit then
             seen.wait = wait_for(seen.window, amount - seen.free)
         end
@@ -182,9 +200,12 @@ local function look(check)
     seen.shares, seen.mine = tonumber(shares[1]) or 0, tonumber(shares[2]) or 0
     seen.left = seen.free - seen.shares + seen.mine
     if seen.left < amount and amount <= seen.free then
-        seen.shares = count_shares(key)
+        local taken
+        seen.shares, taken = count_shares(key)
         seen.left = seen.free - seen.shares + seen.mine
-        if seen.left < amount then
+        if seen.left < amount and seen.free - taken < amount then
+            seen.wait = seen.window and wait_for(seen.window, amount - seen.free + taken) or 1000
+        elseif seen.left < amount then
             seen.withheld, seen.wait = true, 1000
             redis.call('SADD', KEYS[3], key)
             redis.call('PEXPIRE', KEYS[3], 1000)
@@ -193,39 +214,49 @@ local function look(check)
     return seen
 end
 
-local function take(id, check, seen)
-    local key, kind, amount, age = KEYS[check[1]], check[2], check[4], check[7] or 0
+-- Counts an amount of so long ago; tells whether it still is of the window.
+local function count(seen, amount, age)
     local window = seen.window
-    seen.left, seen.free = seen.left - amount, seen.free - amount
-    if kind == 'c' then
-        lend(key, id)
-        return
-    end
     seen.bucket = window.at - math.floor(age / window.width)
-    if seen.bucket < window.at - window.buckets then return end
+    if seen.bucket < window.at - window.buckets then return false end
+    seen.left, seen.free = seen.left - amount, seen.free - amount
     window.oldest = math.min(window.oldest, seen.bucket)
     add(window, seen.bucket, amount)
-    if kind == 't' then lend(key .. ':r', member_of(id, seen.bucket, amount)) end
+    return true
+end
+
+local function take(id, check, seen)
+    local key, kind, amount = KEYS[check[1]], check[2], check[4]
+    if kind == 'c' then
+        seen.left, seen.free = seen.left - amount, seen.free - amount
+        lend(key, id)
+    elseif count(seen, amount, check[7] or 0) and kind == 't' then
+        lend(key .. ':r', member_of(id, seen.bucket, amount))
+    end
+end
+
+local function keep(shares, kept, taken, sum)
+    redis.call('HSET', shares, process, kept, process .. ':t', taken, 's', sum)
 end
 
 -- What the process may take without asking from now on. What it knew of before counts until it asks
--- again: it may never hear this. Of the last tenth there are no shares: it is for who asks first.
-local function share_out(check, seen, share_before)
+-- again: it may never hear this. Half is left to who comes: another process than is known of. Of the
+-- last tenth there are no shares: it is for who asks first.
+local function share_out(check, seen, own)
     local key, share = KEYS[check[1]], 0
-    if seen.left * 10 > check[3] then share = math.floor(seen.left / processes) end
-    if processes == 1 then return share end
     if memory == '' or gathering then return 0 end
-    local kept = math.max(share, share_before)
-    if kept ~= seen.mine then
-        redis.call('HSET', key .. ':e', process, kept, 's', seen.shares - seen.mine + kept)
+    if seen.left * 10 > check[3] then share = math.floor(seen.left / math.max(processes, 2)) end
+    local kept = math.max(share, own[1]) + own[2]
+    if kept > 0 or seen.mine > 0 then
+        keep(key .. ':e', kept, own[2], seen.shares - seen.mine + kept)
     end
     if kept > 0 then redis.call('PEXPIRE', key .. ':e', share_life) end
     return share
 end
 
-local function told(check, seen, share_before)
+local function told(check, seen, own)
     local window, reset = seen.window, 0
-    local share = share_out(check, seen, share_before)
+    local share = share_out(check, seen, own)
     if not window then return {math.max(seen.free, 0), 0, 0, share} end
     if window.sum > 0 then reset = (window.head + window.buckets + 1) * window.width - now end
     return {math.max(seen.free, 0), seen.bucket or window.at, reset, share}
@@ -233,11 +264,11 @@ end
 
 local steps = {}
 
-function steps.reserve(id, checks, shares)
+function steps.reserve(id, checks, owns)
     if gathering then return cjson.null end
     local seen, refusing, wait = {}, 0, 0
     for place, check in ipairs(checks) do
-        seen[place] = look(check)
+        seen[place] = look(check, owns[place])
         -- What can never be has the last word, then who makes one wait longest.
         if seen[place].left < check[4] then
             local longer = seen[place].wait < 0 or (wait >= 0 and seen[place].wait > wait)
@@ -247,18 +278,34 @@ function steps.reserve(id, checks, shares)
     local answer = {}
     for place, check in ipairs(checks) do
         if refusing == 0 then take(id, check, seen[place]) end
-        answer[place] = told(check, seen[place], shares[place])
+        answer[place] = told(check, seen[place], owns[place])
     end
     local withheld = refusing > 0 and seen[refusing].withheld and 1 or 0
     return {refusing, wait, answer, withheld}
 end
 
-function steps.count(id, checks, shares)
+local spent = true
+
+function steps.spend(spend, checks, owns)
+    spent = not forgotten and tonumber(spend) > (tonumber(heard[2]) or 0)
+    if forgotten then return cjson.null end
+    redis.call('HSET', KEYS[4], 'spend', spend)
     local answer = {}
     for place, check in ipairs(checks) do
-        local seen = look(check)
+        local seen = look(check, owns[place])
+        for _, taken in ipairs(spent and check[7] or {}) do count(seen, taken[1], taken[2]) end
+        answer[place] = told(check, seen, owns[place])
+    end
+    return answer
+end
+
+function steps.count(id, checks, owns)
+    if not spent then return cjson.null end
+    local answer = {}
+    for place, check in ipairs(checks) do
+        local seen = look(check, owns[place])
         take(id, check, seen)
-        answer[place] = told(check, seen, shares[place])
+        answer[place] = told(check, seen, owns[place])
     end
     return answer
 end
@@ -307,13 +354,13 @@ function steps.renew(id, checks)
     return 0
 end
 
-function steps.yield(_, checks)
-    for _, check in ipairs(checks) do
-        local shares = KEYS[check[1]] .. ':e'
+function steps.yield(_, checks, owns)
+    for place, check in ipairs(checks) do
+        local shares, taken = KEYS[check[1]] .. ':e', owns[place][2]
+        local kept = owns[place][1] + taken
         local all = redis.call('HMGET', shares, 's', process)
         if all[2] then
-            redis.call('HDEL', shares, process)
-            redis.call('HSET', shares, 's', tonumber(all[1]) - tonumber(all[2]))
+            keep(shares, kept, taken, all[1] - all[2] + kept)
         end
     end
     return 0
@@ -339,6 +386,12 @@ function steps.join(id, checks, away)
     end
     redis.call('PEXPIRE', KEYS[2], 172800000)
     return {redis.call('ZCARD', key), known[1], wait_till(known[2])}
+end
+
+-- Its shares are the others' when they need them.
+function steps.leave(id)
+    redis.call('ZREM', KEYS[1], id)
+    return 0
 end
 
 local answers = {}

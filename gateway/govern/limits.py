@@ -4,35 +4,19 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
 
 from config.tasks import end_task
 from gateway.govern.charge import Charge
 from gateway.govern.limits_headers import refusal, standing_headers
 from gateway.govern.limits_redis import Counters
 from gateway.govern.limits_rules import Demands, Rules, demands
-from gateway.govern.limits_steps import Held, Outcome
+from gateway.govern.limits_steps import Held, Outcome, now_ms
 from gateway.govern.limits_window import Here
 
 _LOOK_S = 0.25
 _BEAT_S = 2.0
-_AT_ONCE = 32
 _GIVEN_BACK_S = 0.05
 _GIVEN_BACK_TIMES = 20
-
-
-@dataclass(frozen=True, slots=True)
-class _Reservation:
-    """What a request holds.
-
-    Attributes:
-        here: Where this process has counted it.
-        alone: It was let in without Redis.
-    """
-
-    held: Held
-    here: list[int]
-    alone: bool
 
 
 class Limiter:
@@ -51,7 +35,7 @@ class Limiter:
         self._fewest = counters.script.processes = workers
         self._here = Here()
         self._shares = counters.script.shares
-        self._reservations: dict[str, _Reservation] = {}
+        self._reservations: dict[str, Held] = {}
         self._forgotten = False
 
     async def reserve(self, charge: Charge) -> None:
@@ -64,19 +48,30 @@ class Limiter:
         asked = demands(limits, charge.asked, self._assumed_answer_tokens)
         if not asked:
             return
+        if self._counters.let_in(asked):
+            charge.exchange.headers.update(standing_headers(self._shares.standings(asked)))
+            held = Held(charge.id, asked, None)
+        else:
+            held = await self._reserve(charge, asked)
+        held.here = self._here.take(asked)
+        self._reservations[charge.id] = held
+
+    async def _reserve(self, charge: Charge, asked: Demands) -> Held:
+        """Ask Redis; where it is away, go by what is counted here."""
         id_, outcome = await self._ask(charge.id, asked)
         alone = outcome is None
         if outcome is None:
             away_ms = self._counters.away_ms
             outcome = self._here.look(asked, self._counters.script.processes, self._shares, away_ms)
-        charge.exchange.headers.update(standing_headers(asked, outcome))
+        stands = zip(asked, outcome.standings, strict=False)
+        charge.exchange.headers.update(
+            standing_headers((limit, each.remaining, each.reset_ms) for (limit, _), each in stands)
+        )
         if outcome.refusing is not None:
             raise refusal(asked, outcome, outcome.refusing)
         if alone:
-            self._shares.take(asked)
-        buckets = None if alone else [standing.bucket for standing in outcome.standings]
-        held = Held(id_, asked, buckets)
-        self._reservations[charge.id] = _Reservation(held, self._here.take(asked), alone)
+            self._shares.count(asked, now_ms())
+        return Held(id_, asked, None if alone else [each.bucket for each in outcome.standings])
 
     async def _ask(self, id_: str, asked: Demands) -> tuple[str, Outcome | None]:
         """Reserve in Redis; wait where others give back soon what they do not need.
@@ -97,14 +92,12 @@ class Limiter:
 
     def settle(self, charge: Charge) -> None:
         """Settle what the request took; nothing to do for who was not limited."""
-        reservation = self._reservations.pop(charge.id, None)
-        if reservation is None:
+        held = self._reservations.pop(charge.id, None)
+        if held is None:
             return
         tokens = sum(attempt.usage.total_tokens for attempt in charge.attempts)
-        self._here.settle(reservation.held.demands, reservation.here, tokens)
-        if reservation.alone and not self._counters.answering:
-            self._shares.settle(reservation.held.demands, tokens)
-        self._counters.settle(reservation.held, tokens)
+        self._here.settle(held.demands, held.here, tokens)
+        self._counters.settle(held, tokens)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -135,7 +128,7 @@ class Limiter:
                 self._here.sweep()
 
     async def _beat(self) -> None:
-        await self._counters.beat([each.held for each in self._reservations.values()])
+        await self._counters.beat([*self._reservations.values()])
         self._counters.script.processes = max(self._fewest, self._counters.script.processes)
 
     async def _return(self) -> None:
@@ -161,14 +154,15 @@ class Limiter:
         """Tell Redis, which has forgotten them, of all that counts here."""
         open_ = list(self._reservations.values())
         for each in open_:
-            each.held.buckets = None
-        await self._counters.tell_past(self._here.past((x.held.demands, x.here) for x in open_))
+            each.buckets = None
+        self._shares.forget(each.demands for each in open_)
+        await self._counters.tell_past(self._here.past((x.demands, x.here) for x in open_))
 
     async def _tell_new(self) -> None:
         """Tell Redis of all that it has not counted; what comes while it is told, too."""
         while True:
-            untold = [x.held for x in self._reservations.values() if x.held.buckets is None]
-            if untold:
-                await self._counters.tell(untold[:_AT_ONCE])
+            untold = [each for each in self._reservations.values() if each.buckets is None]
+            if untold or self._counters.untold:
+                await self._counters.tell(untold)
             elif not await self._counters.settle_late():
                 return

@@ -1,34 +1,39 @@
 """How limits are told: OpenAI's headers, and its error object."""
 
 import math
+from collections.abc import Iterable
 
 from gateway.errors import LimitReached
 from gateway.govern.limits_rules import Demands, Limit
-from gateway.govern.limits_steps import Outcome, Standing
+from gateway.govern.limits_steps import Outcome
 from gateway.observe import metrics
 
+Standing = tuple[Limit, int, int]
+"""A limit, what remains of it, and how many ms until all of it is free again, if nobody asks."""
 
-def standing_headers(demands: Demands, outcome: Outcome) -> dict[str, str]:
+
+def standing_headers(standings: Iterable[Standing]) -> dict[str, str]:
     """Return how the caller stands at the limits that it is nearest to."""
     requests = tokens = None
     fewest_requests = fewest_tokens = 2.0
-    for (limit, _), standing in zip(demands, outcome.standings, strict=False):
-        kind, left = limit.counting.kind, standing.remaining / limit.most
+    for standing in standings:
+        limit, remaining, _ = standing
+        kind, left = limit.counting.kind, remaining / limit.most
         if kind == "q" and left < fewest_requests:
-            fewest_requests, requests = left, (limit, standing)
+            fewest_requests, requests = left, standing
         elif kind == "t" and left < fewest_tokens:
-            fewest_tokens, tokens = left, (limit, standing)
+            fewest_tokens, tokens = left, standing
     return _told("requests", requests) | _told("tokens", tokens)
 
 
-def _told(name: str, nearest: tuple[Limit, Standing] | None) -> dict[str, str]:
+def _told(name: str, nearest: Standing | None) -> dict[str, str]:
     if nearest is None:
         return {}
-    limit, standing = nearest
+    limit, remaining, reset_ms = nearest
     return {
         f"x-ratelimit-limit-{name}": str(limit.most),
-        f"x-ratelimit-remaining-{name}": str(standing.remaining),
-        f"x-ratelimit-reset-{name}": duration(standing.reset_ms),
+        f"x-ratelimit-remaining-{name}": str(remaining),
+        f"x-ratelimit-reset-{name}": duration(reset_ms),
     }
 
 

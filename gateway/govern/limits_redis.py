@@ -11,24 +11,28 @@ from typing import Any
 import redis.asyncio
 
 from gateway.govern.limits_rules import Demands
-from gateway.govern.limits_script import PRESENCE, PROBE_S, SCRIPT, Script
+from gateway.govern.limits_script import LEASE_S, PRESENCE, PROBE_S, SCRIPT, Script
 from gateway.govern.limits_steps import (
     Held,
     Outcome,
     Past,
     Standing,
     Step,
-    counting,
     counting_past,
+    now_ms,
     release,
     renewal,
     reservation,
     settlement,
     still_counted,
 )
+from gateway.govern.limits_telling import Telling
 
 _TICK_S = 0.01
 _COMPANY_S = 0.002
+_TELL_S = 0.05
+_LONG_MS = 1000
+_MARGIN_S = 1.0
 _PATIENCE_TICKS = 5
 _CLOSE_S = 0.5
 _MOST_STEPS = 64
@@ -73,9 +77,13 @@ class Counters:
         self._flight: asyncio.Task[None] | None = None
         self._flights: set[asyncio.Task[None]] = set()
         self._soon: asyncio.TimerHandle | None = None
+        self._due: asyncio.TimerHandle | None = None
         self._ticks = 0
         self._ticking: asyncio.TimerHandle | None = None
+        self._telling = Telling(self.script.shares)
         self._unsettled: deque[Step] = deque(maxlen=_MOST_UNSETTLED)
+        self._present_until = 0.0
+        self._probed_at = 0.0
         self._lost_at: float | None = None
         self._returned = False
 
@@ -89,8 +97,19 @@ class Counters:
         """Return for how long it has been away; 0: it is there."""
         return 0 if self._lost_at is None else int((time.monotonic() - self._lost_at) * 1000)
 
+    def let_in(self, demands: Demands) -> bool:
+        """Let in at once what this process's shares cover, and tell Redis soon."""
+        if not self.answering or time.monotonic() > self._present_until:
+            return False
+        if not self.script.shares.take(demands, now_ms()):
+            return False
+        self._tell_soon()
+        return True
+
     async def reserve(self, id_: str, demands: Demands) -> Outcome | None:
         """Reserve at every counter or at none; None: Redis is away, which takes 50 ms at most."""
+        if self.answering:
+            self.script.shares.ask(demands)
         answer = await self._ask(reservation(id_, demands))
         if answer is None:
             return None
@@ -104,8 +123,12 @@ class Counters:
 
     def settle(self, held: Held, tokens: int) -> None:
         """Settle a reservation; where Redis is away, when it is back."""
+        held.taken = tokens
         if held.told:
-            held.taken = tokens
+            return
+        if held.buckets is None:
+            self.script.shares.settle(held.demands, tokens, held.at_ms)
+            self._tell_soon()
         elif step := settlement(held, tokens):
             self._settle(step)
 
@@ -117,17 +140,24 @@ class Counters:
 
     async def beat(self, held: Sequence[Held]) -> None:
         """Say that the process is there, and what is under way in it."""
-        for step in map(renewal, held):
-            if step:
+        for each in held:
+            if each.buckets is None:
+                if now_ms() - each.at_ms >= _LONG_MS:
+                    self._telling.add(each)
+            elif step := renewal(each):
                 self._ask(step)
+        asked_at = time.monotonic()
         if answer := await self._ask(self._join(0)):
             joined = self._learn(answer)
             if joined.forgot or joined.wait_ms:
                 self._lose("it was wiped, or silent")
+            else:
+                self._is_present(asked_at)
 
     async def probe(self) -> Joined | None:
         """See whether Redis is there again; None: it is not."""
         away_ms = 0 if self._returned else self.away_ms
+        self._probed_at = time.monotonic()
         try:
             async with asyncio.timeout(PROBE_S):
                 (answer,) = await self.script.run([self._join(away_ms)])
@@ -136,23 +166,28 @@ class Counters:
         self._returned = True
         return self._learn(answer)
 
+    @property
+    def untold(self) -> bool:
+        """Tell whether there is something that Redis has not counted, beside what is under way."""
+        return bool(self._telling)
+
     async def tell(self, held: Sequence[Held]) -> None:
-        """Tell Redis that these were let in while it was away.
+        """Tell Redis what was let in while it was away, of which these are under way.
 
         Raises:
             Exception: It is away again.
         """
         for each in held:
-            each.told = True
-        try:
-            answers = await self.script.run([counting(each) for each in held])
-            for one, standings in zip(held, answers, strict=True):
-                one.buckets = [bucket for _, bucket, *_ in standings]
-        finally:
-            for each in held:
-                each.told = False
-                if each.taken is not None and (step := settlement(each, each.taken)):
-                    self._unsettled.append(step)
+            self._telling.add(each)
+        while steps := self._telling.steps():
+            try:
+                ended = self._telling.heard(await self.script.run(steps))
+            except BaseException:
+                self._telling.unheard()
+                raise
+            if ended is None:
+                raise ConnectionError("Redis was wiped again")
+            self._unsettled.extend(ended)
 
     async def tell_past(self, past: Sequence[Past]) -> None:
         """Tell a Redis that has forgotten it what was let in before.
@@ -161,6 +196,7 @@ class Counters:
             Exception: It is away again.
         """
         self._unsettled.clear()
+        self._telling.forget()
         for start in range(0, len(past), _MOST_STEPS):
             await self.script.run(
                 [counting_past(each) for each in past[start : start + _MOST_STEPS]]
@@ -191,17 +227,26 @@ class Counters:
         """Ask Redis again from here on."""
         _log.info("Redis answers again: limits are counted over all processes")
         self._lost_at = None
+        self._is_present(self._probed_at)
 
     async def close(self) -> None:
-        """Wait a moment for what is on its way."""
-        if self._soon:
-            self._launch()
+        """Tell Redis what it has not heard, and that this process is no more; a moment at most."""
+        self._present_until = 0.0
+        self._ask(Step("leave", self.script.process, []))
         async with asyncio.timeout(_CLOSE_S):
             while self._flights:
                 await asyncio.wait(self._flights)
+        if self._due:
+            self._due.cancel()
 
     def _join(self, away_ms: int) -> Step:
         return Step("join", self.script.process, [(PRESENCE,)], more=away_ms)
+
+    def _is_present(self, asked_at: float) -> None:
+        """Redis keeps the shares of who says often enough that it is there."""
+        if time.monotonic() > self._present_until:
+            self.script.shares.release()
+        self._present_until = asked_at + LEASE_S - _MARGIN_S
 
     def _learn(self, answer: tuple[int, str, int]) -> Joined:
         self.script.processes, memory, wait_ms = answer
@@ -246,11 +291,23 @@ class Counters:
         if self._soon is None:
             self._soon = loop.call_later(_COMPANY_S, self._launch)
 
+    def _tell_soon(self) -> None:
+        """Nobody waits for it; the next that somebody waits for takes it along."""
+        if self._due is None:
+            self._due = asyncio.get_running_loop().call_later(_TELL_S, self._tell)
+
+    def _tell(self) -> None:
+        self._due = None
+        if self._flight and self._telling:
+            self._tell_soon()
+        else:
+            self._launch()
+
     def _launch(self) -> None:
         soon, self._soon = self._soon, None
         if soon:
             soon.cancel()
-        if self._flight or not self._queue:
+        if self._flight or not self.answering or not (self._queue or self._telling):
             return
         self._flight = asyncio.create_task(self._fly())
         self._flights.add(self._flight)
@@ -262,11 +319,14 @@ class Counters:
         batch, self._queue = self._queue[:_MOST_STEPS], self._queue[_MOST_STEPS:]
         for call in batch:
             call.sent = True
+        telling = self._telling.steps()
         try:
-            answers = await self.script.run([call.step for call in batch])
+            answers = await self.script.run([*telling, *(call.step for call in batch)])
+            told = self._heard(answers[: len(telling)]) if flight is self._flight else True
+            answers = answers[len(telling) :]
             for call, answer in zip(batch, answers, strict=True):
                 self._take(call, answer, memory)
-            if None in answers and flight is self._flight:
+            if not (told and None not in answers) and flight is self._flight:
                 self._lose("it was wiped, or silent")
         except Exception as error:  # noqa: BLE001 - redis raises anything where another answers
             if flight is self._flight:
@@ -276,14 +336,22 @@ class Counters:
                 self._flight = None
                 if self._queue:
                     self._launch()
+                elif self._telling and self.answering:
+                    self._tell_soon()
+
+    def _heard(self, answers: Sequence[Any]) -> bool:
+        ended = self._telling.heard(answers)
+        for step in ended or ():
+            self._settle(step)
+        return ended is not None
 
     def _take(self, call: _Call, answer: Any, memory: str) -> None:  # noqa: ANN401 - JSON
-        self._asked.pop(call, None)
+        if call in self._asked:
+            del self._asked[call]
+            if call.step.verb == "reserve":
+                self._learn_shares(call.step, answer)
         if not call.answer.done():
             call.answer.set_result(answer)
-            if call.step.verb == "reserve" and answer:
-                for (counter, *_), standing in zip(call.step.parts, answer[2], strict=True):
-                    self.script.shares.learn(counter, standing[3])
         elif (
             call.step.verb == "reserve"
             and answer
@@ -293,12 +361,21 @@ class Counters:
             # Nobody waits for it any more.
             self._settle(release(call.step, answer[2]))
 
+    def _learn_shares(self, reserve: Step, answer: Any) -> None:  # noqa: ANN401 - JSON
+        self.script.shares.answered(reserve)
+        if answer:
+            for (counter, *_), standing in zip(reserve.parts, answer[2], strict=True):
+                self.script.shares.learn(counter, standing[3], standing[0])
+
     def _lose(self, why: str) -> None:
         if self.answering:
             _log.warning("Redis is away, %s: limits are counted in each process alone", why)
             self._lost_at, self._returned = time.monotonic(), False
         asked, self._asked, self._queue, self._flight = list(self._asked), {}, [], None
+        self._telling.unheard()
         for call in asked:
+            if call.step.verb == "reserve":
+                self.script.shares.answered(call.step)
             if call.step.verb == "settle":
                 self._unsettled.append(replace(call.step, more=bool(call.step.more or call.sent)))
             if not call.answer.done():

@@ -36,17 +36,20 @@ class Counting:
         words: For people.
         width_ms: Of a bucket.
         buckets: How many are as long as the window's time.
+        grain_ms: How exactly the time is kept of what Redis is told later.
+        span_ms: The time of the window.
     """
 
     kind: Literal["q", "t", "c"]
     words: str
     width_ms: int = 1
     buckets: int = 0
+    grain_ms: int = field(init=False)
+    span_ms: int = field(init=False)
 
-    @property
-    def span_ms(self) -> int:
-        """Return the time of the window."""
-        return self.width_ms * self.buckets
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "grain_ms", max(self.width_ms // 5, 1))
+        object.__setattr__(self, "span_ms", self.width_ms * self.buckets)
 
 
 COUNTING: Mapping[Measure, Counting] = {

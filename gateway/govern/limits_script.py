@@ -33,7 +33,7 @@ _TOO_LATE_MS = 500
 
 
 class TooLate(Exception):
-    """The script ran when nobody waited for it any more, and did nothing."""
+    """The script ran when nobody waited for it any more, or after a later one, and did nothing."""
 
 
 def open_counting(url: str) -> "redis.asyncio.Redis":
@@ -53,7 +53,7 @@ class Script:
         process: Which one this is.
         processes: How many there are.
         memory: Which one Redis has: another one once it was wiped; empty before it was heard.
-        shares: What this process may let through when Redis is away.
+        shares: What this process may let through without asking.
     """
 
     def __init__(self, cache: "redis.asyncio.Redis", text: str = SCRIPT) -> None:
@@ -61,14 +61,18 @@ class Script:
         self._text = text
         self._sha = hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
         self._ahead_ms = 0.0
+        self._flights = 0
         self.process = uuid.uuid4().hex
+        self._heard = f"naru:limits:heard:{self.process}"
         self.processes = 1
         self.memory = ""
         self.shares = Shares()
 
     async def run(self, steps: Sequence[Step]) -> list[Any]:
         """Take steps; what a server with another clock calls too late is sent once more."""
-        keys: dict[str, int] = {PRESENCE: 1, _STATE: 2, _WANTED: 3}
+        keys: dict[str, int] = {PRESENCE: 1, _STATE: 2, _WANTED: 3, self._heard: 4}
+        self._flights += 1
+        number = self._flights
         told = [
             (
                 step.verb,
@@ -79,21 +83,21 @@ class Script:
             for step in steps
         ]
         try:
-            return await self._send([*keys], msgspec.json.encode(told))
+            return await self._send([*keys], msgspec.json.encode(told), number)
         except TooLate:
-            return await self._send([*keys], msgspec.json.encode(told))
+            return await self._send([*keys], msgspec.json.encode(told), number)
 
     def _more(self, step: Step) -> object:
-        if step.verb in ("reserve", "count"):
-            return [self.shares.free(counter) for counter, *_ in step.parts]
+        if step.verb in ("reserve", "spend", "count", "yield"):
+            return [self.shares.state(counter) for counter, *_ in step.parts]
         return step.more
 
-    async def _send(self, keys: Sequence[str], steps: bytes) -> list[Any]:
+    async def _send(self, keys: Sequence[str], steps: bytes, number: int) -> list[Any]:
         sent_ms = time.monotonic() * 1000
         deadline = int(sent_ms + self._ahead_ms) + _TOO_LATE_MS if self._ahead_ms else 0
         given: tuple[Any, ...] = (
             *(*keys, int(LEASE_S * 1000), steps),
-            *(self.process, max(self.processes, 1), self.memory, deadline),
+            *(self.process, max(self.processes, 1), self.memory, deadline, number),
         )
         try:
             answer = await self._redis.evalsha(self._sha, len(keys), *given)

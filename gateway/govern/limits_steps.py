@@ -1,13 +1,20 @@
 """Steps of `limits.lua`, as they are sent and answered; each part of one begins with a counter."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
-from gateway.govern.limits_rules import Counting, Demands
+from gateway.govern.limits_rules import Counting, Demands, Limit
 
 Part = tuple[Any, ...]
+Spent = tuple[Limit, Mapping[int, int]]
+"""What was taken of a limit for good, by its time in `grain_ms`."""
+
+
+def now_ms() -> int:
+    """Return the time by the process's clock, which is never set."""
+    return time.monotonic_ns() // 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,10 +23,13 @@ class Step:
 
     Attributes:
         more: Of a settlement: it may have been taken before. Of who joins: how many ms it was away.
+            Of what may change shares it stands in `limits_script`.
         at: When it was asked for.
     """
 
-    verb: Literal["reserve", "count", "settle", "renew", "yield", "wanted", "join"]
+    verb: Literal[
+        "reserve", "spend", "count", "settle", "renew", "yield", "wanted", "join", "leave"
+    ]
     id: str
     parts: Sequence[Part]
     more: bool | int = False
@@ -31,22 +41,23 @@ class Held:
     """A reservation under way.
 
     Attributes:
-        buckets: Where Redis has counted it; None: it has not, for it was away.
-        at: When it was made, by the process's clock.
+        buckets: Where Redis has counted it; None: it has not, it was let in without asking.
+        here: Where this process has counted it.
+        at_ms: When it was made, by the process's clock.
         told: Redis is being told of it at this moment.
-        taken: The tokens that it took, where it ended meanwhile.
+        taken: The tokens that it took, once it has ended.
     """
 
     id: str
     demands: Demands
-    buckets: Sequence[int] | None
-    at: float = field(default_factory=time.monotonic)
+    buckets: list[int] | None
+    here: Sequence[int] = ()
+    at_ms: int = field(default_factory=now_ms)
     told: bool = False
     taken: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Standing:
+class Standing(NamedTuple):
     """How a caller stands at one limit.
 
     Attributes:
@@ -90,19 +101,37 @@ class Past:
 
 def reservation(id_: str, demands: Demands) -> Step:
     """Reserve at every counter or at none."""
-    parts = [
-        (limit.counter, how.kind, limit.most, amount, how.width_ms, how.buckets)
-        for limit, amount in demands
-        for how in (limit.counting,)
-    ]
-    return Step("reserve", id_, parts)
+    return Step("reserve", id_, [_counted(limit, amount) for limit, amount in demands])
+
+
+def _counted(limit: Limit, amount: int) -> Part:
+    how = limit.counting
+    return (limit.counter, how.kind, limit.most, amount, how.width_ms, how.buckets)
 
 
 def counting(held: Held) -> Step:
-    """Count who was let in while Redis was away, at the time when that was."""
-    age_ms = int((time.monotonic() - held.at) * 1000)
-    parts = [(*part, age_ms) for part in reservation(held.id, held.demands).parts]
+    """Count who was let in without asking and is under way, at the time when that was.
+
+    As a request it is counted by what was spent.
+    """
+    age_ms = now_ms() - held.at_ms
+    parts = [(*part, age_ms) for part in reservation(held.id, held.demands).parts if part[1] != "q"]
     return Step("count", held.id, parts)
+
+
+def spending(number: int, spent: Sequence[Spent]) -> Step:
+    """Count what was let in without asking, by age; once, however often it is sent."""
+    now = now_ms()
+    parts = [
+        (*_counted(limit, 0), [(amount, _age_ms(at, limit, now)) for at, amount in taken.items()])
+        for limit, taken in spent
+    ]
+    return Step("spend", str(number), parts)
+
+
+def _age_ms(at: int, limit: Limit, now: int) -> int:
+    # Of when it began, nothing is sure: it leaves the window a little late, never early.
+    return max(now - (at + 1) * limit.counting.grain_ms, 0)
 
 
 def counting_past(past: Past) -> Step:
@@ -113,15 +142,15 @@ def counting_past(past: Past) -> Step:
 
 
 def settlement(held: Held, tokens: int) -> Step | None:
-    """Say what a reservation has taken; who was let in while Redis was away counts now."""
+    """Say what a reservation has taken that Redis has counted."""
     parts: list[Part] = []
-    for place, (limit, reserved) in enumerate(held.demands):
+    for (limit, reserved), bucket in zip(held.demands, held.buckets or (), strict=True):
         how = limit.counting
-        if held.buckets is not None and how.kind == "q":
-            continue
-        counted = (0, 0) if held.buckets is None else (held.buckets[place], reserved)
-        taken = tokens if how.kind == "t" else reserved
-        parts.append((limit.counter, how.kind, how.width_ms, how.buckets, *counted, taken))
+        if how.kind != "q":
+            taken = tokens if how.kind == "t" else reserved
+            parts.append(
+                (limit.counter, how.kind, how.width_ms, how.buckets, bucket, reserved, taken)
+            )
     return Step("settle", held.id, parts) if parts else None
 
 
@@ -137,12 +166,11 @@ def release(reserve: Step, standings: Sequence[Sequence[int]]) -> Step:
 
 
 def renewal(held: Held) -> Step | None:
-    """Keep a reservation's leases; who was let in while Redis was away takes its place now."""
-    buckets = held.buckets or [0] * len(held.demands)
+    """Keep the leases of a reservation that Redis has counted."""
     parts = [
         (limit.counter, limit.counting.kind, bucket, amount)
-        for (limit, amount), bucket in zip(held.demands, buckets, strict=True)
-        if limit.counting.kind == "c" or (limit.counting.kind == "t" and held.buckets)
+        for (limit, amount), bucket in zip(held.demands, held.buckets or (), strict=True)
+        if limit.counting.kind != "q"
     ]
     return Step("renew", held.id, parts) if parts else None
 

@@ -1,12 +1,11 @@
 """What this process alone lets through: counted always, asked while Redis is away."""
 
-import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from gateway.govern.limits_rules import Counting, Demands, Limit
 from gateway.govern.limits_shares import Shares
-from gateway.govern.limits_steps import Outcome, Past, Standing
+from gateway.govern.limits_steps import Outcome, Past, Standing, now_ms
 
 _RETRY_MS = 1000
 
@@ -48,14 +47,10 @@ class Window:
         return (self.counting.buckets + 1) * self.counting.width_ms
 
 
-def _clock_ms() -> int:
-    return time.monotonic_ns() // 1_000_000
-
-
 class Here:
     """The counters of one process."""
 
-    def __init__(self, clock_ms: Callable[[], int] = _clock_ms) -> None:
+    def __init__(self, clock_ms: Callable[[], int] = now_ms) -> None:
         self._clock_ms = clock_ms
         self._windows: dict[str, Window] = {}
         self._under_way: dict[str, int] = {}
@@ -101,7 +96,7 @@ class Here:
             if amount > limit.most:
                 return Outcome(place, None, [])
             part = limit.most // workers
-            room = shares.room(limit, used, part, away_ms) if shares else None
+            room = shares.alone(limit, used, part, away_ms) if shares else None
             if room is None:
                 room = max(part, amount if used == 0 else 0) - used
             wait_ms = self._wait_ms(limit, amount - room, now)
@@ -111,14 +106,15 @@ class Here:
         return Outcome(refusing, wait if refusing is not None else 0, standings)
 
     def past(self, open_: Iterable[tuple[Demands, Sequence[int]]]) -> list[Past]:
-        """Return what is counted, without what is under way."""
+        """Return what is counted, without the tokens of what is under way."""
         now = self._clock_ms()
         for window in self._windows.values():
             window.slide(now)
         counted = {counter: dict(each.amounts) for counter, each in self._windows.items()}
         for demands, buckets in open_:
             for (limit, amount), bucket in zip(demands, buckets, strict=True):
-                if bucket in (amounts := counted.get(limit.counter, {})):
+                amounts = counted.get(limit.counter, {})
+                if limit.counting.kind == "t" and bucket in amounts:
                     amounts[bucket] -= amount
         return [
             Past(counter, how, max(now - (bucket + 1) * how.width_ms, 0), amount)

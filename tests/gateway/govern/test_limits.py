@@ -59,6 +59,13 @@ async def until_it_answers(limiter: Limiter, *, answers: bool = True) -> None:
             await asyncio.sleep(0.01)
 
 
+async def until_told(limiter: Limiter) -> None:
+    """Wait until Redis has counted what was let in without asking."""
+    async with asyncio.timeout(30):
+        while limiter._counters.untold or limiter._counters._flights:
+            await asyncio.sleep(0.01)
+
+
 async def test_who_is_not_limited_never_reaches_redis() -> None:
     async with limiter("unix:///nowhere") as made:
         await Governor(limiter=made).begin(charge_of())
@@ -109,6 +116,53 @@ async def test_what_is_asked_at_once_shares_a_call(server: OwnRedis) -> None:
         assert after - before <= 4
 
 
+async def test_who_has_a_share_does_not_wait_for_redis(server: OwnRedis) -> None:
+    async with limiter(
+        server.url, requests_per_minute=100, tokens_per_day=10_000, concurrent_requests=10
+    ) as made:
+        await passes(made)
+        begin_exchange(exchange := Exchange("x"))
+        charge = charge_of(max_tokens=30)
+        with pytest.raises(StopIteration):
+            made.reserve(charge).send(None)
+        assert exchange.headers["x-ratelimit-remaining-requests"] == "98"
+        assert exchange.headers["x-ratelimit-remaining-tokens"] == "9960"
+        charge.attempt("a", "hosted").usage = TokenUsage(5, 10)
+        made.settle(charge)
+        await until_told(made)
+        assert await standing(made, [98, 9975, 9])
+
+
+async def test_who_ends_in_good_order_keeps_nothing_from_the_others(server: OwnRedis) -> None:
+    async with limiter(server.url, requests_per_minute=50) as made:
+        assert await how_many_pass(made, 20) == 20
+    async with limiter(server.url, requests_per_minute=50) as other:
+        assert await how_many_pass(other, 40) == 30
+
+
+async def test_a_limit_that_is_lowered_holds_at_once(server: OwnRedis) -> None:
+    async with limiter(server.url, requests_per_minute=50) as made:
+        assert await how_many_pass(made, 10) == 10
+        lower = LimitsSettings(client=LimitSettings(requests_per_minute=12))
+        made.rules = Rules(default_rules(lower), {}, made.rules.pseudonym)
+        assert await how_many_pass(made, 10) == 2
+
+
+async def test_what_is_under_way_for_long_is_counted_by_its_name(server: OwnRedis) -> None:
+    async with limiter(server.url, tokens_per_day=1000, concurrent_requests=10) as made:
+        await passes(made, first := charge_of())
+        await passes(made, charge := charge_of(max_tokens=100))
+        held = made._reservations[charge.id]
+        assert held.buckets is None
+        async with asyncio.timeout(30):
+            while held.buckets is None:
+                await asyncio.sleep(0.05)
+        charge.attempt("a", "hosted").usage = TokenUsage(5, 10)
+        for each in (first, charge):
+            made.settle(each)
+        assert await standing(made, [985, 10])
+
+
 @pytest.mark.parametrize("fault", ["kill", "hang"])
 async def test_without_redis_a_process_lets_its_share_through_and_recovers(
     server: OwnRedis, fault: str, caplog: pytest.LogCaptureFixture
@@ -118,6 +172,7 @@ async def test_without_redis_a_process_lets_its_share_through_and_recovers(
         server.url, workers=3, requests_per_minute=30, tokens_per_day=10_000
     ) as made:
         assert await how_many_pass(made, 4) == 4
+        await until_told(made)
         getattr(server, fault)()
         assert await how_many_pass(made, 20) == 8, "a third of the 26 that were left"
         assert not made._counters.answering

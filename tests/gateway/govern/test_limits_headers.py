@@ -2,7 +2,7 @@ import pytest
 
 from gateway.govern.limits_headers import duration, refusal, standing_headers
 from gateway.govern.limits_rules import Limit
-from gateway.govern.limits_steps import Outcome, Standing
+from gateway.govern.limits_steps import Outcome
 
 REQUESTS = Limit("client", "app", "requests_per_minute", 10, "c")
 DAY = Limit("tenant", "acme", "tokens_per_day", 1000, "t")
@@ -28,9 +28,8 @@ def test_times_are_written_as_openai_does(milliseconds: int, text: str) -> None:
 
 
 def test_what_is_nearest_to_its_limit_is_told() -> None:
-    standings = [Standing(9, 0, 60_000), Standing(500, 0, 7_200_000), Standing(20, 0, 60_000)]
-    demands = [(REQUESTS, 1), (DAY, 5), (MINUTE, 5)]
-    assert standing_headers(demands, Outcome(None, 0, standings)) == {
+    standings = [(REQUESTS, 9, 60_000), (DAY, 500, 7_200_000), (MINUTE, 20, 60_000)]
+    assert standing_headers(standings) == {
         "x-ratelimit-limit-requests": "10",
         "x-ratelimit-remaining-requests": "9",
         "x-ratelimit-reset-requests": "1m0s",

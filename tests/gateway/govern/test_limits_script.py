@@ -233,6 +233,6 @@ async def test_who_asks_too_late_takes_nothing(scene: Scene) -> None:
     await reserve(scene, demands)
     scene.counters.script._ahead_ms -= 10_000
     with pytest.raises(TooLate):
-        await scene.counters.script._send(["a", "b"], b"[]")
+        await scene.counters.script._send(["a", "b", "c", "d"], b"[]", 1_000)
     scene.counters.script._ahead_ms -= 10_000
     assert await left(scene, demands) == 2, "where the server's clock was set, it is asked again"
