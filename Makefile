@@ -10,7 +10,7 @@ BIN := .venv/bin
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: locust help run test fuzz engine-cpu lint lock licenses sbom format reference bench bench-embed bench-ingest bench-search bench-limits bench-scale bench-verify bench-engine bench-masking bench-telemetry clean bench-agent bench-growth bench-phases
+.PHONY: soak locust help run test fuzz engine-cpu lint lock licenses sbom format reference bench bench-embed bench-ingest bench-search bench-limits bench-scale bench-verify bench-engine bench-masking bench-telemetry clean bench-agent bench-growth bench-phases
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -66,6 +66,9 @@ bench-agent: ## What an agent's turn takes beside its model, with 100,000 chunks
 
 bench-growth: ## How costs grow with bodies, messages, tenants, sessions, stores, agents (ARGS=--quick)
 	@PYTHONPATH=$(CURDIR):tests:loadtest $(BIN)/python loadtest/growth.py $(ARGS)
+
+soak: ## Five minutes of mixed load with faults: memory, tasks, descriptors (ARGS="--minutes 30")
+	@PYTHONPATH=$(CURDIR):tests:loadtest $(BIN)/python loadtest/soak.py $(ARGS)
 
 bench-phases: ## Where a request's CPU time goes (ARGS="--way stream", or agent)
 	@PYTHONPATH=$(CURDIR):tests:loadtest $(BIN)/python loadtest/phases.py $(ARGS)

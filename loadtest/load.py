@@ -240,8 +240,12 @@ class Load:
     async def hold(self, count: int) -> None:
         """Begin `count` streams and leave them open until `close`; return when all have begun."""
         for _ in range(count):
-            (await self._open()).ask(time.monotonic(), self.result)
+            await self.begin()
         await self._wait_for_firsts(count, _BEGIN_S)
+
+    async def begin(self) -> None:
+        """Open a connection and send a request."""
+        (await self._open()).ask(time.monotonic(), self.result)
 
     async def _send_due(self, rate: float, seconds: float, seed: int) -> int:
         """Send requests when they are due, for so long; return how many."""

@@ -8,6 +8,7 @@ nanoseconds of the machine's monotonic clock: whoever reads it knows how long it
 
 import argparse
 import asyncio
+import random
 import re
 import time
 from collections.abc import Callable
@@ -22,6 +23,7 @@ _USAGE = re.compile(rb'"include_usage"\s*:\s*true')
 _HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: "
 _STREAM_HEAD = _HEAD + b"text/event-stream; charset=utf-8\r\ntransfer-encoding: chunked\r\n\r\n"
 _TELEMETRY = (b"/v1/traces", b"/v1/metrics")
+_FAILURE = b"HTTP/1.1 500 Internal Server Error\r\ncontent-length: 0\r\n\r\n"
 _NO_PATH = b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n"
 _CHUNK = (
     b'data: {"id":"chatcmpl-mock","object":"chat.completion.chunk","created":1700000000,'
@@ -41,6 +43,7 @@ class Script(msgspec.Struct):
         chunks: How many chunks with content a stream has.
         interval_ms: Silence between two of a stream's writes; 0 leaves none.
         burst: Chunks in one write.
+        failing: Which share of requests is answered 500, or not to its end.
     """
 
     answer_bytes: int = 500
@@ -48,6 +51,7 @@ class Script(msgspec.Struct):
     chunks: int = 100
     interval_ms: float = 20.0
     burst: int = 1
+    failing: float = 0.0
 
 
 def whole_answer(script: Script) -> bytes:
@@ -186,7 +190,9 @@ class Connection(asyncio.Protocol):
 
     def _chat(self, body: bytes) -> None:
         script = self._upstream.script
-        if _STREAM.search(body):
+        if script.failing and random.random() < script.failing:
+            self._fail()
+        elif _STREAM.search(body):
             usage = _USAGE.search(body) is not None
             self._stream = Stream(self._transport, script, usage=usage, done=self._ended)
         elif script.delay_ms:
@@ -195,6 +201,13 @@ class Connection(asyncio.Protocol):
             self._timer = loop.call_later(script.delay_ms / 1000, self._transport.write, whole)
         else:
             self._transport.write(self._upstream.whole)
+
+    def _fail(self) -> None:
+        if random.random() < 0.5:
+            self._transport.write(_FAILURE)
+        else:
+            self._transport.write(_STREAM_HEAD + _framed(_ROLE))
+            self._transport.close()
 
     def _ended(self) -> None:
         self._stream = None

@@ -168,6 +168,12 @@ LOOP_LAG = Histogram(
     _SHORT,
     ("process",),
 )
+LOOP_TASKS = Gauge(
+    "naru_event_loop_tasks",
+    "Tasks of the event loop, every ten seconds, by process.",
+    ("process",),
+    "max",
+)
 PROCESS_CPU = Counter("naru_process_cpu_seconds", "CPU time, by process.", ("process",))
 PROCESS_MEMORY = Gauge(
     "naru_process_resident_memory_bytes", "Resident memory, by process.", ("process",), "max"

@@ -1,6 +1,7 @@
 """What a process does for its metrics beside its work: looks at itself, and tells the others."""
 
 import asyncio
+import itertools
 import logging
 import os
 import time
@@ -18,6 +19,7 @@ from gateway.observe.shared import Shared
 
 _LOOK_S = 0.5
 _FRESH_S = 0.2
+_TASKS_TURNS = 20  # to count them takes some milliseconds where there are thousands
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 _STATM = Path("/proc/self/statm")
 _log = logging.getLogger(__name__)
@@ -64,7 +66,9 @@ class Published:
 
     async def _publish(self) -> None:
         loop = asyncio.get_running_loop()
-        while True:
+        for turn in itertools.count():
+            if turn % _TASKS_TURNS == 0:
+                metrics.LOOP_TASKS.set(len(asyncio.all_tasks()), self._process)
             asked = loop.time() + _LOOK_S
             await asyncio.sleep(_LOOK_S)
             metrics.LOOP_LAG.observe(max(loop.time() - asked, 0.0), self._process)
