@@ -132,7 +132,10 @@ class Limiter:
         self._counters.script.processes = max(self._fewest, self._counters.script.processes)
 
     async def _return(self) -> None:
-        """Where Redis is there again, tell it what was let in meanwhile; then ask it again."""
+        """Where Redis is there again, tell it what was let in meanwhile; then ask it again.
+
+        What the shares cover, Redis has kept, if it was not away for long.
+        """
         joined = await self._counters.probe()
         if joined is None:
             return
@@ -142,11 +145,13 @@ class Limiter:
                 self._forgotten = True
                 await self._tell_all()
                 self._counters.remember(joined.memory)
-            await self._tell_new()
+            covered = self._counters.covered and not (self._forgotten or joined.wait_ms)
+            if not covered:
+                await self._tell_new()
         except Exception:  # noqa: BLE001 - redis raises anything where another server answers
             return
         if not joined.wait_ms:
-            self._shares.resume(forgotten=self._forgotten)
+            self._shares.resume(covered=covered, forgotten=self._forgotten)
             self._counters.resume()
             self._forgotten = False
 
@@ -159,10 +164,11 @@ class Limiter:
         await self._counters.tell_past(self._here.past((x.demands, x.here) for x in open_))
 
     async def _tell_new(self) -> None:
-        """Tell Redis of all that it has not counted; what comes while it is told, too."""
-        while True:
+        """Tell Redis of all that it has not counted; what comes meanwhile its shares must cover."""
+        told = False
+        while not (told and self._shares.covered):
             untold = [each for each in self._reservations.values() if each.buckets is None]
-            if untold or self._counters.untold:
-                await self._counters.tell(untold)
-            elif not await self._counters.settle_late():
+            if not (untold or self._counters.untold):
                 return
+            await self._counters.tell(untold)
+            told = True

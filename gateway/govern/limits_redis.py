@@ -12,6 +12,7 @@ import redis.asyncio
 
 from gateway.govern.limits_rules import Demands
 from gateway.govern.limits_script import LEASE_S, PRESENCE, PROBE_S, SCRIPT, Script
+from gateway.govern.limits_shares import SILENT_MS
 from gateway.govern.limits_steps import (
     Held,
     Outcome,
@@ -34,6 +35,7 @@ _TELL_S = 0.05
 _LONG_MS = 1000
 _MARGIN_S = 1.0
 _PATIENCE_TICKS = 5
+_PATIENCE_OF_NOBODY_TICKS = 50
 _CLOSE_S = 0.5
 _MOST_STEPS = 64
 _MOST_UNSETTLED = 10_000
@@ -61,6 +63,10 @@ class Joined:
     memory: str
     forgot: bool
     wait_ms: int
+
+
+def _patience(call: _Call) -> int:
+    return _PATIENCE_TICKS if call.step.verb == "reserve" else _PATIENCE_OF_NOBODY_TICKS
 
 
 class Counters:
@@ -99,7 +105,7 @@ class Counters:
 
     def let_in(self, demands: Demands) -> bool:
         """Let in at once what this process's shares cover, and tell Redis soon."""
-        if not self.answering or time.monotonic() > self._present_until:
+        if not (self._present if self.answering else self.away_ms < SILENT_MS):
             return False
         if not self.script.shares.take(demands, now_ms()):
             return False
@@ -202,22 +208,14 @@ class Counters:
                 [counting_past(each) for each in past[start : start + _MOST_STEPS]]
             )
 
-    async def settle_late(self) -> bool:
-        """Settle some of what ended while Redis was away; tell whether there was any.
+    @property
+    def covered(self) -> bool:
+        """Tell whether Redis keeps all that was let in, however much of it it has been told."""
+        return self._present and self.script.shares.covered
 
-        Raises:
-            Exception: It is away again.
-        """
-        some = [self._unsettled.popleft() for _ in range(min(32, len(self._unsettled)))]
-        if not some:
-            return False
-        now = time.monotonic()
-        try:
-            await self.script.run([step for each in some if (step := still_counted(each, now))])
-        except Exception:
-            self._unsettled.extendleft(replace(each, more=True) for each in reversed(some))
-            raise
-        return True
+    @property
+    def _present(self) -> bool:
+        return time.monotonic() <= self._present_until
 
     def remember(self, memory: str) -> None:
         """Take it that what Redis has in mind now is all that there is to know."""
@@ -228,6 +226,11 @@ class Counters:
         _log.info("Redis answers again: limits are counted over all processes")
         self._lost_at = None
         self._is_present(self._probed_at)
+        late, self._unsettled = self._unsettled, deque(maxlen=_MOST_UNSETTLED)
+        for each in late:
+            if step := still_counted(each, time.monotonic()):
+                self._ask(step)
+        self._tell_soon()
 
     async def close(self) -> None:
         """Tell Redis what it has not heard, and that this process is no more; a moment at most."""
@@ -244,7 +247,7 @@ class Counters:
 
     def _is_present(self, asked_at: float) -> None:
         """Redis keeps the shares of who says often enough that it is there."""
-        if time.monotonic() > self._present_until:
+        if not self._present:
             self.script.shares.release()
         self._present_until = asked_at + LEASE_S - _MARGIN_S
 
@@ -280,10 +283,9 @@ class Counters:
         """Count turns of the loop, not time: that we are busy must not look like Redis' fault."""
         self._ticks += 1
         self._ticking = None
-        oldest = next(iter(self._asked), None)
-        if oldest and self._ticks - oldest.since >= _PATIENCE_TICKS:
+        if any(self._ticks - call.since >= _patience(call) for call in self._asked):
             self._lose("it is silent")
-        elif oldest:
+        elif self._asked:
             self._ticking = asyncio.get_running_loop().call_later(_TICK_S, self._tick)
 
     def _launch_soon(self, loop: asyncio.AbstractEventLoop) -> None:

@@ -82,6 +82,11 @@ class Shares:
         """Tell whether there is something that Redis has not heard of."""
         return bool(self._touched)
 
+    @property
+    def covered(self) -> bool:
+        """Tell whether nothing was taken beyond them."""
+        return all(share.free >= 0 for share in self._shares.values())
+
     def take(self, demands: Demands, at_ms: int) -> bool:
         """Let in by the shares what they cover; tell whether they do."""
         shares = self._shares
@@ -213,11 +218,16 @@ class Shares:
         for share in self._shares.values():
             share.release()
 
-    def resume(self, *, forgotten: bool) -> None:
-        """Go on as Redis says from here on; a Redis that has `forgotten` them keeps none."""
-        self.release()
+    def resume(self, *, covered: bool, forgotten: bool) -> None:
+        """Go on; unless they are `covered`, Redis gives what it has from here on.
+
+        A Redis that has `forgotten` them keeps none.
+        """
         for share in self._shares.values():
-            share.most, share.left = None, share.taken
+            share.most = None
+            if not covered:
+                share.release()
+                share.left = share.taken
             share.kept = share.kept and not forgotten
 
     def give_back(self, wanted: Sequence[str]) -> list[str]:

@@ -151,16 +151,16 @@ class Processes(RuleBasedStateMachine):
         process.counters._launch()
         await self.quiet(process)
 
-    @rule(who=WHO, counted=st.booleans(), long=st.booleans())
-    def miss_an_answer(self, who: int, counted: bool, long: bool) -> None:
+    @rule(who=WHO, counted=st.booleans(), long=st.booleans(), covered=st.booleans())
+    def miss_an_answer(self, who: int, counted: bool, long: bool, covered: bool) -> None:
         """It is sent, and counted or not; nobody hears that. Then Redis is there again."""
         self.run(self.try_one(self.processes[who], 1))
         for each in self.processes[who].under_way if long else ():
             if each.held.buckets is None:
                 self.processes[who].counters._telling.add(each.held)
-        self.run(self.miss(self.processes[who], counted=counted))
+        self.run(self.miss(self.processes[who], counted=counted, covered=covered))
 
-    async def miss(self, process: Process, *, counted: bool) -> None:
+    async def miss(self, process: Process, *, counted: bool, covered: bool) -> None:
         script = process.counters.script
         send = script._send
 
@@ -179,12 +179,11 @@ class Processes(RuleBasedStateMachine):
         assert joined
         assert not joined.forgot
         assert not joined.wait_ms
-        await process.counters.tell(
-            [each.held for each in process.under_way if each.held.buckets is None]
-        )
-        while await process.counters.settle_late():
-            pass
-        script.shares.resume(forgotten=False)
+        if not covered:
+            await process.counters.tell(
+                [each.held for each in process.under_way if each.held.buckets is None]
+            )
+        script.shares.resume(covered=covered, forgotten=False)
         process.counters.resume()
 
     @rule(who=WHO)
