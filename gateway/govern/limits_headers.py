@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterable
+from functools import lru_cache
 
 from gateway.errors import LimitReached
 from gateway.govern.limits_rules import Demands, Limit
@@ -64,6 +65,7 @@ def retry_headers(wait_ms: int) -> dict[str, str]:
     }
 
 
+@lru_cache(maxsize=1000)
 def duration(milliseconds: int) -> str:
     """Return a time as OpenAI writes it: `250ms`, `1.5s`, `6m0s`, `23h59m59s`."""
     if milliseconds < 1000:

@@ -106,7 +106,8 @@ class Shares:
             share.taken += amount
             if limit.counting.kind == "q":
                 share.spend(at_ms, amount)
-            self._touch(share)
+            if not share.touched:
+                self._touch(share)
 
     def settle(self, demands: Demands, tokens: int, at_ms: int) -> None:
         """Settle what was let in at `at_ms`, and Redis has not been told of."""
@@ -121,7 +122,8 @@ class Shares:
                 share.spend(at_ms, min(tokens, reserved))
                 if tokens > reserved:
                     share.spend(now_ms(), tokens - reserved)
-            self._touch(share)
+            if not share.touched:
+                self._touch(share)
 
     def standings(self, demands: Demands) -> list[tuple[Limit, int, int]]:
         """Return what remains as far as is known, and how long until all is free again."""
@@ -247,9 +249,8 @@ class Shares:
         return given
 
     def _touch(self, share: _Share) -> None:
-        if not share.touched:
-            share.touched = True
-            self._touched.append(share)
+        share.touched = True
+        self._touched.append(share)
 
     def _share(self, limit: Limit) -> _Share:
         share = self._shares.get(limit.counter)

@@ -73,12 +73,14 @@ class Here:
 
     def settle(self, demands: Demands, buckets: Sequence[int], tokens: int) -> None:
         """Count what was taken in the place of what was reserved."""
-        now = self._clock_ms()
         for (limit, reserved), bucket in zip(demands, buckets, strict=True):
-            if limit.counting.kind == "c":
-                self._leave(limit.counter, reserved)
-            elif limit.counting.kind == "t" and tokens != reserved:
-                at = bucket if tokens < reserved else now // limit.counting.width_ms
+            kind = limit.counting.kind
+            if kind == "c":
+                self._under_way[limit.counter] -= reserved
+            elif kind == "t" and tokens < reserved:
+                self._window(limit).add(bucket, tokens - reserved)
+            elif kind == "t" and tokens > reserved:
+                at = self._clock_ms() // limit.counting.width_ms
                 self._window(limit).add(at, tokens - reserved)
 
     def look(
@@ -131,12 +133,13 @@ class Here:
         return window.sum
 
     def sweep(self) -> None:
-        """Forget windows that are empty."""
+        """Forget what is empty."""
         now = self._clock_ms()
         for counter, window in list(self._windows.items()):
             window.slide(now)
             if not window.sum:
                 del self._windows[counter]
+        self._under_way = {counter: held for counter, held in self._under_way.items() if held}
 
     def _used(self, limit: Limit, now: int) -> int:
         if limit.counting.kind == "c":
@@ -149,13 +152,6 @@ class Here:
         if limit.counting.kind == "c":
             return _RETRY_MS
         return self._window(limit).wait_ms(over, now) if over > 0 else 0
-
-    def _leave(self, counter: str, amount: int) -> None:
-        left = self._under_way.get(counter, 0) - amount
-        if left > 0:
-            self._under_way[counter] = left
-        else:
-            self._under_way.pop(counter, None)
 
     def _window(self, limit: Limit) -> Window:
         window = self._windows.get(limit.counter)
