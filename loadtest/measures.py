@@ -27,8 +27,6 @@ HELD = 500
 _HEALTH_RATE = 50
 # What a gateway is asked at a fixed rate, as a share of what it can do: above, a queue is measured.
 _MOST_OF_SATURATION = 0.8
-# What did not keep up with this share of the chunks of so many streams would let them pile up.
-_LEAST_OF_PACE = 2 / 3
 _LEAST_BEGUN = 100
 _CALM_S = 10.0
 _LOOK_S = 0.15
@@ -179,8 +177,7 @@ def beginning(streams: int) -> Measure:
     """Return the measurement of how soon a stream begins while about so many are open."""
 
     def measure(measures: Measures, gateway: Gateway, seconds: float) -> None:
-        kept_up = measures.last(gateway, f"chunks/s, {streams} streams")
-        if kept_up < _LEAST_OF_PACE * _PACED_CHUNKS_PER_S * streams:
+        if not gateway.streams or not _keeps_up(measures, gateway, streams):
             return
         result = among_streams(gateway, streams, seconds)
         for share in (50, 99):
@@ -189,6 +186,12 @@ def beginning(streams: int) -> Measure:
         measures.count_failures(gateway, f"among {streams} streams", result.failures)
 
     return measure
+
+
+def _keeps_up(measures: Measures, gateway: Gateway, streams: int) -> bool:
+    """Tell whether a core can do the chunks of so many streams; else a queue is measured."""
+    chunk_us = measures.last(gateway, f"CPU µs/chunk, {streams} streams")
+    return chunk_us * _PACED_CHUNKS_PER_S * streams < 1e6
 
 
 def holding(streams: int = HELD) -> Measure:
