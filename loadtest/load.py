@@ -157,7 +157,9 @@ class Connection(asyncio.Protocol):
         self._status = self._parser.get_status_code()
 
     def on_body(self, body: bytes) -> None:
-        """Look for when the upstream wrote what is here."""
+        """Look for when the upstream wrote what is here, and for an error in-band."""
+        if self._status == 200 and b'{"error":' in body:
+            self._result.fail("in-band")
         if b"@" not in body and not self._tail:
             return
         *parts, self._tail = (self._tail + body).split(b"@")

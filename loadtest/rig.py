@@ -203,7 +203,7 @@ def run_naru(folder: Path, upstream: str, more: dict[str, Any] | None = None) ->
 
 
 def _settings(upstream: str) -> dict[str, Any]:
-    price = {"input": 0.15, "output": 0.6, "longest": 1000}
+    price = {"input": 0.15, "output": 0.6, "longest": 4000}
     patient = {"first_byte_timeout_s": 600, "idle_timeout_s": 600}
     return {
         "providers": {"upstream": {"base_url": f"{upstream}/v1", "api_key": "none", **patient}},

@@ -135,8 +135,11 @@ class Paid:
 
     def _said_at_most(self) -> int:
         usage = self.attempt.usage
-        told = usage.completion_tokens
-        return max(told, usage.chunks) if usage.estimated else told
+        if not usage.estimated:
+            return usage.completion_tokens
+        # A target that was told its limit keeps to it, however long its words are.
+        most = math.inf if self.tokens is None else self.tokens
+        return max(usage.chunks, int(min(usage.completion_tokens, most)))
 
     def _by_now(self, said: int) -> int:
         return self._rate.at_most(self._allowance.prompt_tokens, said, self._passed_ns())

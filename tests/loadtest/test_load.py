@@ -117,6 +117,15 @@ async def test_other_answers_are_failures_by_their_status():
     assert result.latencies == []
 
 
+def test_an_error_in_a_stream_is_a_failure():
+    result = Result()
+    asking = Connection(iter(()), lambda _: None)
+    asking._result = result
+    asking.on_body(b'data: {"content":"@123456@"}\n\ndata: {"error":{"message":"cut"}}\n\n')
+    assert result.chunks == 1
+    assert result.failures == {"in-band": 1}
+
+
 async def test_requests_are_sent_in_turn():
     asked: list[bytes] = []
 

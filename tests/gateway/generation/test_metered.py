@@ -303,26 +303,44 @@ async def test_chunks_beyond_the_tokens_that_a_target_tells_are_no_reason_to_cut
     assert box.spent == 25 * 10
 
 
-async def test_long_words_are_no_reason_to_cut_where_tokens_are_told_at_the_end_alone() -> None:
-    asked = prompt(max_tokens=30)
-    box = await till(paid(30, asked))
+def saying(asked: Prompt, words: bytes, last: bytes = b"") -> Fake:
+    """Return a target that says the words in a chunk each, as an upstream's are read."""
     fake, usage = Fake(), TokenUsage()
-    last = b'{"choices":[],"usage":{"prompt_tokens":5,"completion_tokens":30}}'
+    transcript = Transcript(asked, "x", usage)
 
     async def say() -> AsyncGenerator[bytes, None]:
-        transcript = Transcript(asked, "x", usage)
-        for _ in range(30):
-            payload = transcript.take(b'{"choices":[{"delta":{"content":"Wissenschaft"}}]}')
+        for word in words.split():
+            payload = transcript.take(b'{"choices":[{"delta":{"content":"%b"}}]}' % word)
             assert payload
             yield payload
-        transcript.take(last)
+        if last:
+            transcript.take(last)
 
     async def stream(_: Prompt) -> Stream:
         return Stream(say(), "fake/x", usage=usage)
 
     fake.stream = stream  # type: ignore[method-assign]
+    return fake
+
+
+async def test_long_words_are_no_reason_to_cut_where_tokens_are_told_at_the_end_alone() -> None:
+    asked = prompt(max_tokens=30)
+    box = await till(paid(30, asked))
+    last = b'{"choices":[],"usage":{"prompt_tokens":5,"completion_tokens":30}}'
+    fake = saying(asked, b"Wissenschaft " * 30, last)
     assert await read(await box.rung(fake).stream(asked)) == 30
     assert box.spent == 5 + 30 * 10
+
+
+async def test_long_words_cost_no_more_than_is_reserved_where_nobody_tells_their_tokens() -> None:
+    asked = prompt(max_tokens=30)
+    reserved = paid(30, asked)
+    box = await till(10**9)
+    stream = await box.rung(saying(asked, b"Wissenschaft " * 30)).stream(asked)
+    for _ in range(25):
+        await anext(stream.payloads)
+    await stream.payloads.aclose()
+    assert 25 * 10 <= box.spent <= reserved
 
 
 async def test_a_stream_that_is_left_is_settled_with_what_it_said() -> None:
