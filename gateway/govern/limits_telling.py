@@ -37,8 +37,9 @@ class Telling:
         if not self:
             return []
         waiting = [held for held in self._waiting if held.buckets is None and held.taken is None]
-        self._held = waiting[:_MOST_HELD]
-        self._waiting = dict.fromkeys(waiting[_MOST_HELD:])
+        # What is sent again goes alone: it may have been counted, nothing that comes with it was.
+        self._held = waiting[:_MOST_HELD] if self._spent is None else []
+        self._waiting = dict.fromkeys(waiting[len(self._held) :])
         if self._spent is None:
             self._number += 1
             self._spent = self._shares.spend(_MOST_COUNTERS)

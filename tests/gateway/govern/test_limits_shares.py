@@ -179,6 +179,7 @@ class Processes(RuleBasedStateMachine):
         assert joined
         assert not joined.forgot
         assert not joined.wait_ms
+        covered = covered and process.counters.covered
         if not covered:
             await process.counters.tell(
                 [each.held for each in process.under_way if each.held.buckets is None]
@@ -262,6 +263,7 @@ def test_processes_let_in_no_more_than_the_limit(
     machine = type("ProcessesHere", (Processes,), {"url": redis_url})
     monkeypatch.setattr(time, "monotonic_ns", lambda: machine.clock_ms * 1_000_000)
     monkeypatch.setattr(limits_redis, "_PATIENCE_TICKS", 1_000)
+    monkeypatch.setattr(limits_redis, "_PATIENCE_OF_NOBODY_TICKS", 1_000)
     run_state_machine_as_test(
         machine, settings=settings(max_examples=80, stateful_step_count=30, deadline=None)
     )
