@@ -239,7 +239,10 @@ class Shares:
         """
         now = time.monotonic()
         idle = {c for c, share in self._shares.items() if now - share.heard_at > _IDLE_S}
-        given = [c for c in {*idle, *wanted} if c in self._shares and self._shares[c].kept]
+        asked = set(wanted)
+        given = [
+            c for c in idle | asked if c in self._shares and (c in asked or self._shares[c].kept)
+        ]
         for counter in given:
             self._shares[counter].release()
             self._shares[counter].kept = False
