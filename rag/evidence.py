@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from rag.sentences import Sentence, sentences
 from rag.types import Passage, Retrieval
-from rag.words import Term, Text, coverage, question_terms
+from rag.words import Term, Text, coverage, question_terms, words
 
 _HEADING_SHARE = 0.8
 _PASSAGE_SHARE = 0.45
@@ -35,30 +35,34 @@ class Evidence:
 def weigh(retrieval: Retrieval) -> tuple[tuple[Term, ...], list[Evidence]]:
     """Return the question's terms and the best passages' quotable sentences, in their order."""
     terms = question_terms(retrieval.question, retrieval.term_weights)
+    asked = frozenset(words(retrieval.question))
     found = [
         evidence
         for index, passage in enumerate(retrieval.passages[:_PASSAGES])
-        for evidence in _weigh_passage(index, passage, retrieval.question, terms)
+        for evidence in _weigh_passage(index, passage, asked, terms)
     ]
     return terms, found
 
 
 def _weigh_passage(
-    index: int, passage: Passage, question: str, terms: tuple[Term, ...]
+    index: int, passage: Passage, asked: frozenset[str], terms: tuple[Term, ...]
 ) -> list[Evidence]:
     whole = _held(Text(f"{passage.heading}\n{passage.content}"), terms)
     above = _held(Text(passage.heading), terms)
+    under: dict[str, tuple[float, ...]] = {}
     found = []
     for sentence in sentences(passage.content):
         text = passage.content[sentence.start : sentence.end]
         looked_into = Text(text)
         held = _held(looked_into, terms)
-        near = _held(Text(sentence.heading), terms)
+        near = under.get(sentence.heading)
+        if near is None:
+            near = under[sentence.heading] = _held(Text(sentence.heading), terms)
         lent = [
             max(h, _HEADING_SHARE * max(n, a), _PASSAGE_SHARE * w)
             for h, n, a, w in zip(held, near, above, whole, strict=True)
         ]
-        echo = looked_into.echoes(question)
+        echo = looked_into.echoes(asked)
         found.append(Evidence(index, sentence, text, held, coverage(terms, lent), echo))
     return found
 

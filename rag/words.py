@@ -3,8 +3,9 @@
 import math
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from rag import english, korean
 from rag.lexical import tokens
@@ -40,13 +41,13 @@ class Term:
 
 def words(text: str) -> list[str]:
     """Return the casefolded words of a text; numbers keep a Korean unit (`15일`)."""
-    return [english.number(word) for word in _split(text)]
-
-
-def _split(text: str) -> Iterator[str]:
     text = _NTH.sub(r"\1", unicodedata.normalize("NFKC", text).casefold())
-    for match in _WORD.finditer(text):
-        yield match[0].removesuffix("'s").removesuffix("’s")
+    return [_plain(word) for word in _WORD.findall(text)]
+
+
+@lru_cache(maxsize=8192)
+def _plain(word: str) -> str:
+    return english.number(word.removesuffix("'s").removesuffix("’s"))
 
 
 def content_stems(text: str) -> dict[str, float]:
@@ -120,9 +121,8 @@ class Text:
             return float(any(_same(stem, word) for word in self._heads.get(stem[:2], ())))
         return self._holds_hangul(stem)
 
-    def echoes(self, question: str) -> float:
-        """Return the share of the question's words that are here exactly as they stand there."""
-        asked = set(words(question))
+    def echoes(self, asked: frozenset[str]) -> float:
+        """Return the share of a question's `words` that are here exactly as they stand there."""
         return len(asked.intersection(self._words)) / len(asked) if asked else 0.0
 
     def _holds_hangul(self, stem: str) -> float:
