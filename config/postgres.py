@@ -120,7 +120,7 @@ async def open_pool(
         init=init,
         timeout=10,
         command_timeout=60,
-        # Settings are a transaction's: there is nothing to reset. That would take as long as a query,
+        # Settings are a transaction's: there is nothing to reset. That would take a query's time,
         # and reach others' connections at a pooler.
         reset=_leave,
         **session_of(url, role),
