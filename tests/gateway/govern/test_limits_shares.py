@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
+import redis.asyncio
 from govern_support import CLOCKED, Clock
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -17,7 +18,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_stat
 from gateway.govern import limits_redis
 from gateway.govern.limits_redis import Counters
 from gateway.govern.limits_rules import Limit, Measure
-from gateway.govern.limits_script import LEASE_S, open_counting
+from gateway.govern.limits_script import LEASE_S
 from gateway.govern.limits_steps import Held
 
 PROCESSES = 3
@@ -60,7 +61,7 @@ class Processes(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.runner = asyncio.Runner()
-        self.redis = open_counting(self.url)
+        self.redis = redis.asyncio.from_url(self.url)
         self.clock = Clock(self.redis)
         self.run(self.redis.delete("naru:limits:processes", "naru:limits:wanted"))
         self.run(self.go(0))
