@@ -120,9 +120,8 @@ async def open_pool(
         init=init,
         timeout=10,
         command_timeout=60,
-        # Settings are a transaction's: there is nothing to reset. That would take a query's time,
-        # and reach others' connections at a pooler.
-        reset=_leave,
+        # There is nothing to reset, and what a reset sent would reach others' connections.
+        reset=_leave if pooled else None,
         **session_of(url, role),
     )
     if pooled:
@@ -156,7 +155,7 @@ async def _check_role(pool: asyncpg.Pool, role: Role) -> None:
 
 
 async def _leave(_: Connection) -> None:
-    """Return a connection as it is; a transaction that is open was rolled back before."""
+    """Return a pooler's connection as it is."""
 
 
 async def _connect(*where: Any, **options: Any) -> asyncpg.Connection:  # noqa: ANN401 - the pool's
