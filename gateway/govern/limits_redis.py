@@ -144,14 +144,18 @@ class Counters:
         if kept := self.script.shares.give_back(wanted or ()):
             self._ask(Step("yield", "", [(counter,) for counter in kept]))
 
-    async def beat(self, held: Sequence[Held]) -> None:
-        """Say that the process is there, and what is under way in it."""
+    def renew(self, held: Sequence[Held]) -> None:
+        """Say what is under way; what is so for long, with a lease of its own from now on."""
         for each in held:
             if each.buckets is None:
                 if now_ms() - each.at_ms >= _LONG_MS:
                     self._telling.add(each)
             elif step := renewal(each):
                 self._ask(step)
+
+    async def beat(self, held: Sequence[Held]) -> None:
+        """Say that the process is there, and what is under way in it."""
+        self.renew(held)
         asked_at = time.monotonic()
         if answer := await self._ask(self._join(0)):
             joined = self._learn(answer)
