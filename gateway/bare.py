@@ -27,7 +27,7 @@ from gateway.lifespan import Services
 from gateway.stamps import stamped
 
 _METHOD = "POST"
-_HOST = re.compile(rb"[A-Za-z0-9.-]+(:[0-9]+)?")
+_HOST = re.compile(r"[A-Za-z0-9.-]+(:[0-9]+)?")
 _JSON = (b"content-type", b"application/json")
 
 
@@ -86,10 +86,9 @@ class BareRoute(ASGIRouteHandler):
         takes: Type of its body, `gives` of its answer, both for the document alone.
     """
 
-    __slots__ = ("description", "gives", "handle", "needed", "operation_id", "tags", "takes")
+    __slots__ = ("description", "gives", "handle", "operation_id", "tags", "takes")
 
     handle: Handle
-    needed: str
     takes: type
     gives: type
     tags: Sequence[str]
@@ -112,7 +111,7 @@ class BareRoute(ASGIRouteHandler):
         scope["route_handler"], scope["path_template"], scope["path_params"] = self, path, {}
         services: Services = scope["litestar_app"].state.services
         try:
-            caller = await admit(scope, services, self.needed)
+            caller = await admit(scope, services, self)
             await self.handle(await _read(scope, receive, send, services, caller))
         except Exception as error:
             if current_exchange().status:
@@ -133,7 +132,7 @@ def bare_post(
             await handle(await _read(scope, receive, send, services, caller))  # type: ignore[arg-type]
 
         route = BareRoute(path, opt=needs(needed), name=operation_id, copy_scope=False)
-        route.handle, route.needed = handle, needed
+        route.handle = handle
         route.takes, route.gives = takes, gives
         route.tags, route.operation_id = tags, operation_id
         route.description = handle.__doc__ or ""
@@ -159,15 +158,12 @@ def bare_first(app: Litestar, framework: ASGIApp) -> ASGIApp:
     def choosing(scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         path = scope["path"]
         route = routes.get(path)
-        if route and scope["method"] == _METHOD and _HOST.fullmatch(_host(scope)):  # type: ignore[typeddict-item]
+        plain = _HOST.fullmatch(header(scope, b"host") or "")
+        if route and plain and scope["method"] == _METHOD:  # type: ignore[typeddict-item]
             return route.answer(path, scope, receive, send)  # type: ignore[arg-type]
         return framework(scope, receive, send)
 
     return choosing
-
-
-def _host(scope: Scope) -> bytes:
-    return next((value for name, value in scope["headers"] if name == b"host"), b"")
 
 
 def described(route: BareRoute) -> HTTPRouteHandler:

@@ -55,11 +55,11 @@ async def authenticate(
     if is_public(handler):
         return
     services = connection.app.state.services
-    await admit(connection.scope, services, needed_scope(handler) or _UNDECLARED)
+    await admit(connection.scope, services, handler)
 
 
-async def admit(scope: Scope, services: "Services", needed: str) -> TenantScope:
-    """Verify who sends a request, and that it has the scope `needed`; return who it is.
+async def admit(scope: Scope, services: "Services", handler: BaseRouteHandler) -> TenantScope:
+    """Verify who sends a request, and that it has the handler's scope; return who it is.
 
     Raises:
         AuthError: It is refused.
@@ -67,7 +67,7 @@ async def admit(scope: Scope, services: "Services", needed: str) -> TenantScope:
     with Phase("auth"):
         caller = await services.verifier.verify(_credentials(scope, services.issuer))
     scope[_VERIFIED] = caller  # type: ignore[literal-required]
-    require(caller, needed)
+    require(caller, needed_scope(handler) or _UNDECLARED)
     return caller
 
 

@@ -6,7 +6,6 @@ import random
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
-from types import TracebackType
 
 from gateway.errors import GatewayError, Overloaded, Unavailable, UpstreamError, UpstreamRefused
 
@@ -43,6 +42,8 @@ class Breaker:
     @property
     def wait_s(self) -> float:
         """Return how long no request may go; 0 when one may."""
+        if not self._closed_until:
+            return 0.0
         wait = self._closed_until - self._clock()
         if wait > 0:
             return wait
@@ -54,7 +55,7 @@ class Breaker:
         Raises:
             Unavailable: None may go at the moment.
         """
-        if self._closed_until and (wait := self.wait_s) > 0:
+        if (wait := self.wait_s) > 0:
             message = f"{self._name} rests after failures"
             raise Unavailable(message, code="target_rests", headers=retry_after(wait))
         self._probing = self._trips > 0
@@ -109,12 +110,7 @@ class _Attempt:
     def __enter__(self) -> None:
         pass
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
         self._breaker.end(error, probe=self._probe)
 
 

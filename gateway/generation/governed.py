@@ -91,6 +91,8 @@ def _noted(served: _Answered, charge: Charge) -> _Answered:
 class _Counted:
     """A stream's payloads, each of which is on the account before anybody sees it."""
 
+    __slots__ = ("_account", "_payloads")
+
     def __init__(self, payloads: Payloads, charge: Charge) -> None:
         self._payloads = payloads
         self._account = charge
@@ -107,19 +109,15 @@ class _Counted:
         await self._payloads.aclose()
 
 
-class _Settled:
+class _Settled(_Counted):
     """A stream's payloads that settle the request when they are closed."""
 
-    __slots__ = ("_account", "_charge", "_governor", "_payloads")
+    __slots__ = ("_charge", "_governor")
 
     def __init__(self, payloads: Payloads, charge: Charge, governor: Governor) -> None:
-        self._payloads = payloads
-        self._account = charge
+        super().__init__(payloads, charge)
         self._charge: Charge | None = charge
         self._governor = governor
-
-    def __aiter__(self) -> Self:
-        return self
 
     async def __anext__(self) -> bytes:
         try:

@@ -7,7 +7,6 @@ two parts of it, and in all.
 import asyncio
 from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass
-from types import TracebackType
 from typing import Any, Protocol, Self
 
 import msgspec
@@ -176,12 +175,7 @@ class _Translated:
     def __enter__(self) -> None:
         pass
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
         if isinstance(error, Unreachable):
             raise UpstreamError(f"{self._name} can't be reached", code=UNREACHABLE) from None
         if isinstance(error, TimeoutError):

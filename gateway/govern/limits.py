@@ -134,7 +134,7 @@ class Limiter:
             some = map(self._reservations.get, ids[start : start + _AT_ONCE])
             self._counters.renew([held for held in some if held])
             await asyncio.sleep(0)  # thousands in one go would hold the event loop up
-        await self._counters.beat([])
+        await self._counters.beat()
         self._counters.script.processes = max(self._fewest, self._counters.script.processes)
 
     async def _return(self) -> None:

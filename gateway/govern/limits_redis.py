@@ -153,9 +153,8 @@ class Counters:
             elif step := renewal(each):
                 self._ask(step)
 
-    async def beat(self, held: Sequence[Held]) -> None:
-        """Say that the process is there, and what is under way in it."""
-        self.renew(held)
+    async def beat(self) -> None:
+        """Say that the process is there."""
         asked_at = time.monotonic()
         if answer := await self._ask(self._join(0)):
             joined = self._learn(answer)

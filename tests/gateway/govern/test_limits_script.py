@@ -19,7 +19,7 @@ async def reserve(scene: Scene, demands: Demands) -> tuple[Outcome, Held]:
 
 async def settle(scene: Scene, held: Held, tokens: int) -> None:
     scene.counters.settle(held, tokens)
-    await scene.counters.beat([])  # behind it in the queue
+    await scene.counters.beat()  # behind it in the queue
 
 
 async def left(scene: Scene, demands: Demands) -> int:
@@ -101,7 +101,8 @@ async def test_who_ends_without_a_word_gives_back_what_it_held(scene: Scene) -> 
     _, alive = await reserve(scene, demands)
     for _ in range(3):
         await scene.clock.go(int(LEASE_S * 500))
-        await scene.counters.beat([alive])
+        scene.counters.renew([alive])
+        await scene.counters.beat()
     assert [await left(scene, [each]) for each in demands] == [60, 1, 1]
 
 
@@ -127,7 +128,8 @@ async def test_a_wiped_redis_lets_everybody_in_and_learns_what_is_under_way(scen
     await scene.redis.script_flush()
     await scene.clock.set(ms)
     assert await left(scene, demands) == 100
-    await scene.counters.beat([held])
+    scene.counters.renew([held])
+    await scene.counters.beat()
     assert (await reserve(scene, demands[1:]))[0].refusing == 0
     await settle(scene, held, 95)
     assert await left(scene, demands) == 5
@@ -157,7 +159,8 @@ async def test_nothing_stays_in_redis(scene: Scene) -> None:
         (scene.limit("concurrent_requests", 9), 1),
     ]
     _, held = await reserve(scene, demands)
-    await scene.counters.beat([held])
+    scene.counters.renew([held])
+    await scene.counters.beat()
     keys = [key async for key in scene.redis.scan_iter(f"test:{scene.word}:*")]
     assert len(keys) == 6
     for key in keys:
@@ -172,11 +175,11 @@ async def test_processes_are_counted_while_they_say_so(scene: Scene) -> None:
     other = Counters(scene.redis, CLOCKED)
     seen = []
     for counters in (scene.counters, other, scene.counters):
-        await counters.beat([])
+        await counters.beat()
         seen.append(counters.script.processes)
     assert seen == [1, 2, 2]
     await scene.clock.go(int(LEASE_S * 1000) + 1)
-    await other.beat([])
+    await other.beat()
     assert other.script.processes == 1
     await scene.redis.delete("naru:limits:processes")
 
@@ -185,7 +188,7 @@ async def two_processes(scene: Scene) -> tuple[Counters, Counters]:
     await scene.redis.delete("naru:limits:processes")
     both = scene.counters, Counters(scene.redis, CLOCKED)
     for counters in (*both, *both):
-        await counters.beat([])
+        await counters.beat()
     return both
 
 
@@ -208,7 +211,7 @@ async def test_shares_are_taken_off_what_others_get(scene: Scene, measure: Measu
     # What the process knew of counts until it has heard that there is less now.
     assert [(await ask(one)).standings[0].share for _ in range(2)] == [4, 3]
     await one.give_back()
-    await one.beat([])
+    await one.beat()
     assert [(await ask(other)).refusing for _ in range(9)].count(None) == 7
     last = await ask(other)
     assert (last.refusing, last.withheld) == (0, False)
@@ -222,7 +225,7 @@ async def test_shares_of_who_is_gone_are_the_others(scene: Scene) -> None:
     assert refused
     assert refused.withheld
     await scene.clock.go(int(LEASE_S * 1000) + 1)
-    await other.beat([])
+    await other.beat()
     passed = await other.reserve("b", demands)
     assert passed
     assert passed.refusing is None

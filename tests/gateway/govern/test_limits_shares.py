@@ -85,7 +85,8 @@ class Processes(RuleBasedStateMachine):
 
     async def beat(self, processes: Sequence[Process] = ()) -> None:
         for process in processes or self.processes:
-            await process.counters.beat([each.held for each in process.under_way])
+            process.counters.renew([each.held for each in process.under_way])
+            await process.counters.beat()
             await self.quiet(process)
 
     async def quiet(self, process: Process) -> None:

@@ -4,6 +4,7 @@ import asyncio
 import uuid
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from govern_support import CLOCKED, Clock
@@ -93,13 +94,14 @@ class Windows(RuleBasedStateMachine):
             self.run(self.clock.go(step))
             ms -= step
             alive = [t for t in self.taken["tokens_per_minute"] if t.under_way and not t.dead]
-            self.run(self.counters.beat([each.held for each in alive]))
+            held = [each.held for each in alive]
+            self.run(self.say(partial(self.counters.renew, held)))
             for each in alive:
                 each.renewed = self.clock.ms
 
     async def say(self, work: Callable[[], None]) -> None:
         work()
-        await self.counters.beat([])
+        await self.counters.beat()
 
     def forget_the_dead(self) -> None:
         for each in self.taken["tokens_per_minute"]:
