@@ -99,7 +99,11 @@ WHERE message = $1;
 SELECT parts::text FROM turn_parts WHERE message = $1 ORDER BY first;
 
 -- name: find
-SELECT message AS message_id, session_id, state, agent, shape::text, answer::text, error::text,
+-- What was stored in part runs on until it is told why, or until its process is dead.
+SELECT message AS message_id, session_id, agent,
+       CASE WHEN state = 'partial' AND error IS NULL AND lease > now() THEN 'running'
+            ELSE state END AS state,
+       shape::text, answer::text, error::text,
        request, extract(epoch FROM created_at)::bigint AS created_at,
        state IN ('waiting', 'running') AND lease <= now() AS dead
 FROM turns

@@ -49,7 +49,7 @@ async def replicas(
         for name in ("slow", "failing"):
             definition = AgentDefinition(name, "", f"fake/{name}", (service.store,))
             await save_agent(pool, scope_of("acme", "app"), definition)
-    hasty = {"resume_grace_s": 0, "queue_timeout_s": 0.3, "max_waiting": 2, "lease_s": 1}
+    hasty = {"resume_grace_s": 0, "queue_timeout_s": 0.3, "max_waiting": 2, "lease_s": 4}
     async with (
         replica_of(service, sockets, usual) as other,
         replica_of(service, sockets, usual | {"sessions": hasty}) as impatient,
