@@ -10,7 +10,6 @@ import time
 from collections import deque
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
 from typing import Any
 
 import asyncpg
@@ -38,8 +37,7 @@ _PAGE = 1000
 _DONE = ("completed", ABSTAINED)
 
 
-@dataclass(frozen=True, slots=True)
-class AuditEvent:
+class AuditEvent(msgspec.Struct, frozen=True, omit_defaults=True, rename={"at_ms": "at"}):
     """Something that was done, or refused.
 
     Attributes:
@@ -55,10 +53,14 @@ class AuditEvent:
     tenant: str
     action: str
     outcome: str
-    target: Mapping[str, str] = field(default_factory=dict)
-    actor: Mapping[str, str] = field(default_factory=dict)
-    detail: Mapping[str, Any] = field(default_factory=dict)
-    at_ms: int = field(default_factory=lambda: time.time_ns() // 1_000_000)
+    target: Mapping[str, str] = {}
+    actor: Mapping[str, str] = {}
+    detail: Mapping[str, Any] = {}
+    at_ms: int = msgspec.field(default_factory=lambda: time.time_ns() // 1_000_000)
+
+
+_Entry = tuple[AuditEvent, "asyncio.Future[int] | None"]
+"""What is to be stored, and who waits for its number."""
 
 
 def actor_of(scope: TenantScope) -> dict[str, str]:
@@ -92,12 +94,14 @@ class AuditLog:
     def __init__(self, pool: asyncpg.Pool, key: bytes) -> None:
         self._pool = pool
         self._key = key
-        self._waiting: list[tuple[AuditEvent, asyncio.Future[int]]] = []
+        self._waiting: list[_Entry] = []
         self._late: deque[AuditEvent] = deque(maxlen=_MOST_WAITING)
         self._wake = asyncio.Event()
 
     async def record(self, event: AuditEvent) -> int:
         """Return the number of the event's record, once that is stored.
+
+        Who is cancelled meanwhile leaves it to be stored all the same.
 
         Raises:
             Unavailable: Too many wait, or the store takes too long.
@@ -105,14 +109,15 @@ class AuditLog:
         """
         if len(self._waiting) >= _MOST_WAITING:
             raise _not_kept()
-        stored: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        stored: asyncio.Future[int] = loop.create_future()
         self._waiting.append((event, stored))
         self._wake.set()
+        patience = loop.call_later(_PATIENCE_S, _give_up, stored)
         try:
-            async with asyncio.timeout(_PATIENCE_S):
-                return await stored
-        except TimeoutError:
-            raise _not_kept() from None
+            return await stored
+        finally:
+            patience.cancel()
 
     async def record_in_time(self, event: AuditEvent) -> None:
         """Record what a store that only reads does not hinder; at the latest when it writes again.
@@ -141,57 +146,57 @@ class AuditLog:
             yield
         finally:
             await end_task(task)
-            await self._store_waiting()
+            while self._waiting:
+                await self._store_some()
 
     async def _write(self) -> None:
         stored_at = float("-inf")
         while True:
             await self._wake.wait()
-            if time.monotonic() - stored_at < _BUSY_S:
+            gathered = len(self._waiting) >= _MOST_AT_ONCE
+            if not gathered and time.monotonic() - stored_at < _BUSY_S:
                 # A transaction costs as much as dozens of records: let some come together.
                 await asyncio.sleep(_GATHER_S)
             self._wake.clear()
-            await self._store_waiting()
+            await self._store_some()
             stored_at = time.monotonic()
 
-    async def _store_waiting(self) -> None:
-        while self._waiting:
-            some = self._waiting[:_MOST_AT_ONCE]
-            del self._waiting[: len(some)]
-            chains: dict[str, list[tuple[AuditEvent, asyncio.Future[int]]]] = {}
-            for event, stored in some:
-                chains.setdefault(event.tenant, []).append((event, stored))
-            for tenant, entries in chains.items():
-                await self._store(tenant, entries)
+    async def _store_some(self) -> None:
+        """Store what waits longest, a transaction for each chain."""
+        some = self._waiting[:_MOST_AT_ONCE]
+        del self._waiting[: len(some)]
+        chains: dict[str, list[_Entry]] = {}
+        for entry in some:
+            chains.setdefault(entry[0].tenant, []).append(entry)
+        for tenant, entries in chains.items():
+            await self._store(tenant, entries)
+        if self._waiting:
+            self._wake.set()
 
-    async def _store(
-        self, tenant: str, entries: Sequence[tuple[AuditEvent, asyncio.Future[int]]]
-    ) -> None:
+    async def _store(self, tenant: str, entries: Sequence[_Entry]) -> None:
         try:
             async with (
                 asyncio.timeout(_PATIENCE_S),
                 tenant_transaction(self._pool, tenant) as con,
             ):
-                events = [event for event, _ in entries]
-                links = await append(con, self._key, tenant, events)
+                links = await append(con, self._key, tenant, [event for event, _ in entries])
         except Exception as error:  # noqa: BLE001 - who waits gets it
-            for event, stored in entries:
-                if not stored.done():
-                    stored.set_exception(error)
-                elif not stored.cancelled():
-                    self._late.append(event)
+            self._not_stored(entries, error)
             return
         for (_, stored), each in zip(entries, links, strict=True):
-            if not stored.done():
+            if stored and not stored.done():
                 stored.set_result(each.seq)
-        self._bring_in_late()
+        self._waiting += [(event, None) for event in self._late]
+        self._late.clear()
 
-    def _bring_in_late(self) -> None:
-        """Let what could not be stored wait again: the store writes."""
-        while self._late:
-            done: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-            done.set_result(0)
-            self._waiting.append((self._late.popleft(), done))
+    def _not_stored(self, entries: Sequence[_Entry], error: Exception) -> None:
+        for event, stored in entries:
+            if stored is None:
+                self._late.append(event)
+            elif not stored.done():
+                stored.set_exception(error)
+            elif stored.cancelled():
+                _log.warning("audit: %s was not recorded: %s", event.action, type(error).__name__)
 
     async def page(
         self,
@@ -221,24 +226,11 @@ async def append(
     seq, previous = row["seq"], row["hash"]
     links: list[Link] = []
     for event in events:
-        links.append(link(key, seq := seq + 1, previous, _fields(event)))
+        links.append(link(key, seq := seq + 1, previous, event))
         previous = links[-1].hash
     columns = zip(*((each.seq, each.record, each.hash) for each in links), strict=True)
     await con.execute(_SQL["append"], tenant, *map(list, columns), seq, previous)
     return links
-
-
-def _fields(event: AuditEvent) -> JsonObject:
-    fields = {
-        "at": event.at_ms,
-        "tenant": event.tenant,
-        "action": event.action,
-        "outcome": event.outcome,
-        "target": dict(event.target),
-        "actor": dict(event.actor),
-        "detail": dict(event.detail),
-    }
-    return {name: value for name, value in fields.items() if value not in ({}, "")}
 
 
 async def inspect(pool: asyncpg.Pool, key: bytes, tenant: str) -> Inspection:
@@ -283,6 +275,11 @@ async def prune(pool: asyncpg.Pool, key: bytes, tenant: str, before_ms: int) -> 
 async def chains(jobs: asyncpg.Pool) -> list[str]:
     """Return the tenants that have a chain; the pool works as `naru_jobs`."""
     return [row["tenant"] for row in await jobs.fetch(_SQL["chains"])]
+
+
+def _give_up(stored: "asyncio.Future[int]") -> None:
+    if not stored.done():
+        stored.set_exception(_not_kept())
 
 
 def _not_kept() -> Unavailable:

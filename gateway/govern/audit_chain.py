@@ -1,6 +1,5 @@
 """The chain that audit records hang on: keyed hashes, each over the one before."""
 
-import hashlib
 import hmac
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -30,10 +29,10 @@ class Fault:
     reason: str
 
 
-def link(key: bytes, seq: int, previous: bytes, fields: JsonObject) -> Link:
+def link(key: bytes, seq: int, previous: bytes, told: msgspec.Struct | JsonObject) -> Link:
     """Return the next link of a chain whose last hash is `previous`; empty for the first."""
-    record = msgspec.json.encode({"seq": seq, **fields}).decode()
-    return Link(seq, record, _digest(key, previous, record))
+    record = b'{"seq":%d,' % seq + msgspec.json.encode(told)[1:]
+    return Link(seq, record.decode(), _digest(key, previous, record))
 
 
 class Inspection:
@@ -80,7 +79,7 @@ class Inspection:
                 self._begins = (each.seq, before)
         if each.seq != seq + 1:
             self.fault = Fault(seq + 1, "a record is missing")
-        elif not hmac.compare_digest(each.hash, _digest(self._key, previous, each.record)):
+        elif not hmac.compare_digest(each.hash, _digest(self._key, previous, each.record.encode())):
             self.fault = Fault(each.seq, "the record, or the one before it, was changed")
         elif not _belongs(each, self._tenant):
             self.fault = Fault(each.seq, "the record was moved here from elsewhere")
@@ -99,5 +98,5 @@ def _belongs(each: Link, tenant: str) -> bool:
     return (fields.get("seq"), fields.get("tenant")) == (each.seq, tenant)
 
 
-def _digest(key: bytes, previous: bytes, record: str) -> bytes:
-    return hmac.digest(key, previous + record.encode(), hashlib.sha256)
+def _digest(key: bytes, previous: bytes, record: bytes) -> bytes:
+    return hmac.digest(key, previous + record, "sha256")

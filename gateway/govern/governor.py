@@ -101,11 +101,11 @@ class Governor:
             raise
 
     async def settle(self, charge: Charge) -> None:
-        """Settle once what the request took; shielded: who is cancelled leaves it running."""
-        if self._calls or (self._ledger and self._ledger.waits):
+        """Settle once what the request took; who is cancelled meanwhile leaves it to be done."""
+        if self._ledger and self._ledger.waits:
             await asyncio.shield(self.settle_soon(charge))
         else:
-            # It waits for nothing, so nothing can cut it off.
+            # It waits for the record of the audit alone, which is stored all the same.
             await self._settle(charge)
 
     def settle_soon(self, charge: Charge) -> asyncio.Task[None]:

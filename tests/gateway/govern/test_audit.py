@@ -189,3 +189,33 @@ async def test_a_call_is_recorded_without_its_text(log: AuditLog) -> None:
         "completion_tokens": 4,
         "ending": "completed",
     }
+
+
+async def test_who_leaves_before_a_call_is_recorded_leaves_its_record(
+    pool: asyncpg.Pool, log: AuditLog, owner: asyncpg.Connection
+) -> None:
+    charge = Charge(SCOPE, Asked("chat", "default"))
+    await log.record(event(TENANT))
+    async with tenant_transaction(owner, TENANT):
+        await owner.execute("LOCK TABLE audit_log IN EXCLUSIVE MODE")
+        settling = asyncio.create_task(Governor(calls=log).settle(charge))
+        await asyncio.sleep(0)
+        settling.cancel()
+        await asyncio.wait([settling])
+    assert settling.cancelled()
+    await log.record(event(TENANT))
+    found = [json.loads(bytes(each))["action"] for each in await log.page(TENANT, limit=5)]
+    assert found == ["update_client", "call.chat", "update_client"]
+
+
+async def test_what_nobody_waits_for_and_can_not_be_stored_is_logged(
+    pool: asyncpg.Pool, caplog: pytest.LogCaptureFixture
+) -> None:
+    log = AuditLog(pool, KEY)
+    recording = asyncio.create_task(log.record(event(TENANT)))
+    await asyncio.sleep(0)
+    recording.cancel()
+    await pool.close()
+    async with log.writing():
+        await asyncio.wait([recording])
+    assert "update_client was not recorded" in caplog.text
