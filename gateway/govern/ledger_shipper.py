@@ -140,7 +140,8 @@ class Shipper:
             self._failures = 0
 
     async def _ship_ended(self) -> None:
-        while self._ended:
+        """Ship what has ended by now; what ends meanwhile gathers for the next time."""
+        for _ in range(0, len(self._ended), _AT_ONCE):
             batch = self._take(_AT_ONCE)
             try:
                 await self._add([self.slots.text(slot) for slot, _ in batch])
@@ -174,6 +175,8 @@ class Shipper:
 
     async def _ship_segment(self, segments: Segments) -> bool:
         """Ship the segment that waits longest; tell whether there was one."""
+        if not segments:
+            return False
         oldest = await asyncio.to_thread(segments.oldest)
         if oldest is None:
             return False
@@ -201,6 +204,8 @@ class Shipper:
 
     async def _add(self, texts: Sequence[bytes]) -> None:
         """Add records; one that PostgreSQL refuses for itself is set aside."""
+        if not texts:
+            return
         try:
             await self._beside_spilling(self._store.add(texts))
         except _BAD as error:
@@ -208,7 +213,7 @@ class Shipper:
                 half = len(texts) // 2
                 await self._add(texts[:half])
                 await self._add(texts[half:])
-            elif texts:
+            else:
                 _log.error("a usage record is refused: %s", type(error).__name__)
                 await self._set_aside(texts[0])
 

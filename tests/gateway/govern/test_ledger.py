@@ -15,7 +15,7 @@ from config.ledger import LedgerSettings
 from gateway.errors import Unavailable
 from gateway.govern import ledger_shipper
 from gateway.govern.charge import Asked, Charge
-from gateway.govern.journal import find_legacy
+from gateway.govern.journal import find_legacy, open_journal
 from gateway.govern.ledger import Ledger, open_ledger
 from gateway.govern.ledger_record import begun_text, ended_text
 from gateway.govern.ledger_store import LedgerStore
@@ -86,6 +86,27 @@ async def test_what_is_added_twice_is_there_once(
     await store.add([*texts, *texts])
     await store.close()
     assert await owner.fetchval("SELECT count(*) FROM usage_records") == 2
+
+
+async def test_what_ends_while_others_are_shipped_gathers_for_the_next_batch(
+    tmp_path: Path,
+) -> None:
+    batches: list[int] = []
+
+    class Busy(LedgerStore):
+        async def add(self, some: Any) -> None:
+            batches.append(len(some))
+            await ask(ledger)
+
+    journal = open_journal(tmp_path, slots=16, max_bytes=0)
+    shipper = ledger_shipper.Shipper(journal.slots, Busy(AWAY, None), journal)
+    ledger = Ledger(shipper, fsync=False)
+    await ask(ledger)
+    await ask(ledger)
+    await shipper._ship_ended()
+    assert batches == [2]
+    assert shipper.waiting == 1
+    journal.close()
 
 
 async def test_while_postgresql_is_away_records_wait_on_the_disk(
