@@ -26,8 +26,8 @@
 --       -> null behind a "spend" that counted nothing
 --   {"settle", id, {{key, kind, width, buckets, bucket, reserved, taken}, …}, again}
 --       Ends a reservation. again: it may have been ended before.
---   {"renew", id, {{key, kind, bucket, reserved}, …}}
---       Says that it is still under way.
+--   {"renew", "", {{key, kind, {{id, bucket, reserved}, …}}, …}}
+--       Says that these are still under way.
 --   {"yield", "", {{key}, …}, {own, …}}
 --       Gives back all but its own of the process's shares.
 --   {"wanted"}
@@ -340,16 +340,21 @@ function steps.settle(id, checks, again)
     return 0
 end
 
-function steps.renew(id, checks)
+-- Who counts in a window has a lease only while it is known; who is under way has one again.
+function steps.renew(_, checks)
     for _, check in ipairs(checks) do
-        local key = KEYS[check[1]]
-        if check[2] == 'c' then
-            lend(key, id)
-        else
-            local member = member_of(id, check[3], check[4])
-            redis.call('ZADD', key .. ':r', 'XX', now + lease, member)
-            redis.call('PEXPIRE', key .. ':r', lease * 2)
+        local key, lent = KEYS[check[1]], {}
+        for _, held in ipairs(check[3]) do
+            lent[#lent + 1] = now + lease
+            lent[#lent + 1] = check[2] == 'c' and held[1] or member_of(unpack(held))
         end
+        if check[2] == 'c' then
+            redis.call('ZADD', key, unpack(lent))
+        else
+            key = key .. ':r'
+            redis.call('ZADD', key, 'XX', unpack(lent))
+        end
+        redis.call('PEXPIRE', key, lease * 2)
     end
     return 0
 end

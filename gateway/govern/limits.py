@@ -15,7 +15,7 @@ from gateway.govern.limits_window import Here
 
 _LOOK_S = 0.25
 _BEAT_S = 2.0
-_AT_ONCE = 64
+_AT_ONCE = 128
 _GIVEN_BACK_S = 0.05
 _GIVEN_BACK_TIMES = 20
 
@@ -132,7 +132,7 @@ class Limiter:
         ids = list(self._reservations)
         for start in range(0, len(ids), _AT_ONCE):
             some = map(self._reservations.get, ids[start : start + _AT_ONCE])
-            self._counters.renew([held for held in some if held])
+            await self._counters.renew([held for held in some if held])
             await asyncio.sleep(0)  # thousands in one go would hold the event loop up
         await self._counters.beat()
         self._counters.script.processes = max(self._fewest, self._counters.script.processes)

@@ -144,14 +144,13 @@ class Counters:
         if kept := self.script.shares.give_back(wanted or ()):
             self._ask(Step("yield", "", [(counter,) for counter in kept]))
 
-    def renew(self, held: Sequence[Held]) -> None:
+    async def renew(self, held: Sequence[Held]) -> None:
         """Say what is under way; what is so for long, with a lease of its own from now on."""
         for each in held:
-            if each.buckets is None:
-                if now_ms() - each.at_ms >= _LONG_MS:
-                    self._telling.add(each)
-            elif step := renewal(each):
-                self._ask(step)
+            if each.buckets is None and now_ms() - each.at_ms >= _LONG_MS:
+                self._telling.add(each)
+        if step := renewal(each for each in held if each.buckets is not None):
+            await self._ask(step)
 
     async def beat(self) -> None:
         """Say that the process is there."""

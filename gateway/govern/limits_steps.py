@@ -1,7 +1,7 @@
 """Steps of `limits.lua`, as they are sent and answered; each part of one begins with a counter."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, NamedTuple
 
@@ -165,14 +165,15 @@ def release(reserve: Step, standings: Sequence[Sequence[int]]) -> Step:
     return Step("settle", reserve.id, parts)
 
 
-def renewal(held: Held) -> Step | None:
-    """Keep the leases of a reservation that Redis has counted."""
-    parts = [
-        (limit.counter, limit.counting.kind, bucket, amount)
-        for (limit, amount), bucket in zip(held.demands, held.buckets or (), strict=True)
-        if limit.counting.kind != "q"
-    ]
-    return Step("renew", held.id, parts) if parts else None
+def renewal(held: Iterable[Held]) -> Step | None:
+    """Keep the leases of reservations that Redis has counted; None where they have none."""
+    leases: dict[tuple[str, str], list[tuple[str, int, int]]] = {}
+    for each in held:
+        for (limit, amount), bucket in zip(each.demands, each.buckets or (), strict=True):
+            kind = limit.counting.kind
+            if kind != "q":
+                leases.setdefault((limit.counter, kind), []).append((each.id, bucket, amount))
+    return Step("renew", "", [(*key, of) for key, of in leases.items()]) if leases else None
 
 
 def still_counted(settle: Step, now: float) -> Step | None:

@@ -1,5 +1,7 @@
 import uuid
+from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from govern_support import CLOCKED, Scene
@@ -7,7 +9,7 @@ from govern_support import CLOCKED, Scene
 from gateway.govern.limits_redis import Counters
 from gateway.govern.limits_rules import Demands, Measure
 from gateway.govern.limits_script import LEASE_S, TooLate
-from gateway.govern.limits_steps import Held, Outcome, settlement
+from gateway.govern.limits_steps import Held, Outcome, Step, settlement
 
 
 async def reserve(scene: Scene, demands: Demands) -> tuple[Outcome, Held]:
@@ -101,9 +103,27 @@ async def test_who_ends_without_a_word_gives_back_what_it_held(scene: Scene) -> 
     _, alive = await reserve(scene, demands)
     for _ in range(3):
         await scene.clock.go(int(LEASE_S * 500))
-        scene.counters.renew([alive])
+        await scene.counters.renew([alive])
         await scene.counters.beat()
     assert [await left(scene, [each]) for each in demands] == [60, 1, 1]
+
+
+async def test_many_are_renewed_in_one_step(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    demands = [(scene.limit("tokens_per_day", 100), 5), (scene.limit("concurrent_requests", 9), 1)]
+    alive = [(await reserve(scene, demands))[1] for _ in range(7)]
+    steps: list[Step] = []
+    run = scene.counters.script.run
+
+    async def noting(some: Sequence[Step]) -> Any:
+        steps.extend(some)
+        return await run(some)
+
+    monkeypatch.setattr(scene.counters.script, "run", noting)
+    for _ in range(3):
+        await scene.clock.go(int(LEASE_S * 500))
+        await scene.counters.renew(alive)
+    assert [step.verb for step in steps] == ["renew"] * 3
+    assert [await left(scene, [each]) for each in demands] == [65, 2]
 
 
 async def test_what_outlived_its_lease_counts_all_the_same(scene: Scene) -> None:
@@ -128,7 +148,7 @@ async def test_a_wiped_redis_lets_everybody_in_and_learns_what_is_under_way(scen
     await scene.redis.script_flush()
     await scene.clock.set(ms)
     assert await left(scene, demands) == 100
-    scene.counters.renew([held])
+    await scene.counters.renew([held])
     await scene.counters.beat()
     assert (await reserve(scene, demands[1:]))[0].refusing == 0
     await settle(scene, held, 95)
@@ -159,7 +179,7 @@ async def test_nothing_stays_in_redis(scene: Scene) -> None:
         (scene.limit("concurrent_requests", 9), 1),
     ]
     _, held = await reserve(scene, demands)
-    scene.counters.renew([held])
+    await scene.counters.renew([held])
     await scene.counters.beat()
     keys = [key async for key in scene.redis.scan_iter(f"test:{scene.word}:*")]
     assert len(keys) == 6

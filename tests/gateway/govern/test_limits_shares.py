@@ -85,7 +85,7 @@ class Processes(RuleBasedStateMachine):
 
     async def beat(self, processes: Sequence[Process] = ()) -> None:
         for process in processes or self.processes:
-            process.counters.renew([each.held for each in process.under_way])
+            await process.counters.renew([each.held for each in process.under_way])
             await process.counters.beat()
             await self.quiet(process)
 

@@ -2,9 +2,8 @@
 
 import asyncio
 import uuid
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 from govern_support import CLOCKED, Clock
@@ -95,9 +94,13 @@ class Windows(RuleBasedStateMachine):
             ms -= step
             alive = [t for t in self.taken["tokens_per_minute"] if t.under_way and not t.dead]
             held = [each.held for each in alive]
-            self.run(self.say(partial(self.counters.renew, held)))
+            self.run(self.renew(held))
             for each in alive:
                 each.renewed = self.clock.ms
+
+    async def renew(self, held: Sequence[Held]) -> None:
+        await self.counters.renew(held)
+        await self.counters.beat()
 
     async def say(self, work: Callable[[], None]) -> None:
         work()
