@@ -31,7 +31,10 @@ class Part:
 
 
 class MemoryBank:
-    """Holds every period open; time is what `now` says. `away` makes it unreachable."""
+    """Holds every period open; time is what `now` says.
+
+    `away` makes it unreachable; `silent`: it does what it is asked, and nobody hears its answer.
+    """
 
     def __init__(self, *budgets: Budget) -> None:
         self.budgets = {budget.id: budget for budget in budgets}
@@ -39,7 +42,7 @@ class MemoryBank:
         self._current: dict[tuple[str, str, str], Part] = {}
         self.now = 0.0
         self.ends_in_s = 10_000.0
-        self.away = False
+        self.away = self.silent = False
         self.asked = 0
 
     async def list_budgets(self) -> list[Budget]:
@@ -49,7 +52,10 @@ class MemoryBank:
     async def lease(self, asks: Sequence[Ask]) -> list[Grant | None]:
         self._reach()
         self.asked += 1
-        return [self._lease(ask) for ask in asks]
+        grants = [self._lease(ask) for ask in asks]
+        if self.silent:
+            raise TimeoutError
+        return grants
 
     async def expire(self, seconds: float) -> None:
         self.now += seconds

@@ -37,6 +37,7 @@ _POLL_S = 2.0
 _PAUSE_S = 1.0
 _DRY_S = 0.25
 _AT_ONCE = 50
+_LOOKED_AT = 256
 _log = logging.getLogger(__name__)
 
 
@@ -189,11 +190,20 @@ class Budgets:
                 self._retire(key)
         async with self._asking:
             asked = [lease for lease in self._all() if lease.needs_renewal]
+            await self._look(asked)
             for start in range(0, len(asked), _AT_ONCE):
                 some = asked[start : start + _AT_ONCE]
                 await self._ask(some, [lease.renewal() for lease in some])
         self._ended = {lease for lease in self._ended if lease.needs_renewal}
         self._tell()
+
+    async def _look(self, leases: Iterable[Lease]) -> None:
+        """Estimate what is under way; thousands in one go would hold the event loop up."""
+        holds = list({hold for lease in leases for hold in lease.holds})
+        for start in range(0, len(holds), _LOOKED_AT):
+            for hold in holds[start : start + _LOOKED_AT]:
+                hold.look()
+            await asyncio.sleep(0)
 
     async def give_back(self) -> None:
         """Return all that nothing is reserved for; what can't be returned expires."""

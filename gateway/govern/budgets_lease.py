@@ -2,7 +2,7 @@
 
 import math
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -115,7 +115,11 @@ class Lease:
         self._number = 0
         self._usable_until = -math.inf
         self._holds: set[Hold] = set()
+        self._safe = 0
         self._largest = 0
+        self._reserved = 0
+        self._peak = 0
+        self._spent = 0
         self._used = False
         self._used_at = math.inf
 
@@ -123,6 +127,11 @@ class Lease:
     def order(self) -> tuple[str, Key, int]:
         """Return its place among the rows that are locked."""
         return self.budget.tenant, self.key, self.period or 2**62
+
+    @property
+    def holds(self) -> Iterable["Hold"]:
+        """Return what is reserved from it."""
+        return self._holds
 
     @property
     def needs_renewal(self) -> bool:
@@ -157,16 +166,21 @@ class Lease:
         return self._ask(self._granted + need + slack, slack)
 
     def renewal(self) -> Ask:
-        """Ask for what is in use, return the rest; all that is free where nothing was used."""
-        slack = min(_SLACK * self._largest, max(self.unspent, 0) // _PLENTY)
-        kept = min(self.free, slack) if self._used and not self.retired else 0
-        self._used = False
+        """Ask for what is in use and what may be until the next time, return the rest."""
+        kept = self._foreseen() if self._used and not self.retired else 0
+        self._used, self._peak, self._spent = False, self._reserved, 0
         if self.free < 0:
             return self._ask(self._granted - self.free, 0)
+        more = max(kept - self.free, 0)
         # What is on its way back can't be reserved meanwhile, whether the answer comes or not.
-        self._granted -= self.free - kept
-        self.free = kept
-        return self._ask(self._granted, 0)
+        self._granted -= max(self.free - kept, 0)
+        self.free = min(self.free, kept)
+        return self._ask(self._granted + more, more)
+
+    def _foreseen(self) -> int:
+        """Return what should be free: as much as since the last time, and a little more."""
+        foreseen = self._peak - self._reserved + self._spent + _SLACK * self._largest
+        return min(foreseen, max(self.unspent, 0) // _PLENTY)
 
     def take(self, grant: Grant, asked_at: float) -> None:
         """Take in an answer; `asked_at` is when the question was sent, by the process's clock."""
@@ -184,7 +198,7 @@ class Lease:
     def budget_gone(self) -> None:
         """Take in that the budget was deleted: nothing bounds what is under way."""
         self._holds.clear()
-        self.free = self._granted = 0
+        self.free = self._granted = self._reserved = self._safe = 0
         self.retired = True
 
     def reserve(self, hold: "Hold") -> None:
@@ -192,22 +206,28 @@ class Lease:
         self.free -= hold.amount
         self._holds.add(hold)
         self._used = True
+        self._reserved += hold.amount
+        self._peak = max(self._peak, self._reserved)
         self._largest = max(self._largest * 7 // 8, hold.amount)
 
     def settle(self, hold: "Hold", cost: int) -> None:
         """Take what was reserved for the hold, all but `cost`, back."""
         if hold in self._holds:
             self._holds.discard(hold)
+            self._safe -= hold.amount - hold.exposure
+            self._reserved -= hold.amount
+            self._spent += cost
             self.free += hold.amount - cost
 
+    def expose(self, hold: "Hold", more: int) -> None:
+        """Take in that so much more of what is held may be used, should the process die."""
+        if hold in self._holds:
+            self._safe -= more
+
     def _ask(self, want: int, slack: int) -> Ask:
-        safe = 0
-        for hold in self._holds:
-            hold.exposure = hold.estimate()
-            safe += hold.amount - hold.exposure
         self._number += 1
         asked = (self.budget.tenant, self.key, self.period, self.id, self._number)
-        return Ask(*asked, want, slack, safe)
+        return Ask(*asked, want, slack, self._safe)
 
 
 class Hold:
@@ -217,7 +237,8 @@ class Hold:
         amount: Nano-dollars.
         so_far: Tells what the attempt has cost by now and will by the next look, at most; where
             nobody can tell, all of it.
-        bound: What others were told that it takes, should this process die now.
+        exposure: What it takes, should the process die now, as was last estimated.
+        bound: What others were told that it takes, or may have been.
     """
 
     __slots__ = ("_leases", "_settled", "amount", "bound", "exposure", "so_far")
@@ -238,9 +259,16 @@ class Hold:
         held = self._leases
         return tuple([(each.period, each.id) for each in held if each.period is not None])
 
-    def estimate(self) -> int:
-        """Return what it takes, should the process die now."""
-        return min(self.so_far(), self.amount) if self.so_far else self.amount
+    def look(self) -> None:
+        """Estimate anew what it takes, should the process die now."""
+        if self.so_far is None:
+            return
+        exposure = min(self.so_far(), self.amount)
+        for lease in self._leases:
+            lease.expose(self, exposure - self.exposure)
+        self.exposure = exposure
+        # Others may hear of it, though no answer says that they have.
+        self.bound = min(self.bound, exposure)
 
     def alive(self, now: float) -> bool:
         """Tell whether all of it is surely still reserved."""

@@ -316,6 +316,40 @@ async def test_many_requests_ask_the_database_few_times() -> None:
     assert bank.asked == 1
 
 
+@pytest.mark.parametrize(("at_once", "cost"), [(30, 0), (1, 100)])
+async def test_what_was_needed_between_two_renewals_is_at_hand_after_the_second(
+    at_once: int, cost: int
+) -> None:
+    process, bank = await known(replace(BUDGET, amount=10**9))
+
+    async def ask_many() -> None:
+        for _ in range(30 // at_once):
+            for hold in [await process.hold(SCOPE, 1, 100) for _ in range(at_once)]:
+                hold.settle(cost)
+
+    await ask_many()
+    await process.renew()
+    asked = bank.asked
+    await ask_many()
+    assert bank.asked == asked
+
+
+async def test_what_others_may_have_been_told_bounds_a_stream() -> None:
+    process, bank = await known(BUDGET)
+    hold = await process.hold(SCOPE, 1, 400)
+    hold.so_far = lambda: 7
+    bank.silent = True
+    with pytest.raises(TimeoutError):
+        await process.renew()
+    bank.silent = False
+    await bank.expire(TTL_S)
+    other = Budgets(bank, lambda: bank.now)
+    await other.refresh()
+    assert (await other.hold(SCOPE, 1, AMOUNT)).amount > AMOUNT - 100
+    assert not process.alive(hold)
+    assert hold.bound == 7
+
+
 async def test_a_dry_budget_is_not_asked_for_by_every_request() -> None:
     process, bank = await known(BUDGET)
     await process.hold(SCOPE, AMOUNT, AMOUNT)
