@@ -34,10 +34,11 @@ def main() -> None:
     shared_in(model_sockets()).inherit()
     configure_logging(Policy.of(settings.masking.logs), settings.telemetry.logs)
     app = create_app(settings, model_sockets(), engines=engine_urls(), starting=starting_file())
-    # Decision 2: what lives as long as the process is kept out of collections.
+    # What lives as long as the process is kept out of collections. Requests leave nothing for them:
+    # a small one of 10,000 objects mostly finds nothing, and takes 10 ms.
     gc.collect()
     gc.freeze()
-    gc.set_threshold(50_000, 20, 100)
+    gc.set_threshold(10_000, 50, 100)
     # A thread that computes would have the event loop wait 5 ms for its turn, each time anew.
     sys.setswitchinterval(0.0005)
     server = Server(_configuration(app, settings.server), app, settings.server, arguments.sign)
