@@ -120,8 +120,9 @@ async def open_pool(
         init=init,
         timeout=10,
         command_timeout=60,
-        # There is nothing to reset, and what a reset sent would reach others' connections.
-        reset=_leave if pooled else None,
+        # Whoever sets something for longer than a transaction undoes it: a reset after each costs
+        # as much as a statement, and reaches others' connections behind a pooler.
+        reset=_leave,
         **session_of(url, role),
     )
     if pooled:
@@ -155,7 +156,7 @@ async def _check_role(pool: asyncpg.Pool, role: Role) -> None:
 
 
 async def _leave(_: Connection) -> None:
-    """Return a pooler's connection as it is."""
+    """Return a connection as it is, once what is open of a transaction is rolled back."""
 
 
 async def _connect(*where: Any, **options: Any) -> asyncpg.Connection:  # noqa: ANN401 - the pool's

@@ -4,7 +4,7 @@ import asyncio
 import heapq
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -43,7 +43,9 @@ THRESHOLD = 0.45
 _WORDS_SUFFICE = 0.5
 _OTHER_KIND_SHARE = 0.85
 _SENTENCES = 12  # embedded for a verdict
-_FIRST_SENTENCES = 2  # of them: three turns in four need no more
+_STEPS = (1, 1, 2, 8)  # so many of them at a time: half of all questions need the first alone
+_NEARER = 0.4
+"""How far a sentence's cosine is above its passage's at most, of those that decided a verdict."""
 _EMBED_TIMEOUT_S = 1.0
 
 
@@ -109,8 +111,8 @@ async def assess(
     """Judge, and ask the embedder how near the best sentences are, where it knows the language.
 
     Without its answer within 1 s it is the same as `judge`. With `until_answerable` no further
-    sentence is embedded once the first make it so: whether it is comes out the same for a fraction
-    of the work, and the confidence is the least that it can be.
+    sentence is embedded once one makes it so, and none that is not likely to: whether it is comes
+    out the same for a fraction of the work, and the confidence is the least that it can be.
     """
     evidence = weigh(retrieval)[1]
     verdict = judge_evidence(retrieval, evidence, threshold)
@@ -120,10 +122,13 @@ async def assess(
     if not embedder.knows(question):
         return verdict
     best = heapq.nlargest(_SENTENCES, evidence, key=lambda item: item.coverage)
-    first = _FIRST_SENTENCES if until_answerable else _SENTENCES
+    steps: list[Sequence[Evidence]] = [best]
+    if until_answerable:
+        likely = [item for item in best[1:] if _may_answer(item, retrieval, signals, threshold)]
+        steps = list(_in_steps([best[0], *likely]))
     loop, nearest = asyncio.get_running_loop(), -math.inf
     deadline, closer = loop.time() + _EMBED_TIMEOUT_S, verdict
-    for part in filter(None, (best[:first], best[first:])):
+    for part in steps:
         near = await cosines(question, part, embedder, timeout_s=deadline - loop.time())
         if near is None:
             return verdict
@@ -132,6 +137,23 @@ async def assess(
         if closer.answerable:
             break
     return closer
+
+
+def _may_answer(
+    item: Evidence, retrieval: Retrieval, signals: Signals, threshold: float | None
+) -> bool:
+    """Tell whether a sentence may be near enough, by how near its passage is."""
+    similarity = retrieval.passages[item.passage].similarity
+    most = 1.0 if similarity is None else similarity + _NEARER
+    return _verdict(replace(signals, nearness=nearness(item, most)), threshold).answerable
+
+
+def _in_steps(items: Sequence[Evidence]) -> Iterator[Sequence[Evidence]]:
+    start = 0
+    for size in _STEPS:
+        if part := items[start : start + size]:
+            yield part
+        start += size
 
 
 def judge_evidence(

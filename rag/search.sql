@@ -16,8 +16,10 @@ UPDATE vector_stores SET last_active_at = clock_timestamp() WHERE id IN (
 
 -- name: plan_for_values
 -- A plan for any shard would lock and look at every partition. One scan of a graph goes on until
--- enough rows have passed the filter.
+-- enough rows have passed the filter. The joins stand in their order: to try others took as long as
+-- to run them.
 SELECT set_config('plan_cache_mode', 'force_custom_plan', true),
+       set_config('join_collapse_limit', '1', true),
        set_config('hnsw.iterative_scan', 'relaxed_order', true),
        set_config('hnsw.ef_search', $1, true)
 

@@ -1,15 +1,17 @@
 """One run of a source: what is listed is fetched where it has changed, what is gone goes.
 
-A session lock keeps two runs of a source apart. The run's number, looked at in each transaction
-(`rag.sync.writing`), stops one that has lost its lock without knowing. A run that broke off is
-still due: the next one goes on where it was.
+A lock keeps two runs of a source apart, in a transaction that is open for as long: so a pooler
+leaves it its connection. The run's number, looked at in each transaction (`rag.sync.writing`),
+stops one that has lost its lock without knowing. A run that broke off is still due: the next one
+goes on where it was.
 """
 
 import asyncio
 import logging
 import traceback
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -62,8 +64,8 @@ async def sync_source(
     Raises:
         FilesUnavailable: The bucket that documents go into can't be used; the source stays due.
     """
-    async with db.acquire(timeout=10) as session:
-        if not await session.fetchval(_SQL["try_lock"], source_id):
+    async with _locked(db, source_id) as alone:
+        if not alone:
             return
         async with tenant_transaction(db, tenant) as con:
             row = await con.fetchrow(_SQL["start"], tenant, source_id)
@@ -77,6 +79,19 @@ async def sync_source(
             await _Run(writer, started, limits).go()
         except Superseded:
             _log.info("source %s was deleted, or is read by another", source_id)
+
+
+@asynccontextmanager
+async def _locked(db: asyncpg.Pool, source_id: str) -> AsyncIterator[bool]:
+    """Tell whether nobody else has the source's lock, and keep it while inside."""
+    async with db.acquire(timeout=10) as con:
+        transaction = con.transaction()
+        await transaction.start()
+        try:
+            yield bool(await con.fetchval(_SQL["try_lock"], source_id))
+        finally:
+            with suppress(*UNREACHABLE):  # then the lock is gone
+                await transaction.rollback()
 
 
 def open_reader(

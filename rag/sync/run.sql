@@ -1,5 +1,5 @@
 -- name: try_lock
-SELECT pg_try_advisory_lock(hashtextextended($1, 1852928629))
+SELECT pg_try_advisory_xact_lock(hashtextextended($1, 1852928629))
 
 -- name: start
 UPDATE sources SET

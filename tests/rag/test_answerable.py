@@ -97,6 +97,17 @@ async def test_no_more_sentences_are_asked_than_make_it_answerable(question: str
     assert (len(thrifty.asked) < len(whole.asked)) == verdict.answerable
 
 
+async def test_a_sentence_of_a_passage_that_is_far_away_is_not_asked() -> None:
+    contents = [f"Dogs and cats of floor {n}." for n in range(5)]
+    embedder = InMemoryEmbedder()
+    near = [-0.9, 0.9, -0.9, None, -0.9]
+    question = "Who may keep a dog here?"
+    retrieval = retrieval_of(question, *contents, similarities=near)
+    assert not (await assess(retrieval, embedder, until_answerable=True)).answerable
+    # The first is, and who knows of the fourth?
+    assert {*embedder.asked} == {question, contents[0], contents[1], contents[3]}
+
+
 class Unreachable(InMemoryEmbedder):
     async def embed(self, texts: Sequence[str], kind: Kind = "document") -> list[Vector]:
         raise EmbedderUnavailable("down")
