@@ -65,13 +65,16 @@ _Entry = tuple[AuditEvent, "asyncio.Future[int] | None"]
 
 def actor_of(scope: TenantScope) -> dict[str, str]:
     """Return who a caller is, without what is empty."""
-    named = {"client": scope.client, "key": scope.key, "end_user": scope.end_user}
-    return {name: value for name, value in named.items() if value}
+    named = (("client", scope.client), ("key", scope.key), ("end_user", scope.end_user))
+    return {name: value for name, value in named if value}
 
 
 def call_event(charge: Charge) -> AuditEvent:
     """Return the event of a call of a model or an agent, once that has ended."""
-    usages = [attempt.usage for attempt in charge.attempts]
+    asked = said = 0
+    for attempt in charge.attempts:
+        asked += attempt.usage.prompt_tokens
+        said += attempt.usage.completion_tokens
     return AuditEvent(
         tenant=charge.scope.tenant,
         action=f"call.{charge.asked.kind}",
@@ -81,8 +84,8 @@ def call_event(charge: Charge) -> AuditEvent:
         detail={
             "request": charge.exchange.request_id,
             "targets": [attempt.target for attempt in charge.attempts],
-            "prompt_tokens": sum(usage.prompt_tokens for usage in usages),
-            "completion_tokens": sum(usage.completion_tokens for usage in usages),
+            "prompt_tokens": asked,
+            "completion_tokens": said,
             "ending": charge.ending,
         },
     )
@@ -228,8 +231,11 @@ async def append(
     for event in events:
         links.append(link(key, seq := seq + 1, previous, event))
         previous = links[-1].hash
-    columns = zip(*((each.seq, each.record, each.hash) for each in links), strict=True)
-    await con.execute(_SQL["append"], tenant, *map(list, columns), seq, previous)
+    # An array of each column would take the driver as long as all the rest.
+    text = ",".join(
+        f'{{"seq":{each.seq},"hash":"{each.hash.hex()}","record":{each.record}}}' for each in links
+    )
+    await con.execute(_SQL["append"], tenant, f"[{text}]", seq, previous)
     return links
 
 

@@ -5,11 +5,12 @@ INSERT INTO audit_heads (tenant) VALUES ($1) ON CONFLICT DO NOTHING;
 SELECT seq, hash FROM audit_heads WHERE tenant = $1 FOR UPDATE;
 
 -- name: append
--- The head moves with it: $5 and $6 are the last link's.
-WITH head AS (UPDATE audit_heads SET seq = $5, hash = $6 WHERE tenant = $1)
+-- The head moves with it: $3 and $4 are the last link's. The links come as one text, in which each
+-- record stands as it was hashed.
+WITH head AS (UPDATE audit_heads SET seq = $3, hash = $4 WHERE tenant = $1)
 INSERT INTO audit_log (tenant, seq, record, hash)
-SELECT $1, seq, record::json, hash
-FROM unnest($2::bigint[], $3::text[], $4::bytea[]) AS links (seq, record, hash);
+SELECT $1, seq, record, decode(hash, 'hex')
+FROM json_to_recordset($2::text::json) AS links (seq bigint, record json, hash text);
 
 -- name: head
 SELECT seq, hash FROM audit_heads WHERE tenant = $1;

@@ -62,6 +62,15 @@ async def test_a_record_tells_who_did_what(log: AuditLog) -> None:
     }
 
 
+async def test_a_record_is_stored_as_it_was_hashed(log: AuditLog, pool: asyncpg.Pool) -> None:
+    said = 'a "quoted" \\ 이름\n{"seq":9,"record":[]} \x7f\u2028'
+    await log.record(AuditEvent(TENANT, "a", "done", {"name": said}, detail={"of": [1, {}, None]}))
+    found = await inspect(pool, KEY, TENANT)
+    assert (found.checked, found.fault) == (1, None)
+    (record,) = [json.loads(bytes(each)) for each in await log.page(TENANT, limit=5)]
+    assert record["target"] == {"name": said}
+
+
 async def test_pages_and_filters(log: AuditLog) -> None:
     for action in ("a", "b", "a"):
         await log.record(event(TENANT, action))
