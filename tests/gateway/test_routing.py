@@ -145,7 +145,8 @@ async def test_no_header_opens_a_handler(
 
 
 async def test_public_routes_bear_it_too(service: Service, document: dict[str, dict]) -> None:
-    public = [path for path, methods in document.items() if "{" not in path]
+    # Whether it is ready depends on the machine: 503 is a right answer.
+    public = [path for path in document if "{" not in path and path != "/health/ready"]
     for path in public:
         for target in bent(path):
             assert (await send(service, "GET", target)).status < 500, target
