@@ -1,13 +1,17 @@
 """What a run does to a store, whatever the source: here a folder."""
 
 import asyncio
+from dataclasses import replace
+from pathlib import Path
 
 import asyncpg
 import pytest
+from pooler_support import needs_pooler, run_pooler
 from support import scope_of
 from sync_support import Folder, Kept
 
 import rag
+from config.postgres import open_pool
 from rag import sync
 from rag.errors import NotFound
 from rag.sync.folder import FolderReader
@@ -283,6 +287,22 @@ async def test_two_runs_of_one_source_exclude_each_other(
     go_on.set()
     assert (await first).added == 1
     assert await kept.files() == 1
+
+
+@needs_pooler
+async def test_a_run_behind_a_pooler_leaves_no_lock(
+    kept: Kept, folder: Folder, empty_database: str, tmp_path: Path, owner: asyncpg.Connection
+) -> None:
+    folder.put("a.md", "fifteen", age=1)
+    source = await kept.add(HANDBOOKS)
+    with run_pooler(empty_database, tmp_path, size=4) as url:
+        async with await open_pool(url, size=8) as pooled:
+            behind = replace(kept, pool=pooled)
+            for added in (1, 0):
+                assert (await behind.run(source)).added == added
+            # Its connections live on: a lock of theirs would be there for ever.
+            locks = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'"
+            assert await owner.fetchval(f"{locks} AND pid <> pg_backend_pid()") == 0
 
 
 async def test_a_run_that_lost_its_lock_writes_nothing_more(
