@@ -49,8 +49,9 @@ class Limiter:
         asked = demands(limits, charge.asked, self._assumed_answer_tokens)
         if not asked:
             return
-        if self._counters.let_in(asked):
-            charge.exchange.headers.update(standing_headers(self._shares.standings(asked)))
+        left = self._counters.let_in(asked)
+        if left is not None:
+            charge.exchange.headers.update(standing_headers(left))
             held = Held(charge.id, asked, None)
         else:
             held = await self._reserve(charge, asked)

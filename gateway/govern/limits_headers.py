@@ -5,35 +5,33 @@ from collections.abc import Iterable
 from functools import lru_cache
 
 from gateway.errors import LimitReached
-from gateway.govern.limits_rules import Demands, Limit
+from gateway.govern.limits_rules import Demands
+from gateway.govern.limits_shares import Remaining
 from gateway.govern.limits_steps import Outcome
 from gateway.observe import metrics
 
-Standing = tuple[Limit, int, int]
-"""A limit, what remains of it, and how many ms until all of it is free again, if nobody asks."""
 
-
-def standing_headers(standings: Iterable[Standing]) -> dict[str, str]:
+def standing_headers(left: Iterable[Remaining]) -> dict[str, str]:
     """Return how the caller stands at the limits that it is nearest to."""
     requests = tokens = None
     fewest_requests = fewest_tokens = 2.0
-    for standing in standings:
-        limit, remaining, _ = standing
-        kind, left = limit.counting.kind, remaining / limit.most
-        if kind == "q" and left < fewest_requests:
-            fewest_requests, requests = left, standing
-        elif kind == "t" and left < fewest_tokens:
-            fewest_tokens, tokens = left, standing
+    for each in left:
+        limit, remaining, _ = each
+        kind, part = limit.counting.kind, remaining / limit.most
+        if kind == "q" and part < fewest_requests:
+            fewest_requests, requests = part, each
+        elif kind == "t" and part < fewest_tokens:
+            fewest_tokens, tokens = part, each
     return _told("requests", requests) | _told("tokens", tokens)
 
 
-def _told(name: str, nearest: Standing | None) -> dict[str, str]:
+def _told(name: str, nearest: Remaining | None) -> dict[str, str]:
     if nearest is None:
         return {}
     limit, remaining, reset_ms = nearest
     return {
         f"x-ratelimit-limit-{name}": str(limit.most),
-        f"x-ratelimit-remaining-{name}": str(remaining),
+        f"x-ratelimit-remaining-{name}": str(max(remaining, 0)),
         f"x-ratelimit-reset-{name}": duration(reset_ms),
     }
 

@@ -12,7 +12,7 @@ import redis.asyncio
 
 from gateway.govern.limits_rules import Demands
 from gateway.govern.limits_script import LEASE_S, PRESENCE, PROBE_S, SCRIPT, Script
-from gateway.govern.limits_shares import SILENT_MS
+from gateway.govern.limits_shares import SILENT_MS, Remaining
 from gateway.govern.limits_steps import (
     Held,
     Outcome,
@@ -103,14 +103,17 @@ class Counters:
         """Return for how long it has been away; 0: it is there."""
         return 0 if self._lost_at is None else int((time.monotonic() - self._lost_at) * 1000)
 
-    def let_in(self, demands: Demands) -> bool:
-        """Let in at once what this process's shares cover, and tell Redis soon."""
+    def let_in(self, demands: Demands) -> list[Remaining] | None:
+        """Let in at once what this process's shares cover, and tell Redis soon.
+
+        Return what is left of each limit; None: they do not cover it.
+        """
         if not (self._present if self.answering else self.away_ms < SILENT_MS):
-            return False
-        if not self.script.shares.take(demands, now_ms()):
-            return False
-        self._tell_soon()
-        return True
+            return None
+        left = self.script.shares.take(demands, now_ms())
+        if left is not None:
+            self._tell_soon()
+        return left
 
     async def reserve(self, id_: str, demands: Demands) -> Outcome | None:
         """Reserve at every counter or at none; None: Redis is away, which takes 50 ms at most."""

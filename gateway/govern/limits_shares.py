@@ -10,6 +10,10 @@ from gateway.govern.limits_steps import Spent, Step, now_ms
 SILENT_MS = 3000
 """After so long Redis is silent to all, and hears on its return what was let in meanwhile."""
 
+Remaining = tuple[Limit, int, int]
+"""A limit, what remains of it as far as is known, and how many ms until all of it is free again,
+if nobody asks."""
+
 _MINUTE_MS = 60_000
 _IDLE_S = 60.0
 
@@ -87,27 +91,36 @@ class Shares:
         """Tell whether nothing was taken beyond them."""
         return all(share.free >= 0 for share in self._shares.values())
 
-    def take(self, demands: Demands, at_ms: int) -> bool:
-        """Let in by the shares what they cover; tell whether they do."""
-        shares = self._shares
+    def take(self, demands: Demands, at_ms: int) -> list[Remaining] | None:
+        """Let in by the shares what they cover, and return what is left; None: they do not."""
+        shares, covering = self._shares, []
         for limit, amount in demands:
             share = shares.get(limit.counter)
             if share is None or share.room - share.taken - share.asked < amount:
-                return False
+                return None
             if share.limit.most != limit.most:
-                return False  # the rules have changed
-        self.count(demands, at_ms)
-        return True
+                return None  # the rules have changed
+            covering.append(share)
+        return self._count(covering, demands, at_ms)
 
     def count(self, demands: Demands, at_ms: int) -> None:
         """Count what is let in without Redis, covered or not."""
-        for limit, amount in demands:
-            share = self._shares.get(limit.counter) or self._share(limit)
+        shares = [self._shares.get(limit.counter) or self._share(limit) for limit, _ in demands]
+        self._count(shares, demands, at_ms)
+
+    def _count(self, shares: Iterable[_Share], demands: Demands, at_ms: int) -> list[Remaining]:
+        # Every request comes here, for every limit: as `share.spend`, without a call.
+        left = []
+        for share, (limit, amount) in zip(shares, demands, strict=True):
             share.taken += amount
-            if limit.counting.kind == "q":
-                share.spend(at_ms, amount)
+            how = limit.counting
+            if how.kind == "q":
+                untold, at = share.untold, at_ms // how.grain_ms
+                untold[at] = untold.get(at, 0) + amount
             if not share.touched:
                 self._touch(share)
+            left.append((limit, share.left - share.taken, how.span_ms))
+        return left
 
     def settle(self, demands: Demands, tokens: int, at_ms: int) -> None:
         """Settle what was let in at `at_ms`, and Redis has not been told of."""
@@ -124,14 +137,6 @@ class Shares:
                     share.spend(now_ms(), tokens - reserved)
             if not share.touched:
                 self._touch(share)
-
-    def standings(self, demands: Demands) -> list[tuple[Limit, int, int]]:
-        """Return what remains as far as is known, and how long until all is free again."""
-        return [
-            (limit, max(share.left - share.taken, 0), limit.counting.span_ms)
-            for limit, _ in demands
-            for share in (self._shares[limit.counter],)
-        ]
 
     def ask(self, demands: Demands) -> None:
         """Give to nobody what Redis is asked for."""

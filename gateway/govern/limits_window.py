@@ -30,10 +30,11 @@ class Window:
 
     def add(self, bucket: int, amount: int) -> None:
         """Count an amount; a bucket that has left the window counts no more."""
-        if amount < 0:
-            amount = -min(-amount, self.amounts.get(bucket, 0))
+        held = self.amounts.get(bucket, 0)
+        if held + amount < 0:
+            amount = -held
         if amount:
-            self.amounts[bucket] = self.amounts.get(bucket, 0) + amount
+            self.amounts[bucket] = held + amount
             self.sum += amount
 
     def wait_ms(self, amount: int, now_ms: int) -> int:
@@ -77,11 +78,12 @@ class Here:
             kind = limit.counting.kind
             if kind == "c":
                 self._under_way[limit.counter] -= reserved
-            elif kind == "t" and tokens < reserved:
-                self._window(limit).add(bucket, tokens - reserved)
-            elif kind == "t" and tokens > reserved:
-                at = self._clock_ms() // limit.counting.width_ms
-                self._window(limit).add(at, tokens - reserved)
+            elif kind == "t" and tokens != reserved:
+                at = bucket
+                if tokens > reserved:
+                    at = self._clock_ms() // limit.counting.width_ms
+                window = self._windows.get(limit.counter) or self._window(limit)
+                window.add(at, tokens - reserved)
 
     def look(
         self, demands: Demands, workers: int, shares: Shares | None = None, away_ms: int = 0
