@@ -67,15 +67,20 @@ def without_repeats(ranked: Sequence[Passage]) -> tuple[list[Passage], list[Pass
     """
     kept: list[Passage] = []
     repeats: list[Passage] = []
+    pages: dict[tuple[str, int | None], list[Passage]] = {}
     for passage in ranked:
-        repeated = any(_overlap(passage, better) for better in kept)
-        (repeats if repeated else kept).append(passage)
+        page = pages.setdefault((passage.document_id, passage.page), [])
+        if any(_overlap(passage, better) for better in page):
+            repeats.append(passage)
+        else:
+            page.append(passage)
+            kept.append(passage)
     return kept, repeats
 
 
 def _overlap(one: Passage, other: Passage) -> bool:
-    same_page = (one.document_id, one.page) == (other.document_id, other.page)
-    return same_page and one.start < other.end and other.start < one.end
+    """Tell whether two passages of a page have something in common."""
+    return one.start < other.end and other.start < one.end
 
 
 def _scaled(scores: Sequence[float | None], fusion: Fusion) -> list[float]:

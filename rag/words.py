@@ -5,7 +5,8 @@ import re
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
+from itertools import accumulate
 
 from rag import english, korean
 from rag.lexical import tokens
@@ -106,14 +107,23 @@ class Text:
 
     def __init__(self, text: str) -> None:
         self._words = words(text)
-        self._joined = "".join(self._words)
-        self._starts: set[int] = set()
-        self._heads: dict[str, list[str]] = {}
-        offset = 0
+
+    @cached_property
+    def _heads(self) -> Mapping[str, Sequence[str]]:
+        """Return the words by how they begin."""
+        heads: dict[str, list[str]] = {}
         for word in self._words:
-            self._starts.add(offset)
-            self._heads.setdefault(word[:2], []).append(word)
-            offset += len(word)
+            heads.setdefault(word[:2], []).append(word)
+        return heads
+
+    @cached_property
+    def _joined(self) -> str:
+        return "".join(self._words)
+
+    @cached_property
+    def _starts(self) -> set[int]:
+        """Return where words begin in all of them joined."""
+        return {0, *accumulate(map(len, self._words))}
 
     def holds(self, stem: str) -> float:
         """Return how much of a stem is here, from 0 to 1."""
