@@ -55,7 +55,7 @@ class Limiter:
             held = Held(charge.id, asked, None)
         else:
             held = await self._reserve(charge, asked)
-        held.here = self._here.take(asked)
+        held.here_ms = self._here.take(asked)
         self._reservations[charge.id] = held
 
     async def _reserve(self, charge: Charge, asked: Demands) -> Held:
@@ -98,7 +98,7 @@ class Limiter:
         if held is None:
             return
         tokens = sum(attempt.usage.total_tokens for attempt in charge.attempts)
-        self._here.settle(held.demands, held.here, tokens)
+        self._here.settle(held.demands, held.here_ms, tokens)
         self._counters.settle(held, tokens)
 
     @asynccontextmanager
@@ -168,7 +168,7 @@ class Limiter:
         for each in open_:
             each.buckets = None
         self._shares.forget(each.demands for each in open_)
-        await self._counters.tell_past(self._here.past((x.demands, x.here) for x in open_))
+        await self._counters.tell_past(self._here.past((x.demands, x.here_ms) for x in open_))
 
     async def _tell_new(self) -> None:
         """Tell Redis of all that it has not counted; what comes meanwhile its shares must cover."""

@@ -42,7 +42,7 @@ class Held:
 
     Attributes:
         buckets: Where Redis has counted it; None: it has not, it was let in without asking.
-        here: Where this process has counted it.
+        here_ms: When this process counted it.
         at_ms: When it was made, by the process's clock.
         told: Redis is being told of it at this moment.
         taken: The tokens that it took, once it has ended.
@@ -51,7 +51,7 @@ class Held:
     id: str
     demands: Demands
     buckets: list[int] | None
-    here: Sequence[int] = ()
+    here_ms: int = 0
     at_ms: int = field(default_factory=now_ms)
     told: bool = False
     taken: int | None = None

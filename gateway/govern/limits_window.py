@@ -1,6 +1,6 @@
 """What this process alone lets through: counted always, asked while Redis is away."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from gateway.govern.limits_rules import Counting, Demands, Limit
@@ -56,34 +56,30 @@ class Here:
         self._windows: dict[str, Window] = {}
         self._under_way: dict[str, int] = {}
 
-    def take(self, demands: Demands) -> list[int]:
-        """Count what was reserved; return the buckets."""
+    def take(self, demands: Demands) -> int:
+        """Count what was reserved; return the time at which that was."""
         now = self._clock_ms()
-        buckets = []
         for limit, amount in demands:
             how = limit.counting
-            bucket = now // how.width_ms if how.buckets else 0
-            if how.buckets:
-                window = self._windows.get(limit.counter) or self._window(limit)
-                window.sum += amount
-                window.amounts[bucket] = window.amounts.get(bucket, 0) + amount
-            else:
+            if how.kind == "c":
                 self._under_way[limit.counter] = self._under_way.get(limit.counter, 0) + amount
-            buckets.append(bucket)
-        return buckets
+                continue
+            window = self._windows.get(limit.counter) or self._window(limit)
+            amounts, bucket = window.amounts, now // how.width_ms
+            amounts[bucket] = amounts.get(bucket, 0) + amount
+            window.sum += amount
+        return now
 
-    def settle(self, demands: Demands, buckets: Sequence[int], tokens: int) -> None:
-        """Count what was taken in the place of what was reserved."""
-        for (limit, reserved), bucket in zip(demands, buckets, strict=True):
-            kind = limit.counting.kind
-            if kind == "c":
+    def settle(self, demands: Demands, at_ms: int, tokens: int) -> None:
+        """Count what was taken in the place of what was reserved at `at_ms`."""
+        for limit, reserved in demands:
+            how = limit.counting
+            if how.kind == "c":
                 self._under_way[limit.counter] -= reserved
-            elif kind == "t" and tokens != reserved:
-                at = bucket
-                if tokens > reserved:
-                    at = self._clock_ms() // limit.counting.width_ms
+            elif how.kind == "t" and tokens != reserved:
+                when = at_ms if tokens < reserved else self._clock_ms()
                 window = self._windows.get(limit.counter) or self._window(limit)
-                window.add(at, tokens - reserved)
+                window.add(when // how.width_ms, tokens - reserved)
 
     def look(
         self, demands: Demands, workers: int, shares: Shares | None = None, away_ms: int = 0
@@ -109,15 +105,16 @@ class Here:
             standings.append(Standing(max(room - amount, 0), 0, limit.counting.span_ms))
         return Outcome(refusing, wait if refusing is not None else 0, standings)
 
-    def past(self, open_: Iterable[tuple[Demands, Sequence[int]]]) -> list[Past]:
-        """Return what is counted, without the tokens of what is under way."""
+    def past(self, open_: Iterable[tuple[Demands, int]]) -> list[Past]:
+        """Return what is counted, without the tokens of what is under way, and since when."""
         now = self._clock_ms()
         for window in self._windows.values():
             window.slide(now)
         counted = {counter: dict(each.amounts) for counter, each in self._windows.items()}
-        for demands, buckets in open_:
-            for (limit, amount), bucket in zip(demands, buckets, strict=True):
+        for demands, at_ms in open_:
+            for limit, amount in demands:
                 amounts = counted.get(limit.counter, {})
+                bucket = at_ms // limit.counting.width_ms
                 if limit.counting.kind == "t" and bucket in amounts:
                     amounts[bucket] -= amount
         return [
