@@ -12,7 +12,7 @@ from config.tasks import end_task
 from gateway.errors import ClientGone
 from gateway.govern.charge import CLIENT_GONE, SERVER_SHUTDOWN, current_exchange
 
-_SHORT_S = 0.02
+_SHORT_S = 0.05
 _PATIENCE_S = 0.5
 _Result = TypeVar("_Result")
 
