@@ -1,9 +1,9 @@
 """Mixed load with faults, and what is left of it: `make soak` (ARGS="--minutes 30").
 
 Answers, streams, streams that are left, agents, embeddings, tokens, refused requests; meanwhile the
-upstream hangs and dies, and so do Redis and PostgreSQL. Resident memory is looked at throughout.
-Before and after, with nothing to do, each process must hold as many descriptors, threads and
-asyncio tasks as before.
+upstream hangs and dies, and so do Redis and PostgreSQL. Resident memory is looked at throughout;
+whether it grows, the last three fifths of the time tell. Before and after, with nothing to do, each
+process must hold as many descriptors, threads and asyncio tasks as before.
 """
 
 import argparse
@@ -37,6 +37,8 @@ _CALM_S = 20.0
 _FAULT_S = 20.0
 _HANG_S = 2.0
 _LEAVE_S = 0.5
+_PARTS = 10
+_WARMING_PARTS = 4
 _MOST_MB_PER_HOUR = 1.0
 # A shorter run can't tell a megabyte an hour from what comes and goes.
 _JUDGED_MINUTES = 30.0
@@ -78,12 +80,18 @@ class Memory:
         self.megabytes.append(megabytes)
 
     @property
+    def parts(self) -> list[tuple[float, float]]:
+        """Return the medians of ten parts of the time: seconds, megabytes."""
+        size = max(1, len(self.at) // _PARTS)
+        starts = range(0, len(self.at) - size + 1, size)
+        return [
+            (median(self.at[i : i + size]), median(self.megabytes[i : i + size])) for i in starts
+        ]
+
+    @property
     def slope(self) -> float:
-        """Return how many megabytes it grows an hour, by medians of ten parts of the time."""
-        size = max(1, len(self.at) // 10)
-        parts = range(0, len(self.at) - size + 1, size)
-        at = [median(self.at[i : i + size]) for i in parts]
-        megabytes = [median(self.megabytes[i : i + size]) for i in parts]
+        """Return how many megabytes it grows an hour, once it is warm: caches fill for a while."""
+        at, megabytes = zip(*self.parts[_WARMING_PARTS:], strict=True)
         return 3600 * linear_regression(at, megabytes).slope
 
 
@@ -230,8 +238,8 @@ def show(
         print(f"{name:<22}", ", ".join(f"{what} {count:,}" for what, count in counts.items()))
     print("faults:", ", ".join(f"{name} {count}" for name, count in Counter(faults).items()))
     for name, each in memory.items():
-        first, last = each.megabytes[0], each.megabytes[-1]
-        print(f"{name:<22} {first:.1f} MB, {last:.1f} MB at the end, {each.slope:+.1f} MB/h")
+        parts = " ".join(f"{megabytes:.1f}" for _, megabytes in each.parts)
+        print(f"{name:<22} {parts} MB, {each.slope:+.1f} MB/h when warm")
 
 
 def main() -> None:
@@ -243,7 +251,7 @@ def main() -> None:
     with (
         tempfile.TemporaryDirectory(prefix="naru-soak-") as folder,
         run_mock() as mock,
-        run_naru(Path(folder), mock.url) as naru,
+        run_naru(Path(folder), mock.url, {"auth": {"token_ttl_s": 3600}}) as naru,
     ):
         well = uvloop.run(soak(naru, mock, minutes))
     sys.exit(0 if well else 1)

@@ -13,6 +13,13 @@ def test_memory_that_comes_and_goes_is_no_slope(grows: float):
     assert memory.slope == pytest.approx(grows, abs=0.1)
 
 
+def test_memory_of_caches_that_fill_is_no_slope():
+    memory = Memory()
+    for second in range(3600):
+        memory.add(second, 100 + min(second, 1200) / 60)
+    assert memory.slope == pytest.approx(0, abs=0.1)
+
+
 def test_what_is_held_longer_than_a_pool_would_is_told_by_name():
     before = Held({"a": 30}, {"a": 4}, {"web-1": 20})
     assert not Held({"a": 35}, {"a": 4}, {"web-1": 20}).more_than(before)
