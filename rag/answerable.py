@@ -42,8 +42,8 @@ THRESHOLD = 0.45
 """Below this probability a question counts as not answered."""
 _WORDS_SUFFICE = 0.5
 _OTHER_KIND_SHARE = 0.85
-_SENTENCES = 12  # embedded for a verdict
-_STEPS = (1, 1, 2, 8)  # so many of them at a time: half of all questions need the first alone
+_STEPS = (1, 1, 2, 8)  # sentences embedded at a time: half of all questions need the first alone
+_SENTENCES = sum(_STEPS)
 _NEARER = 0.4
 """How far a sentence's cosine is above its passage's at most, of those that decided a verdict."""
 _EMBED_TIMEOUT_S = 1.0
