@@ -23,7 +23,7 @@ UPDATE budget_leases SET granted = booked, safe = 0
 WHERE starts_with(id, $1) AND granted > booked
 
 -- name: lock_periods
-SELECT FROM budget_periods WHERE id = ANY ($1::bigint[])
+SELECT id FROM budget_periods WHERE id = ANY ($1::bigint[])
 ORDER BY budget COLLATE "C", client COLLATE "C", end_user COLLATE "C", id FOR UPDATE
 
 -- name: book_periods
