@@ -1,12 +1,13 @@
 """Requests of all processes through one model, in slices so short that a question waits for none.
 
 A slice can't be interrupted, so it may take `SLICE_S` only: as many texts as are expected to be
-done in that time, of about equal length, since each is padded to the longest of its slice.
+done in that time, none more than twice as long as another, since each is padded to the longest.
 """
 
 import asyncio
 import heapq
 import itertools
+import sys
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -20,6 +21,8 @@ Compute = Callable[[list[Text]], bytes]
 
 SLICE_S = 0.05
 _MAX_TEXTS = 64
+_MOST_UNEQUAL = 2
+_SHORT_CHARS = 80  # with less, a slice of its own costs more than the padding
 _FIRST_GUESS_S = 50e-6  # per character; right within a few slices
 _MEASURED_CHARS = 400  # with less, it is not the characters that take the time
 _MEMORY = 0.8
@@ -96,15 +99,17 @@ class Batcher:
     def _take(self) -> list[tuple[_Request, int]]:
         """Return the next slice, of several requests where there is room."""
         taken: list[tuple[_Request, int]] = []
-        longest = 0
+        shortest, longest = sys.maxsize, 0
         while self._heap and len(taken) < _MAX_TEXTS:
             request = self._heap[0]
             if request.done.done():  # nobody waits for it any more
                 heapq.heappop(self._heap)
                 continue
-            longest = max(longest, _length(request.texts[request.places[-1]]))
+            length = _length(request.texts[request.places[-1]])
+            shortest, longest = min(shortest, length), max(longest, length)
+            unequal = longest > _MOST_UNEQUAL * max(shortest, _SHORT_CHARS)
             expected_s = (len(taken) + 1) * longest * self._s_per_char
-            if taken and (request.bulk != taken[0][0].bulk or expected_s > SLICE_S):
+            if taken and (request.bulk != taken[0][0].bulk or unequal or expected_s > SLICE_S):
                 break
             taken.append((request, request.places.pop()))
             if not request.places:

@@ -86,6 +86,21 @@ async def test_a_slice_is_as_large_as_fits_its_time_and_lengths_are_kept_togethe
     assert all(len(text) == 1000 for text in model.slices[-1])
 
 
+async def test_texts_of_a_slice_are_of_similar_length_unless_they_are_short() -> None:
+    model = Model()
+    async with running(model) as batcher:
+        batcher._s_per_char = SLICE_S / 1_000_000
+        await busy(model, batcher)
+        asked = [["x", "x" * 100, "x" * 500, "x" * 900], ["x" * 50, "x" * 200]]
+        answers = [asyncio.create_task(batcher.submit(texts, bulk=True)) for texts in asked]
+        await asyncio.sleep(0)
+        model.gate.set()
+        numbers = await asyncio.gather(*answers)
+    assert [lengths(each) for each in numbers] == [[1, 100, 500, 900], [50, 200]]
+    slices = [[len(text) for text in texts] for texts in model.slices[1:]]
+    assert sorted(slices) == [[1, 100], [50], [200], [500, 900]]
+
+
 async def test_slices_get_smaller_where_the_model_is_slow() -> None:
     clock = iter(range(1, 10_000))
     batcher = Batcher(lambda texts: next(clock) and bytes(4 * len(texts)))
