@@ -92,6 +92,9 @@ class ServerSettings(Section):
     """Most answers (`n`) that one request may ask of an engine."""
     trusted_proxies: tuple[IPvAnyNetwork, ...] = ()
     """Addresses or networks whose `X-Forwarded-For` says who the caller is; by default nobody's."""
+    keep_alive_s: int = Field(default=75, ge=1)
+    """How long a connection may rest: longer than any client or proxy keeps one (OpenAI's SDK 5 s,
+    nginx and most balancers 60), or it asks on a connection that is just being closed."""
     drain_delay_s: float = Field(default=2.0, ge=0)
     """How long connections are still taken after SIGTERM, while `/health/ready` says 503: longer
     than it takes a balancer to notice. After Ctrl-C none are."""

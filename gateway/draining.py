@@ -17,6 +17,7 @@ from gateway.http import CLOSE
 
 _POLL_S = 0.05
 _LAST_MOMENT_S = 5.0
+_RESTED_S = 6.0
 
 
 class Server(uvicorn.Server):
@@ -69,9 +70,9 @@ class Server(uvicorn.Server):
     def _retire(self) -> None:
         now = time.monotonic()
         self._accept_until = now
-        # A connection that rests ends by itself, as it does at any time: a client that asks
-        # at the very moment would find it closed.
-        self._linger_until = min(self._linger_until, now + self.config.timeout_keep_alive + 1.0)
+        # Who asks meanwhile is told to close; who has not for so long hardly asks at the very
+        # moment in which the connection is closed.
+        self._linger_until = min(self._linger_until, now + _RESTED_S)
         self._end_at = min(self._end_at, now + self._settings.reload_grace_s)
         self._drain()
 

@@ -60,6 +60,7 @@ def _configuration(app: Litestar, settings: ServerSettings) -> uvicorn.Config:
         log_config=None,
         log_level="warning",
         backlog=2048,
+        timeout_keep_alive=settings.keep_alive_s,
     )
 
 
