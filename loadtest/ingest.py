@@ -27,9 +27,9 @@ from config import embedded
 from config.postgres import migrate, open_pool
 from config.scope import TenantScope
 from config.settings import EmbeddingModelSettings, RetrievalSettings
-from rag.embed import ModelEmbedder
+from rag.embed import ModelEmbedder, Use
 from rag.embedding_sources import WorkerSource
-from rag.embedding_wire import Kind, Vector
+from rag.embedding_wire import Vector
 from rag.worker import run_jobs
 
 MODEL = "all-MiniLM-L6-v2"
@@ -46,7 +46,7 @@ class Recorder(ModelEmbedder):
         super().__init__(settings, WorkerSource(settings, socket))
         self.texts: list[str] = []
 
-    async def embed(self, texts: Sequence[str], kind: Kind = "document") -> list[Vector]:
+    async def embed(self, texts: Sequence[str], kind: Use = "document") -> list[Vector]:
         """Return one vector per text."""
         self.texts += texts
         return await super().embed(texts, kind)

@@ -5,7 +5,7 @@ import functools
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 
 from config.settings import EmbeddingModelSettings, EmbeddingSettings
 from config.tasks import end_task
@@ -14,7 +14,12 @@ from rag.embedding_wire import Counted, Kind, Vector, worker_socket
 from rag.scripts import reads
 from rag.tokenizer import TokenizerSource
 
-_CACHED_QUERIES = 1024
+_REMEMBERED_QUESTIONS = 1024
+_REMEMBERED_SENTENCES = 2_000_000
+"""Numbers of their vectors, 8 MB: 5,000 sentences where a vector has 384."""
+
+Use = Kind | Literal["sentence"]
+"""What a text is for: a sentence is one of a document that was found."""
 
 
 class Embedder(Protocol):
@@ -46,8 +51,11 @@ class Embedder(Protocol):
     def knows(self, text: str) -> bool:
         """Tell whether the model can read this text's script, as far as its languages say."""
 
-    async def embed(self, texts: Sequence[str], kind: Kind = "document") -> list[Vector]:
-        """Return one vector per text; queries go before documents, and recent ones are remembered.
+    async def embed(self, texts: Sequence[str], kind: Use = "document") -> list[Vector]:
+        """Return one vector per text; queries go before documents.
+
+        Recent queries and sentences are remembered, each text on its own: what is asked often is
+        found in the same passages.
 
         Raises:
             EmbedderUnavailable: The model can't be reached, or gave no answer in time.
@@ -134,12 +142,13 @@ def open_embedder(settings: EmbeddingModelSettings, socket: Path) -> Embedder:
 
 
 class ModelEmbedder:
-    """A source of vectors with its names, the language rule, and recent questions' vectors."""
+    """A source of vectors with its names, the language rule, and the vectors of recent texts."""
 
     def __init__(self, settings: EmbeddingModelSettings, source: Source) -> None:
         self._settings = settings
         self._source = source
-        self._recent: OrderedDict[str, Vector] = OrderedDict()
+        self._questions: OrderedDict[str, Vector] = OrderedDict()
+        self._sentences: OrderedDict[str, Vector] = OrderedDict()
         self._asking: dict[str, asyncio.Task[Vector]] = {}
         self.model = settings.name
         self.space = settings.space
@@ -153,15 +162,17 @@ class ModelEmbedder:
     def knows(self, text: str) -> bool:  # noqa: D102
         return reads(self._settings.languages, text)
 
-    async def embed(self, texts: Sequence[str], kind: Kind = "document") -> list[Vector]:  # noqa: D102
+    async def embed(self, texts: Sequence[str], kind: Use = "document") -> list[Vector]:  # noqa: D102
         texts = _encodable(texts)
         if kind == "query":
             return list(await asyncio.gather(*map(self._question, texts)))
+        if kind == "sentence":
+            return await self._remembered(texts)
         return await self._compute(texts, kind) if texts else []
 
     async def _question(self, text: str) -> Vector:
-        if known := self._recent.get(text):
-            self._recent.move_to_end(text)
+        if known := self._questions.get(text):
+            self._questions.move_to_end(text)
             return known
         asking = self._asking.get(text)
         if asking is None:
@@ -177,10 +188,23 @@ class ModelEmbedder:
 
     async def _ask(self, text: str) -> Vector:
         (vector,) = await self._compute([text], "query")
-        self._recent[text] = vector
-        if len(self._recent) > _CACHED_QUERIES:
-            self._recent.popitem(last=False)
+        self._questions[text] = vector
+        if len(self._questions) > _REMEMBERED_QUESTIONS:
+            self._questions.popitem(last=False)
         return vector
+
+    async def _remembered(self, texts: Sequence[str]) -> list[Vector]:
+        """Compute what is not remembered; nothing more than once."""
+        memory = self._sentences
+        known = {text: memory[text] for text in texts if text in memory}
+        if missing := [text for text in dict.fromkeys(texts) if text not in known]:
+            known |= zip(missing, await self._compute(missing, "document"), strict=True)
+        for text, vector in known.items():
+            memory[text] = vector
+            memory.move_to_end(text)
+        while len(memory) * self.dimensions > _REMEMBERED_SENTENCES:
+            memory.popitem(last=False)
+        return [known[text] for text in texts]
 
     async def _compute(self, texts: Sequence[str], kind: Kind) -> list[Vector]:
         vectors = await self._source.embed(texts, kind)

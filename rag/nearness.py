@@ -18,7 +18,7 @@ async def cosines(
     try:
         async with asyncio.timeout(timeout_s):
             (asked,) = await embedder.embed([question], "query")
-            vectors = await embedder.embed([_in_context(item) for item in sentences])
+            vectors = await embedder.embed([*map(_in_context, sentences)], "sentence")
     except (EmbedderUnavailable, TimeoutError):
         return None
     return [dot(asked, vector) for vector in vectors]

@@ -179,7 +179,7 @@ class Support:
                 if index not in self._vectors:
                     content = read.passage.content
                     texts = [content[s.start : s.end] for s in read.spans[:_SENTENCES]]
-                    self._vectors[index] = await embedder.embed(texts or [content])
+                    self._vectors[index] = await embedder.embed(texts or [content], "sentence")
         except (EmbedderUnavailable, TimeoutError):
             self._embedder = None
             return None

@@ -6,7 +6,8 @@ from array import array
 from collections.abc import Mapping, Sequence
 from math import hypot
 
-from rag.embedding_wire import Counted, Kind, Vector
+from rag.embed import Use
+from rag.embedding_wire import Counted, Vector
 from rag.scripts import reads
 from rag.tokenizer import TokenizerSource
 
@@ -61,8 +62,8 @@ class InMemoryEmbedder:
         """Tell whether the text is in a script of the languages."""
         return reads(self._languages, text)
 
-    async def embed(self, texts: Sequence[str], kind: Kind = "document") -> list[Vector]:
-        """Return one vector per text, the same for both kinds."""
+    async def embed(self, texts: Sequence[str], kind: Use = "document") -> list[Vector]:
+        """Return one vector per text, the same whatever it is for."""
         del kind
         self.asked += texts
         return [self._vector(text) for text in texts]

@@ -83,6 +83,22 @@ async def test_a_question_is_remembered(embedder: Embedder, tmp_path: Path) -> N
     assert calls == [["query: question"], ["question"]]
 
 
+async def test_the_sentences_used_last_are_remembered(
+    embedder: Embedder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def lengths(*texts: str) -> list[float]:
+        return [vector[0] for vector in await embedder.embed(texts, "sentence")]
+
+    monkeypatch.setattr("rag.embed._REMEMBERED_SENTENCES", 3 * 2)
+    async with worker(tmp_path / "s"):
+        assert await lengths("a", "bbb", "a") == [1, 3, 1]
+        assert await lengths("cc", "a") == [2, 1]
+        assert await lengths("dddd") == [4]  # instead of `bbb`
+        assert await lengths("a", "cc", "dddd", "bbb") == [1, 2, 4, 3]
+        assert await lengths("eeeee", "f", "gg", "hhh") == [5, 1, 2, 3]  # more than there is room
+    assert calls[:4] == [["a", "bbb"], ["cc"], ["dddd"], ["bbb"]]
+
+
 async def test_one_question_asked_fifty_times_at_once_is_embedded_once(
     embedder: Embedder, tmp_path: Path
 ) -> None:
