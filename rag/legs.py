@@ -214,8 +214,8 @@ async def _posted(con: Connection, part: Part, words: Words) -> list[int] | None
     query = part.query("posted", _JOINED, 8)
     pool = int(_POOL_PER_RESULT * part.limit / (part.eligible.share if part.eligible else 1.0))
     budget = _POSTINGS_PER_POOLED * pool
+    asked = _within(words.found, pool, budget)
     while True:
-        asked = _within(words.found, pool, budget)
         terms = [term for term, _, _ in words.found[:asked]]
         weights = [weight for _, _, weight in words.found[:asked]]
         own = words.vector, terms, weights, pool, part.last_posted
@@ -224,10 +224,15 @@ async def _posted(con: Connection, part: Part, words: Words) -> list[int] | None
         enough = len(rows) == part.limit
         if asked == len(words.found):
             return [row["chunk_id"] for row in rows] if enough or not full else None
-        unseen = sum(weight for _, _, weight in words.found[asked:]) * _LIKELY_IMPACT
-        if enough and rows[part.limit // 4]["score"] >= unseen + (rows[0]["floor"] if full else 0):
+        if enough:
+            lead = rows[part.limit // 4]["score"] - (rows[0]["floor"] if full else 0)
+            needed = _leaving(words.found, lead / _LIKELY_IMPACT)
+        else:
+            budget *= 4
+            needed = max(asked + 1, _within(words.found, pool, budget))
+        if needed <= asked:
             return [row["chunk_id"] for row in rows]
-        budget *= 4
+        asked = needed
 
 
 def _within(found: Sequence[tuple[int, int, float]], pool: int, budget: int) -> int:
@@ -238,6 +243,16 @@ def _within(found: Sequence[tuple[int, int, float]], pool: int, budget: int) -> 
         if counted > budget and counted - df >= 2 * pool:
             return place
     return len(found)
+
+
+def _leaving(found: Sequence[tuple[int, int, float]], weight: float) -> int:
+    """Return how many terms are to be asked so that the others weigh no more than that."""
+    left = 0.0
+    for place in range(len(found), 0, -1):
+        left += found[place - 1][2]
+        if left > weight:
+            return place
+    return 0
 
 
 async def by_meaning(con: Connection, part: Part, embedding: Vector) -> list[int]:
