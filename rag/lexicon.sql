@@ -32,8 +32,7 @@ DELETE FROM lexicon WHERE index_id = $1 AND df <= 0 AND term IN (
 DELETE FROM store_files WHERE store_id = $1 AND file_id = $2
 
 -- name: statistics
-SELECT (SELECT coalesce(sum(chunk_count), 0)::bigint FROM documents
-        WHERE index_id = ANY ($1)) AS chunks,
+SELECT (SELECT coalesce(sum(chunks), 0)::bigint FROM indexes WHERE id = ANY ($1)) AS chunks,
        (SELECT json_object_agg(term, df) FROM (
             SELECT term, sum(df) AS df FROM lexicon
             WHERE index_id = ANY ($1) AND term = ANY ($2) GROUP BY term

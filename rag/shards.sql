@@ -1,7 +1,6 @@
 -- name: index
-SELECT i.store_id, i.shard, i.next_shard, i.last_posted, i.posted, i.segments,
-       (SELECT coalesce(sum(chunk_count), 0)::bigint FROM documents WHERE index_id = i.id) AS chunks
-FROM indexes i WHERE i.id = $1
+SELECT store_id, shard, next_shard, last_posted, posted, segments, chunks
+FROM indexes WHERE id = $1
 
 -- name: tail
 -- What came after the last chunk that has postings, $3, into the partition $2.

@@ -76,6 +76,9 @@ async def assert_whole(owner: asyncpg.Connection, files: int) -> None:
         orphans = f"SELECT count(*) FROM {table} t LEFT JOIN chunks c ON c.id = t.chunk_id"
         assert await owner.fetchval(f"{orphans} WHERE c.id IS NULL") == 0
     assert await owner.fetchval("SELECT count(*) FROM early_embeddings") == 0
+    wrong = "SELECT count(*) FROM indexes i WHERE state = 'live' AND chunks <> "
+    wrong += "(SELECT count(*) FROM chunk_terms WHERE index_id = i.id)"
+    assert await owner.fetchval(wrong) == 0
     counted = await owner.fetch(
         "SELECT t.index_id, term, count(*) AS df FROM chunk_terms t, term_ids(t.terms) AS term"
         " GROUP BY t.index_id, term ORDER BY t.index_id, term"

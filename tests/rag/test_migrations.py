@@ -47,4 +47,9 @@ async def test_data_of_before_gets_its_tenant(empty_database: str) -> None:
     await old.execute((migrations / "0005_counts_and_expiry.sql").read_text())
     counted = await old.fetchrow("SELECT tenant, store_id, status, files FROM store_counts")
     assert tuple(counted) == ("acme", "s", "completed", 1)
+    await old.execute((migrations / "0004_ingest.sql").read_text())
+    await old.execute((migrations / "0006_large_stores.sql").read_text())
+    await old.execute((migrations / "0011_reindex.sql").read_text())
+    await old.execute((migrations / "0012_chunk_counts.sql").read_text())
+    assert await old.fetchval("SELECT chunks FROM indexes") == 1
     await old.close()
