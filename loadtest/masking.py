@@ -39,7 +39,7 @@ def _megabyte(text: str) -> str:
 
 
 def _say_figures() -> None:
-    for name in ("cases", "held_out"):
+    for name in ("cases", "held_out", "blind"):
         print(f"\n{name:<18} precision  recall   positives  near misses")
         for kind, each in measured(name).items():
             total = each.right + each.missed

@@ -31,24 +31,29 @@ class Figures:
 
 
 def measured(name: str) -> dict[str, Figures]:
-    """Return the figures of `cases` or `held_out` by kind."""
+    """Return the figures of `cases`, `held_out` or `blind` by kind."""
     figures = {str(kind): Figures() for kind in Kind}
     for line in (_HERE / f"{name}.jsonl").read_text(encoding="utf-8").splitlines():
         case = json.loads(line)
         there = {(each["type"], each["start"], each["end"]) for each in case["found"]}
-        found = set(_found(case["text"]))
+        marked = found(case["text"])
         if not there:
             figures[case["set"]].near_misses += 1
-        for kind, _, _ in there & found:
+        for kind, _, _ in there & marked:
             figures[kind].right += 1
-        for kind, _, _ in there - found:
+        for kind, _, _ in there - marked:
             figures[kind].missed += 1
-        for kind, _, _ in found - there:
+        for kind, _, _ in marked - there:
             figures[kind].wrong += 1
     return figures
 
 
-def _found(text: str) -> Iterator[Span]:
+def found(text: str) -> set[Span]:
+    """Return what is found in a text."""
+    return set(_spans(text))
+
+
+def _spans(text: str) -> Iterator[Span]:
     at = 0
     for piece, kind in scan(text):
         if kind:

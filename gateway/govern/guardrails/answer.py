@@ -82,8 +82,8 @@ class CutAnswer(AnswerChange):
         if choice.get("finish_reason") is not None and self._at in self._filtered:
             choice["finish_reason"] = _FILTERED
 
-    def _new(self, in_json: bool) -> TextInParts:  # noqa: FBT001 - its one argument
-        del in_json
+    def _new(self, in_json: bool, before: str) -> TextInParts:  # noqa: FBT001 - as `NewText` is
+        del in_json, before
         index = self._at
 
         def cut() -> None:

@@ -26,8 +26,8 @@ class TextInParts(Protocol):
         ...
 
 
-NewText = Callable[[bool], TextInParts]
-"""Begin a text; told whether it is the text of a JSON document."""
+NewText = Callable[[bool, str], TextInParts]
+"""Begin a text; told whether it is the text of a JSON document, and what stands before it."""
 
 _Where = tuple[str, int]
 """A text of one answer: its field, and which tool call's."""
@@ -79,7 +79,7 @@ class AnswerChange:
         for where, holder, name in _said(choice):
             if where not in texts:
                 begins = True
-                texts[where] = self._new_text(where[0] == "arguments")
+                texts[where] = self._new_text(where[0] == "arguments", "")
             holder[name] = texts[where].push(holder[name])
         if choice.get("finish_reason") is not None:
             self._end(choice, texts)
@@ -98,8 +98,7 @@ class AnswerChange:
         return any_rest
 
     def _at_once(self, text: str, before: str) -> str:
-        del before
-        whole = self._new_text(False)  # noqa: FBT003 - `walk` writes JSON itself
+        whole = self._new_text(False, before)  # noqa: FBT003 - `walk` writes JSON itself
         return whole.push(text) + whole.finish()
 
     def _take_logprobs(self, choice: _Json) -> None:

@@ -23,6 +23,11 @@ _DOMAIN = re.compile(
     r"(?![0-9A-Za-z])"
 )
 _LONGEST_LOCAL, _LONGEST_DOMAIN = 64, 100
+_NO_DOMAIN = re.compile(
+    r"\.(?:png|jpe?g|gif|svg|webp|bmp|ico|css|jsx?|tsx?|json|html?|go|ya?ml|toml|txt|pdf)$",
+    re.IGNORECASE,
+)
+"""A file's name, `icon@2x.png`: none of these is a domain."""
 
 _OPEN_NUMBER = re.compile(
     r"(?:[A-Z]{2}[0-9]{2} [A-Z]{0,4}|[+(]{0,2}[0-9])(?:[ .()-]{0,3}[0-9]|[A-Za-z])*"
@@ -99,12 +104,17 @@ def _number_at(text: str, first: int) -> Found | None:
     return None
 
 
+def _is_code(domain: re.Match[str]) -> bool:
+    called = domain.string[domain.end() : domain.end() + 1] == "("
+    return called or bool(_NO_DOMAIN.search(domain[0]))
+
+
 def _next_email(text: str, start: int, floor: int) -> Found | None:
     for at in _AT.finditer(text, start):
         index = at.start()
         before = text[max(floor, index - _LONGEST_LOCAL) : index]
         local = len(before) - len(before.rstrip(_LOCAL))
         domain = _DOMAIN.match(text, index + 1, index + 1 + _LONGEST_DOMAIN)
-        if local and domain:
+        if local and domain and not _is_code(domain):
             return Found(Kind.EMAIL, index - local, domain.end())
     return None

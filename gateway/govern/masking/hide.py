@@ -77,16 +77,50 @@ class Hider:
 
 
 class HidingText:
-    """One text in parts, its personal data hidden."""
+    """One text in parts, its personal data hidden; `before` is what stands before it.
 
-    def __init__(self, hider: Hider) -> None:
+    `in_json`: a number of a JSON document becomes a string, where it is hidden.
+    """
+
+    def __init__(self, hider: Hider, before: str = "", *, in_json: bool = False) -> None:
         self._hider = hider
-        self._scanner = Scanner()
+        self._scanner = Scanner(before)
+        self._json = _Strings() if in_json else None
 
     def push(self, text: str) -> str:
         """Return what is decided with this part."""
-        return self._hider.hidden(self._scanner.push(text))
+        return self._shown(self._scanner.push(text))
 
     def finish(self) -> str:
         """Return what was held back."""
-        return self._hider.hidden(self._scanner.finish())
+        return self._shown(self._scanner.finish())
+
+    def _shown(self, pieces: list[Piece]) -> str:
+        if self._json is None:
+            return self._hider.hidden(pieces)
+        parts = list[str]()
+        for text, kind in pieces:
+            within = self._json.read(text)
+            shown = self._hider.hidden([(text, kind)])
+            parts.append(shown if within or shown == text else f'"{shown}"')
+        return "".join(parts)
+
+
+class _Strings:
+    """Where the strings of a JSON document are that comes in parts."""
+
+    def __init__(self) -> None:
+        self._within = False
+        self._escaped = False
+
+    def read(self, text: str) -> bool:
+        """Go on; tell whether the text begins within a string."""
+        began = self._within
+        for character in text:
+            if self._escaped:
+                self._escaped = False
+            elif character == "\\":
+                self._escaped = self._within
+            elif character == '"':
+                self._within = not self._within
+        return began

@@ -37,7 +37,7 @@ class Hidden:
     def answer(self) -> AnswerChange:
         """Return what puts the originals back into an answer."""
         return AnswerChange(
-            lambda in_json: Restorer(self.originals, in_json=in_json), logprobs=True
+            lambda in_json, _: Restorer(self.originals, in_json=in_json), logprobs=True
         )
 
 
@@ -120,9 +120,8 @@ def hiding_answer(policy: Policy) -> AnswerChange:
     """Return what hides an answer's personal data, and the tokens that would tell it."""
     hider = Hider(policy)
 
-    def new_text(in_json: bool) -> TextInParts:  # noqa: FBT001 - its one argument
-        del in_json
-        return HidingText(hider)
+    def new_text(in_json: bool, before: str) -> TextInParts:  # noqa: FBT001 - as `NewText` is
+        return HidingText(hider, before, in_json=in_json)
 
     return AnswerChange(new_text, logprobs=False)
 

@@ -1,4 +1,6 @@
-"""Text as detectors read it: one kind of digit, hyphen, dot and space, nothing invisible.
+r"""Text as detectors read it: one kind of digit, hyphen, dot and space, nothing invisible.
+
+What is escaped (`\n`, `\u00a0`: JSON within text, a traceback) is no letter beside a number.
 
 Every character of it stands for one of the original, so that what is found can be cut out there.
 """
@@ -30,6 +32,12 @@ _BROKEN = "\ufffd"
 """Stands for each invisible character of a longer run."""
 
 
+_SEPARATOR = "\x1f"
+"""Stands for each character of what is escaped."""
+
+_ESCAPED = re.compile(r"\\+(?:[nrtbf]|x[0-9A-Fa-f]{2}|u[0-9A-Fa-f]{4})")
+
+
 @dataclass(frozen=True, slots=True)
 class View:
     """A text as detectors read it, and where its characters stand in the original."""
@@ -48,6 +56,8 @@ class View:
 
 def view(text: str) -> View:
     """Return a text as detectors read it. What is such a text already stays as it is."""
+    if "\\" in text:
+        text = _ESCAPED.sub(_separated, text)
     if text.isascii():
         return View(text)
     plain = _LOOKALIKES.sub(_in_ascii, text)
@@ -65,6 +75,10 @@ def view(text: str) -> View:
         else:
             kept_before += [kept] * len(run[0])
     return View("".join([*parts, plain[at:]]), kept_before)
+
+
+def _separated(found: re.Match[str]) -> str:
+    return _SEPARATOR * len(found[0])
 
 
 def _in_ascii(found: re.Match[str]) -> str:

@@ -4,6 +4,7 @@ Roles, types, ids and media are left alone. JSON that stands in a string (a tool
 is read as JSON: what its escapes say, and numbers, too.
 """
 
+import json
 import re
 from collections.abc import Callable
 from typing import Any
@@ -15,10 +16,12 @@ from gateway.govern.masking.hide import Blocked
 Change = Callable[[str, str], str]
 """Text, and what stands before it -> text."""
 
+_MEDIA = frozenset({"url", "image_url", "audio_url", "video_url", "file_url"})
+_DATA_URL = re.compile(r"data:[\w.+-]+/[\w.+-]+(?:;[\w.=+-]+)*;base64,[A-Za-z0-9+/=_\r\n-]*")
 _LEFT_ALONE = frozenset(
     {"role", "type", "id", "tool_call_id", "call_id", "format", "detail", "file_data", "file_id"}
 )
-_AUDIO = frozenset({"data", "format"})
+_AUDIO = "input_audio"
 _EMBEDDED = frozenset({"arguments"})
 _CALLERS_OWN = frozenset({"metadata"})
 _ESCAPED = re.compile(r"\s*[\[{].*\\u[0-9a-fA-F]{4}", re.DOTALL)
@@ -33,7 +36,7 @@ def changed(value: Any, change: Change, key: str = "") -> Any:  # noqa: ANN401 -
     """
     if isinstance(value, str):
         return value if key in _LEFT_ALONE else _text(value, change, key)
-    if isinstance(value, dict) and value.keys() != _AUDIO:
+    if isinstance(value, dict) and key != _AUDIO:
         return {name: _member(name, each, change) for name, each in value.items()}
     if isinstance(value, list | tuple):
         return [_item(i, each, change, key) for i, each in enumerate(value)]
@@ -60,7 +63,7 @@ def _item(index: int, value: Any, change: Change, key: str) -> Any:  # noqa: ANN
 
 
 def _text(text: str, change: Change, key: str) -> str:
-    if text.startswith("data:"):
+    if key in _MEDIA and _DATA_URL.fullmatch(text):
         return text
     if key in _EMBEDDED or _ESCAPED.match(text):
         return _embedded(text, change, key)
@@ -73,11 +76,25 @@ def _named(key: str) -> str:
 
 def _embedded(text: str, change: Change, key: str) -> str:
     try:
-        value = msgspec.json.decode(text)
+        value = json.loads(text, object_pairs_hook=_named_once, parse_constant=_no_json)
     except (ValueError, RecursionError):
         return change(text, _named(key))
     other = _within(value, change, "")
-    return text if other == value else msgspec.json.encode(other).decode()
+    if other == value:
+        return text
+    return json.dumps(other, ensure_ascii=False, separators=(",", ":"))
+
+
+def _named_once(members: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Refuse JSON in which a value would be lost, and so not be looked at."""
+    found = dict(members)
+    if len(found) < len(members):
+        raise ValueError("a name comes twice")
+    return found
+
+
+def _no_json(constant: str) -> Any:  # noqa: ANN401 - JSON
+    raise ValueError(f"{constant} is not JSON")
 
 
 def _within(value: Any, change: Change, key: str) -> Any:  # noqa: ANN401 - JSON

@@ -3,6 +3,7 @@
 from typing import Any
 
 import msgspec
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -19,7 +20,7 @@ QUOTED = _PSEUDONYMS.of(Kind.EMAIL, 'a"@x.kr')
 
 def _restoring() -> AnswerChange:
     originals = _PSEUDONYMS.originals
-    return AnswerChange(lambda in_json: Restorer(originals, in_json=in_json), logprobs=True)
+    return AnswerChange(lambda in_json, _: Restorer(originals, in_json=in_json), logprobs=True)
 
 
 def _hiding() -> AnswerChange:
@@ -143,3 +144,36 @@ def test_plain_completions_too() -> None:
     assert "".join(each["choices"][0]["text"] for each in heard) == "010-1234-5678 P"
     body = msgspec.json.encode({"choices": [{"text": PHONE}]})
     assert msgspec.json.decode(_restoring().whole(body)) == {"choices": [{"text": "010-1234-5678"}]}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "hidden"),
+    [
+        ('{"account_number":"110123456789"}', '{"account_number":"[ACCOUNT]"}'),
+        ('{"passport_no":"123456789"}', '{"passport_no":"[PASSPORT]"}'),
+        ('{"memo":"a\\n01012345678"}', '{"memo":"a\\n[PHONE]"}'),
+        ('{"memo":"a\\nkim@x.com"}', '{"memo":"a\\n[EMAIL]"}'),
+        ('{"memo":"\\ub294900101-1234567"}', '{"memo":"\\ub294[RESIDENT]"}'),
+        ('{"rrn":9001011234567}', '{"rrn":"[RESIDENT]"}'),
+        ('{"a":"\\"","card":4111111111111111}', '{"a":"\\"","card":"[CARD]"}'),
+    ],
+)
+def test_arguments_are_hidden_alike_whole_and_in_parts(arguments: str, hidden: str) -> None:
+    call = {"index": 0, "type": "function", "function": {"name": "f", "arguments": arguments}}
+    body = {"choices": [{"index": 0, "message": {"tool_calls": [call]}}]}
+    answer = msgspec.json.decode(_hiding().whole(msgspec.json.encode(body)))
+    whole = answer["choices"][0]["message"]["tool_calls"][0]["function"]["arguments"]
+    assert msgspec.json.decode(whole) == msgspec.json.decode(hidden)
+    chunks = [
+        _chunk({"tool_calls": [{"index": 0, "function": {"arguments": character}}]})
+        for character in arguments
+    ]
+    deltas = [each["choices"][0]["delta"] for each in _heard(_hiding(), chunks)]
+    calls = [call for delta in deltas for call in delta.get("tool_calls", ())]
+    assert "".join(call["function"]["arguments"] for call in calls) == hidden
+
+
+def test_an_answer_that_begins_like_a_data_url_is_hidden() -> None:
+    body = msgspec.json.encode({"choices": [{"message": {"content": "data: 010-1234-5678"}}]})
+    (told,) = msgspec.json.decode(_hiding().whole(body))["choices"]
+    assert told["message"]["content"] == "data: [PHONE]"

@@ -44,6 +44,10 @@ PHONE, ACCOUNT = "010-1234-5678", "352-1234-5678-93"
         ({"stop": [PHONE]}, ""),
         ({"messages": [{"content": [{"image_url": {"url": f"https://x/{PHONE}"}}]}]}, ""),
         ({"messages": [{"content": [{"file": {"filename": f"{PHONE}.pdf"}}]}]}, ""),
+        ({"messages": [{"content": f"data: {PHONE}"}]}, "messages[0].content"),
+        ({"messages": [{"content": f"data:text/plain;base64,{PHONE}"}]}, "messages[0].content"),
+        ({"messages": [{"image_url": {"url": f"data:a/b;base64,x {PHONE}"}}]}, ""),
+        ({"metadata": {"data": PHONE, "format": "x"}}, "metadata"),
         ({"messages": msgspec.Raw(msgspec.json.encode([{"content": PHONE}]))}, "messages[0]"),
     ],
 )
@@ -70,6 +74,10 @@ def test_every_part_of_a_request_is_looked_at(value: dict[str, Any], masked: str
 )
 def test_media_ids_and_numbers_of_the_api_are_left_alone(value: dict[str, Any]) -> None:
     assert changed(value, MASK) == value
+
+
+def test_of_a_name_that_comes_twice_both_values_are_looked_at() -> None:
+    assert _arguments(f'{{"a":"{PHONE}","a":"x"}}') == '{"a":"[PHONE]","a":"x"}'
 
 
 def _arguments(text: str) -> str:
