@@ -77,9 +77,9 @@ def _named(key: str) -> str:
 def _embedded(text: str, change: Change, key: str) -> str:
     try:
         value = json.loads(text, object_pairs_hook=_named_once, parse_constant=_no_json)
+        other = _within(value, change, "")
     except (ValueError, RecursionError):
         return change(text, _named(key))
-    other = _within(value, change, "")
     if other == value:
         return text
     return json.dumps(other, ensure_ascii=False, separators=(",", ":"))

@@ -80,6 +80,11 @@ def test_of_a_name_that_comes_twice_both_values_are_looked_at() -> None:
     assert _arguments(f'{{"a":"{PHONE}","a":"x"}}') == '{"a":"[PHONE]","a":"x"}'
 
 
+@pytest.mark.parametrize("depth", [100, 500, 900, 50_000])
+def test_no_depth_hides_a_number(depth: int) -> None:
+    assert PHONE not in _arguments("[" * depth + f'"{PHONE}"' + "]" * depth)
+
+
 def _arguments(text: str) -> str:
     call = {"function": {"name": "f", "arguments": text}}
     function: dict[str, str] = changed(call, MASK)["function"]
