@@ -259,12 +259,17 @@ def _for_end_user(verified: _Verified, named: tuple[str, ...]) -> TenantScope:
         return verified.nobodys
     if verified.end_user == "forbidden":
         raise InvalidEndUser(f"this caller may not name an end user: leave out {END_USER_HEADER}")
-    if len(named) > 1 or not _END_USER.fullmatch(named[0]):
+    if len(named) > 1 or not named_as_end_user(named[0]):
         raise InvalidEndUser(
             f"{END_USER_HEADER} is sent once, with 1 to 256 visible ASCII characters: "
             "percent-encode others"
         )
     return replace(verified.scope, end_user=named[0], names_end_users=True)
+
+
+def named_as_end_user(name: str) -> bool:
+    """Tell whether requests can name an end user so."""
+    return bool(_END_USER.fullmatch(name))
 
 
 def for_user(scope: TenantScope, user: str | None) -> TenantScope:
@@ -279,6 +284,6 @@ def for_user(scope: TenantScope, user: str | None) -> TenantScope:
         return scope
     if scope.end_user not in ("", user):
         raise InvalidUser(f"user: {END_USER_HEADER} names another one: send one of them")
-    if not _END_USER.fullmatch(user):
+    if not named_as_end_user(user):
         raise InvalidUser("user: 1 to 256 visible ASCII characters: percent-encode others")
     return replace(scope, end_user=user)

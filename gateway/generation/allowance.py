@@ -96,6 +96,18 @@ def with_limit(prompt: Prompt, limit: str, tokens: int) -> Prompt:
     return replace(prompt, fields={**prompt.fields, **lowered})
 
 
+def with_one_limit(prompt: Prompt) -> Prompt:
+    """Return the prompt with the smaller of its two limits as both, where it names two.
+
+    Which of them a target keeps to is its own affair; what is reserved must be right either way.
+    """
+    if not all(name in prompt.fields for name in _LIMITS):
+        return prompt
+    given = _given(prompt)
+    least = min(given.values(), default=0)
+    return replace(prompt, fields={**prompt.fields, **dict.fromkeys(given, least)})
+
+
 def tokens_at_most(prompt: Prompt, image_tokens: int) -> int:
     """Return how many tokens a prompt has at most.
 

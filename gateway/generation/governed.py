@@ -8,6 +8,7 @@ from msgspec.structs import replace
 
 from config.scope import TenantScope
 from gateway.errors import ContextOverflow
+from gateway.generation.allowance import with_one_limit
 from gateway.generation.target import Completion, Payloads, Prompt, Stream, Target
 from gateway.generation.transcript import words_of
 from gateway.govern.charge import Asked, Charge
@@ -33,6 +34,7 @@ class Governed:
         """Return the whole answer."""
         if prompt.charge:
             return _noted(await self._ladder.complete(prompt), prompt.charge)
+        prompt = with_one_limit(prompt)
         charge = self._charge(prompt, stream=False)
         async with self._governor.governing(charge):
             return _noted(await _fitting(self._ladder.complete, prompt, charge), charge)
@@ -42,6 +44,7 @@ class Governed:
         if prompt.charge:
             stream = _noted(await self._ladder.stream(prompt), prompt.charge)
             return replace(stream, payloads=_Counted(stream.payloads, prompt.charge))
+        prompt = with_one_limit(prompt)
         charge = self._charge(prompt, stream=True)
         async with self._governor.opening(charge):
             stream = await _fitting(self._ladder.stream, prompt, charge)

@@ -117,8 +117,7 @@ class Transcript:
         """Count what a chunk adds: as the upstream tells it, else by its length."""
         usage = self.usage
         usage.chunks += chunks
-        if told:
-            usage.take(told)
+        if told and usage.take(told):
             self._counted = True
         if not self._counted:
             self._said_bytes += said_bytes

@@ -78,17 +78,15 @@ class Upstream:
         with self._translated, await self._post(call, call.fields) as answer:
             body = await answer.read(_MAX_ANSWER_BYTES)
         usage = TokenUsage(complete=True)
-        if call.prompt.kind == "chat" and (right := read_right(body)):
-            usage.take(right.usage.view)
+        right = read_right(body) if call.prompt.kind == "chat" else None
+        if right and usage.take(right.usage.view):
             return Completion(body, self.name, usage=usage)
         try:
             view = view_completion(body)
             mended = Normaliser(call.prompt.kind, call.fields["model"]).completion(body)
         except ValueError:
             raise _nonsense(self.name) from None
-        if view.usage:
-            usage.take(view.usage)
-        else:
+        if not (view.usage and usage.take(view.usage)):
             usage.prompt_tokens = estimate_prompt(call.prompt)
             usage.completion_tokens = sum(choice.estimate for choice in view.choices)
             usage.estimated = True

@@ -35,7 +35,9 @@ from gateway.observe import metrics
 
 _POLL_S = 2.0
 _PAUSE_S = 1.0
-_DRY_S = 0.25
+_DRY_S = 0.1
+_HURRY_S = 0.02
+_TRIES = 4
 _AT_ONCE = 50
 _LOOKED_AT = 256
 _log = logging.getLogger(__name__)
@@ -126,6 +128,7 @@ class Budgets:
         self._current: dict[Key, Lease] = {}
         self._ended: set[Lease] = set()
         self._asking = asyncio.Lock()
+        self._wanted_back = asyncio.Event()
         self._pause_until = float("-inf")
 
     def alive(self, hold: Hold) -> bool:
@@ -152,11 +155,24 @@ class Budgets:
         return Hold(leases, most) if at_hand else await self._scarce(leases, least, most)
 
     async def _scarce(self, leases: Sequence[Lease], least: int, most: int) -> Hold:
-        """Reserve from leases of which one has less than `most`; ask for more first."""
-        reached = True
-        if any(lease.asks_for(most, self._clock()) for lease in leases):
-            reached = await self._grow(leases, most)
+        """Reserve from leases of which one has less than `most`; ask for more first.
+
+        What lies idle in another process comes back within moments, and is waited for.
+        """
+        for left in reversed(range(_TRIES)):
+            reached = True
+            if any(lease.asks_for(most, self._clock()) for lease in leases):
+                reached = await self._grow(leases, most)
+            if not left or not self._comes_back(leases, most):
+                break
+            await asyncio.sleep(_DRY_S)
         return self._take(leases, least, most, reached=reached)
+
+    def _comes_back(self, leases: Sequence[Lease], most: int) -> bool:
+        """Tell whether less than `most` is at hand, and other processes have more than that."""
+        now = self._clock()
+        short = [lease for lease in leases if lease.available(now) < most]
+        return bool(short) and all(lease.elsewhere > lease.available(now) for lease in short)
 
     @asynccontextmanager
     async def keeping(self) -> AsyncIterator[None]:
@@ -182,14 +198,18 @@ class Budgets:
             if lease.budget.id not in ids:
                 self._retire(key)
 
-    async def renew(self) -> None:
-        """Renew every lease that is in use, and return what is not needed of each."""
+    async def renew(self, *, scarce: bool = False) -> None:
+        """Renew the leases in use, or those that are scarce, and return what is not needed."""
         now = self._clock()
         for key, lease in list(self._current.items()):
             if now >= lease.ends_at or lease.long_idle(now):
                 self._retire(key)
         async with self._asking:
-            asked = [lease for lease in self._all() if lease.needs_renewal]
+            asked = [
+                lease
+                for lease in self._all()
+                if lease.needs_renewal and (lease.scarce or not scarce)
+            ]
             await self._look(asked)
             for start in range(0, len(asked), _AT_ONCE):
                 some = asked[start : start + _AT_ONCE]
@@ -221,6 +241,7 @@ class Budgets:
             lease = None
         if lease is None:
             lease = self._current[key] = Lease(budget, key, self._owner)
+            lease.wake = self._wanted_back.set
         return lease
 
     def _retire(self, key: Key) -> None:
@@ -296,7 +317,8 @@ class Budgets:
                 headers={"retry-after": "1"},
             )
         left_s = max(scarce.ends_at - now, 0.0)
-        anew = datetime.now(UTC) + timedelta(seconds=left_s)
+        # To the nearest minute: a period ends with one.
+        anew = datetime.now(UTC) + timedelta(seconds=left_s + 30)
         return BudgetExhausted(
             f"{scarce.budget} does not pay for this request any more; it begins anew at "
             f"{anew:%Y-%m-%dT%H:%MZ}",
@@ -304,11 +326,26 @@ class Budgets:
             headers={"retry-after": str(int(left_s) + 1), "x-should-retry": "false"},
         )
 
+    async def _until_wanted(self, next_look: float) -> bool:
+        """Wait for the next look; tell whether something is wanted back before that."""
+        try:
+            async with asyncio.timeout_at(next_look):
+                await self._wanted_back.wait()
+                await asyncio.sleep(_HURRY_S)  # for what else ends by then
+        except TimeoutError:
+            return False
+        self._wanted_back.clear()
+        return True
+
     async def _keep(self) -> None:
-        current = True
+        current, loop = True, asyncio.get_running_loop()
+        next_look = loop.time() + _POLL_S
         while True:
-            await asyncio.sleep(_POLL_S)
             try:
+                if await self._until_wanted(next_look):
+                    await self.renew(scarce=True)
+                    continue
+                next_look = loop.time() + _POLL_S
                 await self.refresh()
                 await self.renew()
             except Exception as error:  # noqa: BLE001 - without this task no lease is renewed

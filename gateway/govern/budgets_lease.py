@@ -99,6 +99,8 @@ class Lease:
         ends_at: When the period is over, by the process's clock.
         dry_until: Until when asking for more is pointless.
         retired: Nothing is reserved from it any more.
+        scarce: It got less than it needed: others may lack what it holds.
+        wake: Is called when something of that is free again.
     """
 
     def __init__(self, budget: Budget, key: Key, owner: str = "") -> None:
@@ -111,6 +113,9 @@ class Lease:
         self.ends_at = math.inf
         self.dry_until = -math.inf
         self.retired = False
+        self.scarce = False
+        self.wake: Callable[[], None] | None = None
+        self._needed = 0
         self._granted = 0
         self._number = 0
         self._usable_until = -math.inf
@@ -142,6 +147,11 @@ class Lease:
     def used(self) -> float:
         """Return which part of the budget is spent, as far as is known."""
         return 1 - self.unspent / self.budget.amount if self.budget.amount else 1.0
+
+    @property
+    def elsewhere(self) -> int:
+        """Return what other processes have of it, reserved or idle, as far as is known."""
+        return self.unspent - self.free - self._reserved
 
     def available(self, now: float) -> int:
         """Return what can be reserved; nothing of a lease that may have expired."""
@@ -184,6 +194,7 @@ class Lease:
 
     def take(self, grant: Grant, asked_at: float) -> None:
         """Take in an answer; `asked_at` is when the question was sent, by the process's clock."""
+        self.scarce = grant.granted < self._needed
         self.free += grant.granted - self._granted
         self._granted = grant.granted
         self.period = grant.period
@@ -218,6 +229,8 @@ class Lease:
             self._reserved -= hold.amount
             self._spent += cost
             self.free += hold.amount - cost
+            if self.scarce and self.wake:
+                self.wake()
 
     def expose(self, hold: "Hold", more: int) -> None:
         """Take in that so much more of what is held may be used, should the process die."""
@@ -226,6 +239,7 @@ class Lease:
 
     def _ask(self, want: int, slack: int) -> Ask:
         self._number += 1
+        self._needed = want - slack
         asked = (self.budget.tenant, self.key, self.period, self.id, self._number)
         return Ask(*asked, want, slack, self._safe)
 

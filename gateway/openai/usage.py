@@ -20,6 +20,9 @@ class UsageView(msgspec.Struct):
     prompt_tokens_details: PromptDetails | None = None
 
 
+_MOST = 10**9
+
+
 @dataclass(slots=True)
 class TokenUsage:
     """What an answer took. A stream's is final once the stream is closed.
@@ -43,13 +46,19 @@ class TokenUsage:
     chunks: int = field(default=0, compare=False)
     engine_ns: int = field(default=0, compare=False)
 
-    def take(self, told: UsageView) -> None:
-        """Take the upstream's count, which includes what it told before."""
+    def take(self, told: UsageView) -> bool:
+        """Take the upstream's count, which includes what it told before.
+
+        Return whether it can be one: less than nothing, or a billion tokens, are not taken.
+        """
         details = told.prompt_tokens_details
-        self.prompt_tokens = told.prompt_tokens
-        self.completion_tokens = told.completion_tokens or 0
-        self.cached_tokens = (details and details.cached_tokens) or 0
+        cached = (details and details.cached_tokens) or 0
+        asked, said = told.prompt_tokens, told.completion_tokens or 0
+        if not (0 <= asked < _MOST and 0 <= said < _MOST and 0 <= cached < _MOST):
+            return False
+        self.prompt_tokens, self.completion_tokens, self.cached_tokens = asked, said, cached
         self.estimated = False
+        return True
 
     @property
     def total_tokens(self) -> int:

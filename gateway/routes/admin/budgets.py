@@ -10,6 +10,7 @@ from msgspec import Meta
 
 from auth.admin.clients import get_client
 from auth.errors import UnknownClient
+from auth.verify import named_as_end_user
 from gateway.errors import InvalidRequest
 from gateway.govern.budgets_admin import BudgetState
 from gateway.govern.budgets_lease import Period
@@ -71,6 +72,11 @@ async def create(
     tenant = caller.tenant if data.tenant is None else data.tenant
     if data.end_user and not data.client:
         raise InvalidRequest("end_user: name the client too, or `*`", param="client")
+    if data.end_user and not named_as_end_user(data.end_user):
+        raise InvalidRequest(
+            "end_user: 1 to 256 visible ASCII characters, as in requests: percent-encode others",
+            param="end_user",
+        )
     if data.client and data.client != "*":
         client = await get_client(services.desk, caller, data.client)
         if client.tenant != tenant:

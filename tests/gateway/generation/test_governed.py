@@ -148,3 +148,28 @@ async def test_a_part_of_a_larger_request_is_settled_by_that() -> None:
 def test_what_a_prompt_asks_for() -> None:
     fields = {"messages": [], "max_completion_tokens": 9, "max_tokens": 5}
     assert asked_of(Prompt(fields), "m", stream=True) == Asked("chat", "m", 2, 9, 1, stream=True)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_of_two_limits_the_smaller_counts_and_is_all_that_a_target_sees(
+    *, stream: bool
+) -> None:
+    seen: list[Any] = []
+
+    class Seeing(Rung):
+        async def complete(self, prompt: Prompt) -> Completion:
+            seen.append(prompt.fields)
+            return await super().complete(prompt)
+
+        async def stream(self, prompt: Prompt) -> Stream:
+            seen.append(prompt.fields)
+            return await super().stream(prompt)
+
+    target, _ = governed(Seeing())
+    both = Prompt({**PROMPT.fields, "max_tokens": 10, "max_completion_tokens": 2000})
+    if stream:
+        await (await target.stream(both)).payloads.aclose()
+    else:
+        await target.complete(both)
+    ((asked,),) = [seen]
+    assert (asked["max_tokens"], asked["max_completion_tokens"]) == (10, 10)

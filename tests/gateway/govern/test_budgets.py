@@ -1,8 +1,8 @@
 """Several processes, one budget: never exceeded, settled once, nothing left over."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
 
 import asyncpg
@@ -24,6 +24,15 @@ AMOUNT = 1_000
 BUDGET = Budget("b", "acme", "", "", "day", AMOUNT)
 SCOPE = scope_of("acme", "app")
 _MARGIN = 5
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _nothing_comes_back() -> Iterator[None]:
+    """Refuse at once: what others hold comes back where a test says so."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("gateway.govern.budgets._TRIES", 1)
+        yield
+
 
 # What happens, to which process, and how much: the meaning of the number is the event's.
 EVENTS = st.lists(
@@ -440,3 +449,41 @@ async def test_a_day_and_a_month_end_where_the_calendar_says(
         " AS whole FROM budget_periods ORDER BY budget"
     )
     assert [tuple(row) for row in rows] == [("b", True, True), ("m", True, True)]
+
+
+async def test_who_asks_in_turn_of_two_processes_waits_for_neither_s_idle_lease(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("gateway.govern.budgets._TRIES", 50)
+    bank = MemoryBank(BUDGET)
+    one, other = Budgets(bank), Budgets(bank)
+    async with one.keeping(), other.keeping():
+        for process in (one, other) * 5:
+            hold = await process.hold(SCOPE, 1, 2 * AMOUNT)  # the worst case is all there is
+            assert hold.amount > AMOUNT * 0.9
+            hold.settle(1)
+
+
+async def test_plenty_is_not_given_back_before_its_time() -> None:
+    bank = MemoryBank(BUDGET)
+    process = Budgets(bank)
+    async with process.keeping():
+        (await process.hold(SCOPE, 1, 10)).settle(1)
+        assert not process._wanted_back.is_set()
+        (await process.hold(SCOPE, 1, AMOUNT)).settle(1)
+        assert process._wanted_back.is_set()
+
+
+async def test_a_refusal_tells_the_minute_in_which_the_budget_begins_anew() -> None:
+    bank = MemoryBank(BUDGET)
+    now = datetime.now(UTC)
+    midnight = (now + timedelta(days=1)).replace(hour=0, minute=0, second=0, microsecond=0)
+    bank.ends_in_s = (midnight - now).total_seconds()
+    process = Budgets(bank)
+    await process.refresh()
+    hold = await process.hold(SCOPE, 1, AMOUNT)
+    hold.settle(AMOUNT)
+    ((period, lease),) = hold.bookings
+    await bank.book(period, lease, AMOUNT)
+    with pytest.raises(BudgetExhausted, match=f"{midnight:%Y-%m-%dT00:00Z}"):
+        await process.hold(SCOPE, 1, 1)

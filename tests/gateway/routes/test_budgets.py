@@ -140,6 +140,7 @@ async def test_who_may_not_is_told_so(callers: dict[str, httpx.AsyncClient]) -> 
         ({"amount_usd": "1", "period": "day", "client": "stranger"}, 404),
         ({"amount_usd": "1", "period": "day", "client": "nobody"}, 404),
         ({"amount_usd": "1", "period": "day", "end_user": "ann"}, 400),
+        ({"amount_usd": "1", "period": "day", "client": "*", "end_user": "홍길동"}, 400),
         ({"amount_usd": "1", "period": "week"}, 400),
         ({"amount_usd": 1, "period": "day"}, 400),
         ({"amount_usd": "-1", "period": "day"}, 400),
