@@ -102,8 +102,8 @@ async def test_a_provider_that_is_down(http: httpx.AsyncClient) -> None:
 @pytest.mark.parametrize(
     ("body", "status", "param"),
     [
-        ({"messages": QUESTION}, 400, None),
-        ({"model": "hr"}, 400, None),
+        ({"messages": QUESTION}, 400, "model"),
+        ({"model": "hr"}, 400, "messages"),
         ({"model": "hr", "messages": []}, 400, "messages"),
         ({"model": "hr", "messages": "x"}, 400, "messages"),
         ({"model": 3, "messages": QUESTION}, 400, "model"),
@@ -112,7 +112,7 @@ async def test_a_provider_that_is_down(http: httpx.AsyncClient) -> None:
         ({"model": "", "messages": QUESTION}, 404, "model"),
         ({"model": "hr", "messages": QUESTION, "temperature": "hot"}, 400, "temperature"),
         ({"model": "hr", "messages": QUESTION, "n": 2}, 400, "n"),
-        ({"model": "hr", "messages": QUESTION, "tools": []}, 400, None),
+        ({"model": "hr", "messages": QUESTION, "tools": []}, 400, "tools"),
         ({"model": "hr", "messages": [{"role": "user", "content": ""}]}, 400, "messages"),
         ({"model": "hr", "messages": [{"role": "assistant", "content": "x"}]}, 400, "messages"),
         ({"model": "hr", "messages": [{"role": "robot", "content": "x"}]}, 400, "messages[0].role"),
