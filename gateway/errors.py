@@ -45,6 +45,9 @@ from gateway.openai.errors import ErrorBody, ErrorObject, OAuthErrorBody
 _log = logging.getLogger(__name__)
 _NO_STORE = {"cache-control": "no-store"}
 _AT = re.compile(r" - at (?:`key` in )?`\$\.?(.*)`$")
+_MISSING = re.compile(r"Object missing required field `(.*)`", re.DOTALL)
+_NAMED = re.compile(r"Object contains unknown field `(.*)`|([a-z_]+): .*", re.DOTALL)
+"""What is said of a field by the object around it: in msgspec's words, or by our own checks."""
 
 
 class GatewayError(Exception):
@@ -319,22 +322,40 @@ def _registration(error: auth.RegistrationError) -> Answer:
 def _validation(error: ValidationException) -> Answer:
     faults = error.extra if isinstance(error.extra, list) else []
     fault = faults[0] if faults else {}
-    param = fault.get("key")
+    path = fault.get("key") or ""
     message = fault.get("message", error.detail)
-    if fault.get("source") == "body" and param == "data":
-        param = None
+    if fault.get("source") == "body" and path == "data":
+        path = ""
         message = "a JSON object is required as body" if message == "'data'" else message
-    prefix = f"{param}: " if param else ""
-    return Answer(400, ErrorObject(prefix + message, "invalid_request_error", param, None))
+    return _unfit(path, message)
 
 
 def _decoding(error: Exception) -> Answer:
     message = str(error)
     found = _AT.search(message)
-    param = found.group(1) if found and found.group(1) else None
-    message = _AT.sub("", message)
-    prefix = f"{param}: " if param else ""
-    return Answer(400, ErrorObject(prefix + message, "invalid_request_error", param, None))
+    return _unfit(found.group(1) if found else "", _AT.sub("", message))
+
+
+def _unfit(path: str, message: str) -> Answer:
+    """Return what is said of the value at `path`, the whole body's being empty."""
+    if missing := _MISSING.fullmatch(message):
+        return _lacking(path, missing[1])
+    named = _NAMED.fullmatch(message)
+    param = _within(path, named[named.lastindex or 1]) if named else path or None
+    told = f"{path}: {message}" if path else message
+    return Answer(400, ErrorObject(told, "invalid_request_error", param, None))
+
+
+def _lacking(path: str, name: str) -> Answer:
+    before = f"{path}: " if path else ""
+    message = before + f"Object missing required field `{name}`"
+    param = _within(path, name)
+    fault = ErrorObject(message, "invalid_request_error", param, "missing_required_parameter")
+    return Answer(400, fault)
+
+
+def _within(path: str, name: str) -> str:
+    return f"{path}.{name}" if path else name
 
 
 def _nested(_: RecursionError) -> Answer:

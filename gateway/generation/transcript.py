@@ -1,5 +1,6 @@
 """What a stream has said so far: checked, counted, mended for the client."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
@@ -59,9 +60,14 @@ class Transcript:
         self._tries = _TRIES
 
     @property
+    def answered(self) -> bool:
+        """Tell whether any answer began."""
+        return bool(self._answers)
+
+    @property
     def ended(self) -> bool:
         """Tell whether every answer that began has its `finish_reason`."""
-        return bool(self._answers) and all(self._answers.values())
+        return self.answered and all(self._answers.values())
 
     def take(self, payload: bytes) -> bytes | None:
         """Return the chunk for the client; None when it holds nothing but usage.
@@ -82,20 +88,30 @@ class Transcript:
             self._told = self._normaliser.chunk(payload, usage="keep")
             return None
         self.begun = self.begun or chunk.commits
-        usage = self._prompt.include_usage
-        mended = self._normaliser.chunk(payload, usage="null" if usage else "none")
+        mended = self._mended(payload)
         if self._tries and (template := Template.of(chunk, payload, mended)):
             self._template = template
             self._tries -= 1
         return mended
 
-    def finish(self) -> bytes | None:
-        """Return the chunk that tells the usage, where the client asked for it."""
+    def finish(self) -> Iterator[bytes]:
+        """Yield the ends that answers lack, and the usage where the client asked for it."""
         self.usage.complete = True
         self.settle()
-        if not self._prompt.include_usage:
-            return None
-        return self._told or self._normaliser.usage_chunk(wire_usage(self.usage))
+        if not self.ended:
+            yield self._end()
+        if self._prompt.include_usage:
+            yield self._told or self._normaliser.usage_chunk(wire_usage(self.usage))
+
+    def _end(self) -> bytes:
+        """Return the chunk that ends what has no `finish_reason`, as whole answers are mended."""
+        left = [index for index, ended in self._answers.items() if not ended]
+        choices = [{"index": index, "finish_reason": "stop"} for index in left]
+        return self._mended(msgspec.json.encode({"choices": choices}))
+
+    def _mended(self, payload: bytes) -> bytes:
+        usage = self._prompt.include_usage
+        return self._normaliser.chunk(payload, usage="null" if usage else "none")
 
     def settle(self) -> None:
         """Estimate what the upstream did not tell."""

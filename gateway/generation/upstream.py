@@ -155,8 +155,10 @@ class Upstream:
                             yield chunk
                 if not done and not transcript.ended:
                     raise _interrupted(self.name)
+                if not transcript.answered:
+                    raise _nonsense(self.name)
                 await hear_out(answer)
-            if last := transcript.finish():
+            for last in transcript.finish():
                 yield last
         finally:
             transcript.settle()

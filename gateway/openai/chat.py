@@ -32,8 +32,14 @@ Variables = Annotated[dict[str, str | int | float | bool], Meta(max_length=32)]
 """Values for an agent's instructions, by the variable's name."""
 
 
+_Nothing = Annotated[list[Any], Meta(max_length=0)]
+
+
 class AgentChatRequest(msgspec.Struct, forbid_unknown_fields=True):
-    """A chat completion asked of an agent: any other field is refused by name."""
+    """A chat completion asked of an agent: any other field is refused by name.
+
+    What an agent does not do may be asked for in the words that ask for nothing.
+    """
 
     model: str
     messages: Annotated[list[Message], Meta(min_length=1)]
@@ -60,6 +66,21 @@ class AgentChatRequest(msgspec.Struct, forbid_unknown_fields=True):
     user: str | None = None
     metadata: dict[str, str] | None = None
     store: bool | None = None
+    tools: _Nothing | None = None
+    tool_choice: Literal["none", "auto"] | None = None
+    parallel_tool_calls: bool | None = None
+    functions: _Nothing | None = None
+    function_call: Literal["none", "auto"] | None = None
+    modalities: list[Literal["text"]] | None = None
+    logit_bias: Annotated[dict[str, float], Meta(max_length=0)] | None = None
+    top_logprobs: Literal[0] | None = None
+    verbosity: None = None
+    prediction: None = None
+    audio: None = None
+    web_search_options: None = None
+    moderation: None = None
+    prompt_cache_retention: None = None
+    prompt_cache_options: None = None
 
     def sampling(self) -> dict[str, Any]:
         """Return the fields that a model behind the agent is given."""

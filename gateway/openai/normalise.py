@@ -74,6 +74,8 @@ class Normaliser:
         if self._kind == "moderations":
             return _encode(answer | {"results": _list_of_objects(answer.get("results"))})
         choices = _list_of_objects(answer.get("choices"))
+        if not choices:
+            raise msgspec.DecodeError("an answer without a choice")
         finish = self._finish_chat if self._kind == "chat" else self._finish_text
         answer["choices"] = [finish(i, choice) for i, choice in enumerate(choices)]
         usage = answer.get("usage")
@@ -166,6 +168,8 @@ class Normaliser:
         if not isinstance(delta, dict):
             raise msgspec.DecodeError("a delta that is no object")
         _rename_reasoning(delta)
+        if delta.get("role") is not None:
+            delta["role"] = "assistant"
         calls = delta.pop("tool_calls", None)
         if calls:
             calls = _list_of_objects(calls)
@@ -191,7 +195,7 @@ class Normaliser:
         if not isinstance(call.get("index"), int):
             call["index"] = last + 1 if call.get("id") else max(last, 0)
         self._tool_calls[choice] = max(last, call["index"])
-        return call
+        return _with_arguments(call)
 
 
 def _decode(body: bytes) -> _Json:
@@ -235,10 +239,20 @@ def _rename_reasoning(message: _Json) -> None:
 
 def _whole_call(call: _Json) -> _Json:
     call.pop("index", None)
-    return call | {
+    return _with_arguments(call) | {
         "id": call.get("id") or f"call_{uuid.uuid4().hex}",
         "type": call.get("type") or "function",
     }
+
+
+def _with_arguments(call: _Json) -> _Json:
+    """Return a call whose arguments are a string: some servers send the object, or nothing."""
+    function = call.get("function")
+    if isinstance(function, dict):
+        given = function.get("arguments")
+        if not isinstance(given, str):
+            function["arguments"] = "" if given is None else _encode(given).decode()
+    return call
 
 
 def _text(value: object) -> str:

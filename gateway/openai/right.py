@@ -68,7 +68,7 @@ class RightCompletion(_Strict):
     object: Literal["chat.completion"]
     created: int
     model: Annotated[str, Meta(min_length=1)]
-    choices: list[_Choice]
+    choices: Annotated[list[_Choice], Meta(min_length=1)]
     usage: _Usage
     service_tier: Literal["auto", "default", "flex", "scale", "priority"] | UnsetType = UNSET
     system_fingerprint: str | UnsetType = UNSET

@@ -3,8 +3,10 @@
 import asyncio
 from collections.abc import AsyncIterator
 
+import msgspec
 import pytest
 from aiohttp import web
+from msgspec.structs import replace
 from upstream_support import DONE, HI, ROLE, STOP, Upstream, json_answer, play_upstream
 
 from config.targets import ProviderSettings
@@ -20,6 +22,7 @@ from gateway.errors import (
 from gateway.generation.hosted import Hosted
 from gateway.generation.http1 import HttpClient
 from gateway.generation.target import ChunkView, Prompt, view_chunk
+from gateway.openai.normalise import Kind
 
 PROMPT = Prompt({"messages": [{"role": "user", "content": "hello"}], "top_k": 3})
 
@@ -66,6 +69,43 @@ async def test_a_stream_is_relayed_without_its_done(http: HttpClient, upstream: 
     ]
     assert upstream.asked[0]["stream"] is True
     assert upstream.asked[0]["stream_options"] == {"include_usage": True}
+
+
+async def test_an_answer_that_its_server_does_not_end_is_ended(
+    http: HttpClient, upstream: Upstream
+) -> None:
+    second = b'data: {"choices":[{"index":1,"delta":{"content":"ho"}}]}\n\n'
+    upstream.stream(ROLE, HI, STOP, second, DONE)
+    *_, last = await _drain(_hosted(http, upstream))
+    assert [(choice.index, choice.finish_reason) for choice in last.choices] == [(1, "stop")]
+    upstream.stream(HI, DONE)
+    asked = replace(PROMPT, include_usage=True)
+    _, end, usage = await _drain(_hosted(http, upstream), asked)
+    assert [choice.finish_reason for choice in end.choices] == ["stop"]
+    assert (end.usage, usage.choices) == (None, [])
+
+
+@pytest.mark.parametrize("kind", ["chat", "completions"])
+async def test_an_end_is_of_its_kind(http: HttpClient, upstream: Upstream, kind: Kind) -> None:
+    said = b'{"choices":[{"text":"hi"}]}' if kind == "completions" else HI[6:-2]
+    upstream.stream(b"data: " + said + b"\n\n", DONE)
+    stream = await _hosted(http, upstream).stream(replace(PROMPT, kind=kind))
+    *_, end = [msgspec.json.decode(payload) async for payload in stream.payloads]
+    (choice,) = end["choices"]
+    assert choice["finish_reason"] == "stop"
+    assert choice["delta" if kind == "chat" else "text"] in ({}, "")
+
+
+@pytest.mark.parametrize(
+    "frames", [(), (b'data: {"choices":[],"usage":{"prompt_tokens":1,"completion_tokens":0}}\n\n',)]
+)
+async def test_a_stream_without_an_answer_is_nonsense(
+    http: HttpClient, upstream: Upstream, frames: tuple[bytes, ...]
+) -> None:
+    upstream.stream(*frames, DONE)
+    with pytest.raises(UpstreamError) as caught:
+        await _drain(_hosted(http, upstream))
+    assert caught.value.code == "upstream_invalid_answer"
 
 
 @pytest.mark.parametrize(

@@ -115,6 +115,19 @@ def test_an_answer_that_its_server_broke_off_is_none(reason: str) -> None:
         stream({"choices": [{"delta": {}, "finish_reason": reason}]})
 
 
+@pytest.mark.parametrize("kind", ["chat", "completions"])
+def test_a_whole_answer_without_a_choice_is_none(kind: str) -> None:
+    with pytest.raises(ValueError, match="without a choice"):
+        complete({"choices": []}, kind=kind)
+
+
+def test_who_speaks_in_a_stream_is_the_assistant() -> None:
+    first, second = stream(delta(role="bot", content=""), delta(role=None, content="hi"))
+    assert not faults(first, "CreateChatCompletionStreamResponse")
+    assert first["choices"][0]["delta"]["role"] == "assistant"
+    assert second["choices"][0]["delta"] == {"content": "hi"}
+
+
 def test_the_chunks_of_a_stream_carry_one_id_one_time_and_one_model() -> None:
     first, second = stream({"id": "a", "created": 5, "model": "m", **delta(content="x")}, delta())
     assert not faults(first, "CreateChatCompletionStreamResponse")
@@ -133,7 +146,7 @@ def test_parts_of_tool_calls_are_numbered_where_their_server_does_not() -> None:
     )
     calls = [chunk["choices"][0]["delta"]["tool_calls"][0] for chunk in chunks]
     assert [call["index"] for call in calls] == [0, 0, 1]
-    assert calls[0]["function"] == {"name": "f"}
+    assert calls[0]["function"] == {"name": "f", "arguments": ""}
     assert not any(faults(chunk, "CreateChatCompletionStreamResponse") for chunk in chunks)
 
 
@@ -145,6 +158,25 @@ def test_whole_tool_calls_have_an_id_and_a_type() -> None:
     (found,) = answer["choices"][0]["message"]["tool_calls"]
     assert found["id"].startswith("call_")
     assert "index" not in found
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [({}, ""), ({"arguments": None}, ""), ({"arguments": {"a": None}}, '{"a":null}')],
+)
+def test_arguments_are_a_string_whatever_their_server_sends(
+    given: dict[str, Any], told: str
+) -> None:
+    def call() -> dict[str, Any]:
+        return {"id": "a", "type": "function", "function": {"name": "f", **given}}
+
+    message = {"role": "assistant", "content": None, "tool_calls": [call()]}
+    answer = complete({"choices": [{"message": message, "finish_reason": "tool_calls"}]})
+    (chunk,) = stream(delta(tool_calls=[call()]))
+    assert not faults(answer, "CreateChatCompletionResponse")
+    assert not faults(chunk, "CreateChatCompletionStreamResponse")
+    for said in (answer["choices"][0]["message"], chunk["choices"][0]["delta"]):
+        assert said["tool_calls"][0]["function"] == {"name": "f", "arguments": told}
 
 
 def test_logprobs_have_both_lists() -> None:

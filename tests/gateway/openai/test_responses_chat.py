@@ -3,6 +3,7 @@
 from typing import Any
 
 import msgspec
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -94,6 +95,18 @@ def test_what_a_model_says_comes_back_to_it_as_it_was(
     # As a client sends them back: through JSON.
     told = msgspec.json.decode(msgspec.json.encode(items))
     assert chat_messages(read_items(told, "input"), with_reasoning=True) == expected
+
+
+@pytest.mark.parametrize(
+    ("given", "told"), [({}, ""), ({"arguments": None}, ""), ({"arguments": {"a": 1}}, '{"a":1}')]
+)
+def test_arguments_are_told_as_a_string(given: dict[str, Any], told: str) -> None:
+    call = {"index": 0, "id": "a", "type": "function", "function": {"name": "f", **given}}
+    body = msgspec.json.encode({"choices": [{"delta": {"tool_calls": [call]}}]})
+    streamed = Normaliser("chat", "m").chunk(body, usage="none")
+    for payload in (whole({"tool_calls": [call]}), streamed):
+        (item,) = _nameless(draft_of(payload))
+        assert (item["name"], item["arguments"]) == ("f", told)
 
 
 def _nameless(draft: Draft) -> list[Any]:

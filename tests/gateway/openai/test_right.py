@@ -87,6 +87,7 @@ def test_what_is_right_stays_as_it_is(answer: dict[str, Any]) -> None:
         _with("service_tier", "premium"),
         _with("created", 1.5),
         _with("model", ""),
+        _with("choices", []),
         _with("more", 1),
         _with("choices.0.finish_reason", "abort"),
         _with("choices.0.finish_reason", "tool_calls"),

@@ -7,8 +7,11 @@ import openai
 import pytest
 from gateway_support import Service
 
+from gateway.openai.chat_request import ChatRequest
+
 PATH = "/v1/chat/completions"
 QUESTION = [{"role": "user", "content": "연차 휴가는 며칠인가요?"}]
+TOOL = {"type": "function", "function": {"name": "f"}}
 
 
 def _events(text: str) -> list[dict]:
@@ -65,6 +68,24 @@ async def test_given_messages_are_history(http: httpx.AsyncClient) -> None:
     assert "16일" in answer["choices"][0]["message"]["content"]
 
 
+@pytest.mark.parametrize("path", [PATH, "/v1/agents/hr/chat/completions"])
+async def test_an_agent_is_asked_for_nothing_that_it_does_not_do(
+    http: httpx.AsyncClient, path: str
+) -> None:
+    nulls = dict.fromkeys(ChatRequest.__struct_fields__)
+    nothing = {
+        "tools": [],
+        "tool_choice": "none",
+        "parallel_tool_calls": True,
+        "modalities": ["text"],
+        "logit_bias": {},
+    }
+    for fields in (nulls, nothing):
+        body = fields | {"model": "hr", "messages": QUESTION}
+        answer = await http.post(path, json=body)
+        assert answer.status_code == 200, answer.text
+
+
 async def test_the_openai_sdk(service: Service) -> None:
     async with openai.AsyncOpenAI(base_url=f"{service.url}/v1", api_key=service.key) as client:
         names = [model.id async for model in client.models.list()]
@@ -102,8 +123,8 @@ async def test_a_provider_that_is_down(http: httpx.AsyncClient) -> None:
 @pytest.mark.parametrize(
     ("body", "status", "param"),
     [
-        ({"messages": QUESTION}, 400, None),
-        ({"model": "hr"}, 400, None),
+        ({"messages": QUESTION}, 400, "model"),
+        ({"model": "hr"}, 400, "messages"),
         ({"model": "hr", "messages": []}, 400, "messages"),
         ({"model": "hr", "messages": "x"}, 400, "messages"),
         ({"model": 3, "messages": QUESTION}, 400, "model"),
@@ -112,7 +133,11 @@ async def test_a_provider_that_is_down(http: httpx.AsyncClient) -> None:
         ({"model": "", "messages": QUESTION}, 404, "model"),
         ({"model": "hr", "messages": QUESTION, "temperature": "hot"}, 400, "temperature"),
         ({"model": "hr", "messages": QUESTION, "n": 2}, 400, "n"),
-        ({"model": "hr", "messages": QUESTION, "tools": []}, 400, None),
+        ({"model": "hr", "messages": QUESTION, "tools": [TOOL]}, 400, "tools"),
+        ({"model": "hr", "messages": QUESTION, "tool_choice": "required"}, 400, "tool_choice"),
+        ({"model": "hr", "messages": QUESTION, "verbosity": "low"}, 400, "verbosity"),
+        ({"model": "hr", "messages": QUESTION, "top_k": 3}, 400, "top_k"),
+        ({"model": "hr", "messages": [{"role": "user"}]}, 400, "messages[0].content"),
         ({"model": "hr", "messages": [{"role": "user", "content": ""}]}, 400, "messages"),
         ({"model": "hr", "messages": [{"role": "assistant", "content": "x"}]}, 400, "messages"),
         ({"model": "hr", "messages": [{"role": "robot", "content": "x"}]}, 400, "messages[0].role"),

@@ -25,10 +25,10 @@ async def test_it_goes_through_the_ladder(http: httpx.AsyncClient, upstream: Ups
         ({"model": "default", "prompt": "a"}, 400, "model"),
         ({"model": "hr", "prompt": "a"}, 404, "model"),
         ({"model": "nothing", "prompt": "a"}, 404, "model"),
-        ({"model": "smart"}, 400, None),
+        ({"model": "smart"}, 400, "prompt"),
         ({"model": "smart", "prompt": "a", "logprobs": 6}, 400, "logprobs"),
         ({"model": "smart", "prompt": "a", "best_of": 21}, 400, "best_of"),
-        ({"model": "smart", "prompt": ["a", 1]}, 400, None),
+        ({"model": "smart", "prompt": ["a", 1]}, 400, "prompt"),
     ],
 )
 async def test_bad_requests(

@@ -46,11 +46,11 @@ async def test_order_is_kept_over_many_inputs(http: httpx.AsyncClient) -> None:
         ({"input": [1, 2, 3]}, "input", None),
         ({"input": "a", "dimensions": 128}, "dimensions", None),
         ({"input": "a", "encoding_format": "int8"}, "encoding_format", None),
-        ({"input": ""}, None, None),
-        ({"input": ["a", ""]}, None, None),
-        ({"input": ["a", 1]}, None, None),
+        ({"input": ""}, "input", None),
+        ({"input": ["a", ""]}, "input", None),
+        ({"input": ["a", 1]}, "input", None),
         ({"input": []}, "input", None),
-        ({}, None, None),
+        ({}, "input", "missing_required_parameter"),
     ],
 )
 async def test_bad_requests(

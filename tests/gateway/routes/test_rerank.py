@@ -107,14 +107,14 @@ async def test_the_best_alone_with_their_documents(ranked: httpx.AsyncClient) ->
     ("fields", "status", "param"),
     [
         ({"documents": []}, 400, "documents"),
-        ({"documents": ["a"] * 1001}, 400, None),
+        ({"documents": ["a"] * 1001}, 400, "documents"),
         ({"documents": ["a" * 100_001]}, 400, "documents[0]"),
-        ({"documents": ["a" * 99_000] * 41}, 400, None),
+        ({"documents": ["a" * 99_000] * 41}, 400, "documents"),
         ({"documents": [""]}, 400, "documents[0]"),
         ({"documents": "a"}, 400, "documents"),
         ({"query": ""}, 400, "query"),
         ({"top_n": 0}, 400, "top_n"),
-        ({"rank_fields": ["a"]}, 400, None),
+        ({"rank_fields": ["a"]}, 400, "rank_fields"),
         ({"model": "hr"}, 404, "model"),
     ],
 )
