@@ -54,6 +54,7 @@ from gateway.routes import (
     vector_stores,
 )
 from gateway.routes.files import files_router
+from gateway.schemas import StructSchemas
 from gateway.stamps import with_stamps
 
 
@@ -115,6 +116,7 @@ def create_app(
         request_max_body_size=settings.server.max_body_bytes,
         lifespan=[lifespan],
         openapi_config=openapi_config(settings.issuer),
+        plugins=[StructSchemas()],
         on_app_init=[_without_logging],
     )
     app.state.refused = refused_file(sockets)
