@@ -9,6 +9,7 @@
     ├── VersionConflict     412  the object was changed since it was read
     ├── TooLarge            413  longer than a limit the message names
     ├── KeyReused           422  an Idempotency-Key that was sent with another request
+    ├── HeadTooLarge        431  request line and headers are too long
     ├── Overloaded          429  an upstream's own limit, or a queue of ours; with Retry-After
     ├── BudgetExhausted     429  nothing is left of a budget in money
     ├── LimitReached        429  a limit of ours; the message says whose
@@ -118,6 +119,12 @@ class KeyReused(InvalidRequest):
     """422: an Idempotency-Key stands for one request (draft-ietf-httpapi-idempotency-key)."""
 
     status = 422
+
+
+class HeadTooLarge(InvalidRequest):
+    """431: request line and headers together (RFC 6585 section 5)."""
+
+    status = 431
 
 
 class ModelUnpriced(InvalidRequest):
