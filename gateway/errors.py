@@ -353,9 +353,9 @@ def _nested(_: RecursionError) -> Answer:
 def _http(error: HTTPException) -> Answer:
     headers = dict(error.headers or {})
     if "allow" in headers:
-        # `gateway.guards` refuses it, wherever the framework offers it.
-        methods = headers["allow"].split(", ")
-        headers["allow"] = ", ".join(method for method in methods if method != "OPTIONS")
+        # `gateway.guards` refuses OPTIONS, wherever the framework offers it.
+        methods = {*headers["allow"].split(", ")} - {"OPTIONS"}
+        headers["allow"] = ", ".join(sorted(methods | ({"HEAD"} if "GET" in methods else set())))
     kind = "server_error" if error.status_code >= 500 else "invalid_request_error"
     return Answer(error.status_code, ErrorObject(error.detail, kind, None, None), headers)
 

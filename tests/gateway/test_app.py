@@ -162,13 +162,35 @@ async def test_a_missing_scope_is_403(reader: httpx.AsyncClient) -> None:
     assert 'scope="knowledge"' in answer.headers["www-authenticate"]
 
 
+@pytest.mark.parametrize(
+    "path", ["/health/live", "/.well-known/oauth-authorization-server", "/v1/models", "/v1/nothing"]
+)
+async def test_head_is_get_without_a_body(http: httpx.AsyncClient, path: str) -> None:
+    got, head = await http.get(path), await http.head(path)
+    changing = ("date", "x-request-id", "server-timing")
+    assert head.status_code == got.status_code
+    assert [each for each in head.headers.items() if each[0] not in changing] == [
+        each for each in got.headers.items() if each[0] not in changing
+    ]
+    assert head.content == b""
+
+
+async def test_head_of_what_has_no_get(http: httpx.AsyncClient, nobody: httpx.AsyncClient) -> None:
+    bare, ordinary = await http.head("/v1/chat/completions"), await http.head("/v1/feedback")
+    assert (bare.status_code, bare.headers["allow"]) == (405, "POST")
+    assert (ordinary.status_code, ordinary.headers["allow"]) == (405, "POST")
+    other = await http.delete("/v1/models")
+    assert (other.status_code, other.headers["allow"]) == (405, "GET, HEAD")
+    assert (await nobody.head("/v1/models")).status_code == 401
+
+
 async def test_errors_of_the_router(nobody: httpx.AsyncClient) -> None:
     missing = await nobody.get("/v1/nothing")
     assert missing.status_code == 404
     assert set(missing.json()["error"]) == {"message", "type", "param", "code"}
     wrong = await nobody.put("/v1/models")
     assert wrong.status_code == 405
-    assert wrong.headers["allow"] == "GET"
+    assert wrong.headers["allow"] == "GET, HEAD"
     assert set(wrong.json()["error"]) == {"message", "type", "param", "code"}
 
 
