@@ -8,6 +8,7 @@
     ├── Conflict            409  not as things are now
     ├── VersionConflict     412  the object was changed since it was read
     ├── TooLarge            413  longer than a limit the message names
+    ├── UnknownCoding       415  the body is compressed
     ├── KeyReused           422  an Idempotency-Key that was sent with another request
     ├── HeadTooLarge        431  request line and headers are too long
     ├── Overloaded          429  an upstream's own limit, or a queue of ours; with Retry-After
@@ -46,6 +47,16 @@ from gateway.openai.errors import ErrorBody, ErrorObject, OAuthErrorBody
 _log = logging.getLogger(__name__)
 _NO_STORE = {"cache-control": "no-store"}
 _AT = re.compile(r" - at (?:`key` in )?`\$\.?(.*)`$")
+_UNCLEAR = {
+    "Input data was truncated": (
+        "the body ends within its JSON, or a string in it within a surrogate pair: "
+        "\\ud83d needs its other half"
+    ),
+    "Number out of range": "a number is out of range: at most 1.8e308",
+    "Unsupported type: <class 'list'>": "it is there several times: send one",
+    "Unsupported type: <class 'str'>": "it is a text: a file has a `filename`, not `filename*`",
+}
+"""What decoders say and nobody can follow, and what it means."""
 
 
 class GatewayError(Exception):
@@ -113,6 +124,12 @@ class TooLarge(InvalidRequest):
     """413: the message names the limit."""
 
     status = 413
+
+
+class UnknownCoding(InvalidRequest):
+    """415: bodies are taken as they are (RFC 9110 section 15.5.16)."""
+
+    status = 415
 
 
 class KeyReused(InvalidRequest):
@@ -332,16 +349,23 @@ def _validation(error: ValidationException) -> Answer:
         param = None
         message = "a JSON object is required as body" if message == "'data'" else message
     prefix = f"{param}: " if param else ""
-    return Answer(400, ErrorObject(prefix + message, "invalid_request_error", param, None))
+    told = prefix + _UNCLEAR.get(message, message)
+    return Answer(400, ErrorObject(told, "invalid_request_error", param, None))
 
 
 def _decoding(error: Exception) -> Answer:
-    message = str(error)
+    return Answer(400, _undecoded(str(error)))
+
+
+def _undecoded(message: str) -> ErrorObject:
+    """Return what a decoder's message tells; its path becomes `param`."""
     found = _AT.search(message)
-    param = found.group(1) if found and found.group(1) else None
+    # Of an object's unknown keys it says `[...]`.
+    param = found.group(1) if found and found.group(1).strip("[.]") else None
     message = _AT.sub("", message)
     prefix = f"{param}: " if param else ""
-    return Answer(400, ErrorObject(prefix + message, "invalid_request_error", param, None))
+    told = prefix + _UNCLEAR.get(message, message)
+    return ErrorObject(told, "invalid_request_error", param, None)
 
 
 def _nested(_: RecursionError) -> Answer:
@@ -356,8 +380,9 @@ def _http(error: HTTPException) -> Answer:
         # `gateway.guards` refuses OPTIONS, wherever the framework offers it.
         methods = {*headers["allow"].split(", ")} - {"OPTIONS"}
         headers["allow"] = ", ".join(sorted(methods | ({"HEAD"} if "GET" in methods else set())))
-    kind = "server_error" if error.status_code >= 500 else "invalid_request_error"
-    return Answer(error.status_code, ErrorObject(error.detail, kind, None, None), headers)
+    if error.status_code < 500:
+        return Answer(error.status_code, _undecoded(error.detail), headers)
+    return Answer(error.status_code, ErrorObject(error.detail, "server_error", None, None), headers)
 
 
 def _no_files(_: rag.FilesUnavailable) -> Answer:

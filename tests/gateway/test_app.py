@@ -225,3 +225,53 @@ async def test_a_body_over_the_limit(http: httpx.AsyncClient) -> None:
     answer = await http.post("/v1/chat/completions", json=body)
     assert answer.status_code == 413
     assert "2,000,000 bytes" in answer.json()["error"]["message"]
+
+
+JSON_ROUTES = ["/v1/chat/completions", "/v1/embeddings", "/v1/responses", "/v1/agents"]
+
+
+@pytest.mark.parametrize("path", JSON_ROUTES)
+@pytest.mark.parametrize(
+    ("body", "says"),
+    [
+        (b"", "a JSON object is required as body"),
+        (b'{"model":"\\ud83d"}', "surrogate pair"),
+        (b'{"model":', "the body ends within its JSON"),
+        (b'{"model":1e999}', "a number is out of range"),
+    ],
+)
+async def test_a_body_that_is_not_json_is_told_what_is_wrong(
+    http: httpx.AsyncClient, path: str, body: bytes, says: str
+) -> None:
+    answer = await http.post(path, content=body, headers={"content-type": "application/json"})
+    assert answer.status_code == 400
+    message = answer.json()["error"]["message"]
+    assert says in message
+    assert "$" not in message
+
+
+@pytest.mark.parametrize("path", [*JSON_ROUTES, "/v1/files", "/oauth/token"])
+async def test_a_compressed_body_is_415(http: httpx.AsyncClient, path: str) -> None:
+    packed = {"content-encoding": "gzip", "content-type": "application/json"}
+    answer = await http.post(path, content=b"\x1f\x8b\x08\0", headers=packed)
+    assert (answer.status_code, answer.headers["accept-encoding"]) == (415, "identity")
+    plain = {"content-encoding": "identity"}
+    assert (await http.post(path, content=b"{}", headers=plain)).status_code != 415
+
+
+@pytest.mark.parametrize(
+    ("parts", "says"),
+    [
+        ([b'filename="a"', b'filename="b"'], "file: it is there several times: send one"),
+        ([b"filename*=UTF-8''a"], "file: it is a text: a file has a `filename`"),
+    ],
+)
+async def test_an_upload_of_a_wrong_form(
+    http: httpx.AsyncClient, parts: list[bytes], says: str
+) -> None:
+    head = b'--x\r\nContent-Disposition: form-data; name="file"; %b\r\n\r\na\r\n'
+    form = b"".join(head % part for part in parts) + b"--x--\r\n"
+    named = {"content-type": "multipart/form-data; boundary=x"}
+    answer = await http.post("/v1/files", content=form, headers=named)
+    assert answer.status_code == 400
+    assert answer.json()["error"]["message"].startswith(says)
