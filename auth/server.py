@@ -4,6 +4,7 @@ Of Authlib the error classes are used. Its server and grant classes would need a
 the client, the request and the token generator, and then only choose between one grant and another.
 """
 
+import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -27,6 +28,7 @@ from config.scope import SCOPES
 GRANT = "client_credentials"
 
 _NO_STORE = {"Cache-Control": "no-store", "Pragma": "no-cache"}  # RFC 6749 section 5.1
+_ORIGIN_AND_ROOT = re.compile(r"[^:/?#]+://[^/?#]+/")
 _BASIC_CHALLENGE = {"WWW-Authenticate": 'Basic realm="naru", charset="UTF-8"'}
 
 Act = Callable[[Client, Form, OAuthRequest], Awaitable["OAuthAnswer"]]
@@ -114,9 +116,11 @@ class AuthorizationServer:
         return OAuthAnswer(200, body, dict(_NO_STORE))
 
     def _audience(self, resources: tuple[str, ...]) -> str | tuple[str, ...]:
-        if not set(resources) <= set(self.audiences):
+        known = {_without_root(audience): audience for audience in reversed(self.audiences)}
+        found = [known.get(_without_root(resource)) for resource in resources]
+        if None in found:
             raise OAuth2Error("the resource is unknown here", error="invalid_target")
-        asked = tuple(dict.fromkeys(resources)) or self.audiences[:1]
+        asked = tuple(dict.fromkeys(filter(None, found))) or self.audiences[:1]
         return asked if len(asked) > 1 else asked[0]
 
     async def _proved_key(self, client: Client, request: OAuthRequest) -> str | None:
@@ -172,6 +176,11 @@ async def _answer(
     except InvalidProof as error:
         nonce = {"DPoP-Nonce": error.nonce} if isinstance(error, NonceNeeded) else {}
         return OAuthAnswer(400, _error(error.code, str(error)), _NO_STORE | nonce, client)
+
+
+def _without_root(resource: str) -> str:
+    """Return the resource; an origin is the same with an empty path (RFC 3986 section 6.2.3)."""
+    return resource[:-1] if _ORIGIN_AND_ROOT.fullmatch(resource) else resource
 
 
 def _check_grant_type(form: Form) -> None:

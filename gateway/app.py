@@ -20,6 +20,7 @@ from gateway.exchanges import begin_exchanges, operators_apart
 from gateway.govern.masking.hide import Hider
 from gateway.govern.masking.policy import Policy
 from gateway.guards import authenticate, check_every_route_is_declared, provide_caller
+from gateway.head_requests import with_head
 from gateway.lifespan import Services, open_services
 from gateway.observe.exporting import exporting
 from gateway.observe.process import process_name
@@ -54,6 +55,7 @@ from gateway.routes import (
     vector_stores,
 )
 from gateway.routes.files import files_router
+from gateway.schemas import StructSchemas
 from gateway.stamps import with_stamps
 
 
@@ -115,10 +117,11 @@ def create_app(
         request_max_body_size=settings.server.max_body_bytes,
         lifespan=[lifespan],
         openapi_config=openapi_config(settings.issuer),
+        plugins=[StructSchemas()],
         on_app_init=[_without_logging],
     )
     app.state.refused = refused_file(sockets)
-    answering = bare_first(app, keep_slashes(app.asgi_handler))
+    answering = bare_first(app, with_head(keep_slashes(app.asgi_handler)))
     stamped = with_stamps(answering, timed=settings.telemetry.server_timing)
     app.asgi_handler = begin_exchanges(stamped, tracing)
     if settings.telemetry.metrics_port:

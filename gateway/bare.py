@@ -18,8 +18,8 @@ from litestar.params import JSONBody
 from litestar.types import ASGIApp, HTTPScope, Receive, Scope, Send
 
 from config.scope import TenantScope
-from gateway.bodies import check_body
-from gateway.errors import ClientGone, TooLarge, respond
+from gateway.bodies import check_body, check_coding
+from gateway.errors import ClientGone, InvalidRequest, TooLarge, respond
 from gateway.govern.charge import CLIENT_GONE, current_exchange
 from gateway.guards import admit, caller_of, handlers_of, needs
 from gateway.heads import header, send_whole, server_send
@@ -192,7 +192,10 @@ async def _read(
     limit = services.limits.max_body_bytes
     if int(header(scope, b"content-length") or 0) > limit:
         raise _too_large(limit)
+    check_coding(scope)
     body = await _body(receive, limit)
+    if not body:
+        raise InvalidRequest("a JSON object is required as body")
     check_body(body)
     return Call(scope, receive, send, caller, services, body)
 

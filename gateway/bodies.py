@@ -4,8 +4,10 @@ import re
 from typing import Any
 
 from litestar import Request
+from litestar.types import Scope
 
-from gateway.errors import InvalidRequest, NotFound
+from gateway.errors import InvalidRequest, NotFound, UnknownCoding
+from gateway.heads import header
 from gateway.paths import unfold_slashes
 
 _ESCAPED_NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
@@ -16,9 +18,25 @@ async def check_text(request: Request[Any, Any, Any]) -> None:
     unfold_slashes(request)
     if "\0" in request.scope["path"]:
         raise NotFound("no such object: its id can't hold a NUL character")
-    if request.method not in ("POST", "PUT", "PATCH") or request.route_handler.opt.get("raw_body"):
+    if request.method not in ("POST", "PUT", "PATCH"):
         return
-    check_body(await request.body())
+    check_coding(request.scope)
+    if not request.route_handler.opt.get("raw_body"):
+        check_body(await request.body())
+
+
+def check_coding(scope: Scope) -> None:
+    """Refuse a body that is compressed, before it is read as what it is not.
+
+    Raises:
+        UnknownCoding: It says so; what is taken is in the answer's head.
+    """
+    coding = header(scope, b"content-encoding")
+    if coding and coding.lower() != "identity":
+        raise UnknownCoding(
+            f"content-encoding: `{coding[:64]}` is not taken, send the body as it is",
+            headers={"accept-encoding": "identity"},
+        )
 
 
 def check_body(body: bytes) -> None:

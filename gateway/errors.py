@@ -8,7 +8,9 @@
     ├── Conflict            409  not as things are now
     ├── VersionConflict     412  the object was changed since it was read
     ├── TooLarge            413  longer than a limit the message names
+    ├── UnknownCoding       415  the body is compressed
     ├── KeyReused           422  an Idempotency-Key that was sent with another request
+    ├── HeadTooLarge        431  request line and headers are too long
     ├── Overloaded          429  an upstream's own limit, or a queue of ours; with Retry-After
     ├── BudgetExhausted     429  nothing is left of a budget in money
     ├── LimitReached        429  a limit of ours; the message says whose
@@ -48,6 +50,16 @@ _AT = re.compile(r" - at (?:`key` in )?`\$\.?(.*)`$")
 _MISSING = re.compile(r"Object missing required field `(.*)`", re.DOTALL)
 _NAMED = re.compile(r"Object contains unknown field `(.*)`|([a-z_]+): .*", re.DOTALL)
 """What is said of a field by the object around it: in msgspec's words, or by our own checks."""
+_UNCLEAR = {
+    "Input data was truncated": (
+        "the body ends within its JSON, or a string in it within a surrogate pair: "
+        "\\ud83d needs its other half"
+    ),
+    "Number out of range": "a number is out of range: at most 1.8e308",
+    "Unsupported type: <class 'list'>": "it is there several times: send one",
+    "Unsupported type: <class 'str'>": "it is a text: a file has a `filename`, not `filename*`",
+}
+"""What decoders say and nobody can follow, and what it means."""
 
 
 class GatewayError(Exception):
@@ -117,10 +129,22 @@ class TooLarge(InvalidRequest):
     status = 413
 
 
+class UnknownCoding(InvalidRequest):
+    """415: bodies are taken as they are (RFC 9110 section 15.5.16)."""
+
+    status = 415
+
+
 class KeyReused(InvalidRequest):
     """422: an Idempotency-Key stands for one request (draft-ietf-httpapi-idempotency-key)."""
 
     status = 422
+
+
+class HeadTooLarge(InvalidRequest):
+    """431: request line and headers together (RFC 6585 section 5)."""
+
+    status = 431
 
 
 class ModelUnpriced(InvalidRequest):
@@ -327,31 +351,37 @@ def _validation(error: ValidationException) -> Answer:
     if fault.get("source") == "body" and path == "data":
         path = ""
         message = "a JSON object is required as body" if message == "'data'" else message
-    return _unfit(path, message)
+    return Answer(400, _unfit(path, message))
 
 
 def _decoding(error: Exception) -> Answer:
-    message = str(error)
+    return Answer(400, _undecoded(str(error)))
+
+
+def _undecoded(message: str) -> ErrorObject:
+    """Return what a decoder's message tells; its path becomes `param`."""
     found = _AT.search(message)
-    return _unfit(found.group(1) if found else "", _AT.sub("", message))
+    # Of an object's unknown keys it says `[...]`.
+    path = found.group(1) if found and found.group(1).strip("[.]") else ""
+    return _unfit(path, _AT.sub("", message))
 
 
-def _unfit(path: str, message: str) -> Answer:
+def _unfit(path: str, message: str) -> ErrorObject:
     """Return what is said of the value at `path`, the whole body's being empty."""
     if missing := _MISSING.fullmatch(message):
         return _lacking(path, missing[1])
     named = _NAMED.fullmatch(message)
     param = _within(path, named[named.lastindex or 1]) if named else path or None
-    told = f"{path}: {message}" if path else message
-    return Answer(400, ErrorObject(told, "invalid_request_error", param, None))
+    told = _UNCLEAR.get(message, message)
+    told = f"{path}: {told}" if path else told
+    return ErrorObject(told, "invalid_request_error", param, None)
 
 
-def _lacking(path: str, name: str) -> Answer:
+def _lacking(path: str, name: str) -> ErrorObject:
     before = f"{path}: " if path else ""
     message = before + f"Object missing required field `{name}`"
     param = _within(path, name)
-    fault = ErrorObject(message, "invalid_request_error", param, "missing_required_parameter")
-    return Answer(400, fault)
+    return ErrorObject(message, "invalid_request_error", param, "missing_required_parameter")
 
 
 def _within(path: str, name: str) -> str:
@@ -367,11 +397,12 @@ def _nested(_: RecursionError) -> Answer:
 def _http(error: HTTPException) -> Answer:
     headers = dict(error.headers or {})
     if "allow" in headers:
-        # `gateway.guards` refuses it, wherever the framework offers it.
-        methods = headers["allow"].split(", ")
-        headers["allow"] = ", ".join(method for method in methods if method != "OPTIONS")
-    kind = "server_error" if error.status_code >= 500 else "invalid_request_error"
-    return Answer(error.status_code, ErrorObject(error.detail, kind, None, None), headers)
+        # `gateway.guards` refuses OPTIONS, wherever the framework offers it.
+        methods = {*headers["allow"].split(", ")} - {"OPTIONS"}
+        headers["allow"] = ", ".join(sorted(methods | ({"HEAD"} if "GET" in methods else set())))
+    if error.status_code < 500:
+        return Answer(error.status_code, _undecoded(error.detail), headers)
+    return Answer(error.status_code, ErrorObject(error.detail, "server_error", None, None), headers)
 
 
 def _no_files(_: rag.FilesUnavailable) -> Answer:

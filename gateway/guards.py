@@ -18,6 +18,7 @@ from litestar.types import Scope
 from auth import Credentials, require
 from auth.errors import END_USER_HEADER
 from config.scope import SCOPES, TenantScope
+from gateway.head_requests import asked_method
 from gateway.observe.phases import Phase
 
 if TYPE_CHECKING:
@@ -82,7 +83,7 @@ def _credentials(scope: Scope, issuer: str) -> Credentials:
         elif name == _END_USER:
             end_users.append(value.decode("latin-1"))
     url = issuer + scope["raw_path"].decode("latin-1")
-    method = str(scope.get("method", ""))
+    method = asked_method(scope)
     return Credentials(tuple(authorization), tuple(proofs), tuple(end_users), method, url)
 
 

@@ -1,4 +1,4 @@
-"""The server's HTTP protocol with what it lacks: how long a head may be, and the server's end."""
+"""The server's HTTP protocol with what it lacks: bounds, errors like ours, and the server's end."""
 
 import asyncio
 from functools import partial
@@ -11,8 +11,9 @@ from uvicorn.protocols.http.httptools_impl import (
     RequestResponseCycle,
 )
 
-from gateway.errors import SHUTDOWN, describe
+from gateway.errors import SHUTDOWN, GatewayError, HeadTooLarge, InvalidRequest, describe
 from gateway.heads import Heads, forget_sends, keep_send_whole
+from gateway.ids import new_id
 from gateway.request_ids import request_id
 
 MAX_HEAD_BYTES = 65_536
@@ -20,15 +21,6 @@ MAX_HEAD_BYTES = 65_536
 
 CLOSE = (b"connection", b"close")
 _WHOLE_BYTES = 65_536
-
-_TOO_LONG = (
-    b"HTTP/1.1 431 Request Header Fields Too Large\r\n"
-    b"content-type: application/json\r\ncontent-length: %d\r\nconnection: close\r\n\r\n%b"
-)
-_BODY = (
-    b'{"error":{"message":"the request line and headers are longer than 65536 bytes",'
-    b'"type":"invalid_request_error","param":null,"code":"head_too_large"}}'
-)
 
 
 class BoundedProtocol(HttpToolsProtocol):
@@ -39,6 +31,7 @@ class BoundedProtocol(HttpToolsProtocol):
     """
 
     _gathered = 0
+    _fault = "the request is not valid HTTP/1.1"
 
     def data_received(self, data: bytes) -> None:
         """Parse what came; what came at once, up to some 256 kB, is parsed as a whole."""
@@ -47,8 +40,16 @@ class BoundedProtocol(HttpToolsProtocol):
         self._gathered += len(data)
         super().data_received(data)
         if self._gathered > MAX_HEAD_BYTES and not self.transport.is_closing():
-            self.transport.write(_TOO_LONG % (len(_BODY), _BODY))
-            self.transport.close()
+            message = f"the request line and headers are longer than {MAX_HEAD_BYTES} bytes"
+            self._end(HeadTooLarge(message, code="head_too_large"))
+
+    def on_headers_complete(self) -> None:
+        """Take a head; of HTTP/1.1 it names one host (RFC 9112 section 3.2)."""
+        hosts = [name for name, _ in self.headers if name == b"host"]
+        if len(hosts) != 1 and self.parser.get_http_version() == "1.1":
+            self._fault = "the request needs one Host header"
+            raise ValueError(self._fault)  # which ends the parser
+        super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
         """Take a part of a body."""
@@ -59,6 +60,17 @@ class BoundedProtocol(HttpToolsProtocol):
         """Take the end of a request."""
         self._gathered = 0
         super().on_message_complete()
+
+    def send_400_response(self, msg: str) -> None:
+        """Answer what the parser does not take, and end the connection."""
+        del msg  # it is always the same
+        self._end(InvalidRequest(self._fault))
+
+    def _end(self, error: GatewayError) -> None:
+        status, headers, body = _told(error, new_id())
+        lines = [b"%b: %b\r\n" % head for head in (*headers, CLOSE)]
+        self.transport.write(b"".join((STATUS_LINE[status], *lines, b"\r\n", body)))
+        self.transport.close()
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:  # noqa: ANN401
         super()._start_asgi_task(cycle, partial(_told_of_the_end, cycle, app))
@@ -100,14 +112,19 @@ def _send_whole(cycle: RequestResponseCycle, status: int, heads: Heads, body: by
 
 
 async def _refuse(scope: Any, send: Any) -> None:  # noqa: ANN401
-    answer = describe(SHUTDOWN)
+    status, headers, body = _told(SHUTDOWN, request_id(scope))
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
+def _told(error: GatewayError, known_as: str) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
+    """Return status, head and body that tell of an error where there is no application to."""
+    answer = describe(error)
     body = msgspec.json.encode(answer.body)
     told = {
         "content-type": "application/json",
         "content-length": str(len(body)),
-        "x-request-id": request_id(scope),
+        "x-request-id": known_as,
         **answer.headers,
     }
-    headers = [(name.encode(), value.encode()) for name, value in told.items()]
-    await send({"type": "http.response.start", "status": answer.status, "headers": headers})
-    await send({"type": "http.response.body", "body": body})
+    return answer.status, [(name.encode(), value.encode()) for name, value in told.items()], body

@@ -25,6 +25,7 @@ from litestar.openapi.spec.enums import OpenAPIFormat, OpenAPIType
 from gateway.bare import BareRoute, described
 from gateway.bodies import check_text
 from gateway.guards import PUBLIC, handlers_of, is_public
+from gateway.schemas import StructSchemas
 
 _STREAMED = {
     *("create_chat_completion", "create_completion"),
@@ -94,9 +95,9 @@ def _describe_bare_routes(app: Litestar) -> None:
     """Add the bare routes, which the framework leaves out, as if they were ordinary ones."""
     handlers = [handler for route in app.routes for handler in handlers_of(route)]
     bare = [described(handler) for handler in handlers if isinstance(handler, BareRoute)]
-    other = Litestar(bare, openapi_config=app.openapi_config, logging_config=None).openapi_schema
-    app.openapi_schema.paths = {**(app.openapi_schema.paths or {}), **(other.paths or {})}
-    app.openapi_schema.components.schemas |= other.components.schemas
+    for route in Litestar(bare, openapi_config=None, logging_config=None).routes:
+        for plugin in app.plugins.receive_route:
+            plugin.receive_route(route)
 
 
 def _correct(app: Litestar) -> None:
@@ -108,9 +109,11 @@ def _correct(app: Litestar) -> None:
         if isinstance(handler, HTTPRouteHandler) and is_public(handler)
     }
     # The framework drops schemas that the configuration names.
-    app.openapi_schema.components.schemas |= {"Error": _error(), "OAuthError": _oauth_error()}
-    for schema in app.openapi_schema.components.schemas.values():
-        _mend_numbers(schema)
+    app.openapi_schema.components.schemas |= {
+        **app.plugins.get(StructSchemas).components(),
+        "Error": _error(),
+        "OAuthError": _oauth_error(),
+    }
     for path, operation in _operations(app):
         responses = operation.responses or {}
         responses.pop("400", None)
@@ -132,20 +135,6 @@ def _correct(app: Litestar) -> None:
 def _operations(app: Litestar) -> Iterator[tuple[str, Operation]]:
     for path, item in (app.openapi_schema.paths or {}).items():
         yield from ((path, found) for name in _METHODS if (found := getattr(item, name)))
-
-
-def _mend_numbers(schema: object) -> None:
-    """Take integers from a choice that has numbers: one is both, and fits exactly one nowhere."""
-    if not isinstance(schema, Schema):
-        return
-    choices = list(schema.one_of or ())
-    kinds = [getattr(choice, "type", None) for choice in choices]
-    if OpenAPIType.NUMBER in kinds and OpenAPIType.INTEGER in kinds:
-        del choices[kinds.index(OpenAPIType.INTEGER)]
-        schema.one_of = choices
-    values = (schema.properties or {}).values()
-    for inner in (*choices, *values, schema.items, schema.additional_properties):
-        _mend_numbers(inner)
 
 
 def _of_bytes(response: OpenAPIResponse | Reference) -> None:

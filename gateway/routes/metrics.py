@@ -22,4 +22,5 @@ async def scrape(request: Request[Any, Any, Any], services: Provided) -> Respons
     metrics, they are told there alone.
     """
     told, media_type = await services.metrics.scrape(request.headers.get("accept", ""))
-    return Response(told, media_type=media_type)
+    # It names its charset already; the framework would add one to a text's `media_type`.
+    return Response(told, headers={"content-type": media_type})

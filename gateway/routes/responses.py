@@ -5,7 +5,7 @@ from contextlib import suppress
 from typing import Annotated, Any
 
 import msgspec
-from litestar import Request, Response, delete, get, post
+from litestar import Request, Response, delete, get, post, route
 from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
 
 from gateway.bodies import check_text
@@ -153,6 +153,17 @@ async def _enqueue(
     return Response(response)
 
 
+@route(
+    ["/v1/responses/input_tokens", "/v1/responses/compact"],
+    http_method=["GET", "POST", "DELETE"],
+    opt=_NEEDED,
+    include_in_schema=False,
+)
+async def absent() -> None:
+    """Answer 404, by which clients know what is not served, not 405 as a response's id would."""
+    raise NotFound("this part of the Responses API is not served here")
+
+
 class EventFrames:
     """Events as frames; an error after the first byte is an event too, with the next number."""
 
@@ -179,4 +190,4 @@ class EventFrames:
         return event("error", msgspec.json.encode(numbered))
 
 
-HANDLERS = [create, get_one, remove, cancel, input_items]
+HANDLERS = [create, get_one, remove, cancel, input_items, absent]

@@ -54,7 +54,8 @@ async def test_other_methods_are_405_with_allow(ask: Ask, method: str) -> None:
         ({"query": b"client_secret=x"}, "invalid_request"),
         ({"headers": {"content-type": "application/json"}}, "invalid_request"),
         ({"resource": "https://other.example"}, "invalid_target"),
-        ({"resource": "https://naru.example/"}, "invalid_target"),
+        ({"resource": "https://naru.example//"}, "invalid_target"),
+        ({"resource": "https://naru.example/?a"}, "invalid_target"),
         ({"scope": "admin"}, "invalid_scope"),
         ({"scope": "agents admin"}, "invalid_scope"),
         ({"scope": "nonsense"}, "invalid_scope"),
@@ -107,8 +108,13 @@ async def test_a_request_without_scope_gets_the_clients_default(
     assert (await ask()).body["error"] == "invalid_scope"
 
 
-async def test_the_audience_may_be_named_as_resource(ask: Ask) -> None:
-    assert (await ask(resource="https://naru.example")).status == 200
+@pytest.mark.parametrize("resource", ["https://naru.example", "https://naru.example/"])
+async def test_the_audience_may_be_named_as_resource(
+    ask: Ask, verifier: auth.Verifier, resource: str
+) -> None:
+    answer = await ask(resource=resource)
+    assert answer.status == 200
+    assert (await verifier.verify(bearer(answer.body["access_token"]))).client == "demo"
 
 
 async def test_every_resource_must_be_the_audience(ask: Ask, client: auth.NewClient) -> None:

@@ -162,13 +162,35 @@ async def test_a_missing_scope_is_403(reader: httpx.AsyncClient) -> None:
     assert 'scope="knowledge"' in answer.headers["www-authenticate"]
 
 
+@pytest.mark.parametrize(
+    "path", ["/health/live", "/.well-known/oauth-authorization-server", "/v1/models", "/v1/nothing"]
+)
+async def test_head_is_get_without_a_body(http: httpx.AsyncClient, path: str) -> None:
+    got, head = await http.get(path), await http.head(path)
+    changing = ("date", "x-request-id", "server-timing")
+    assert head.status_code == got.status_code
+    assert [each for each in head.headers.items() if each[0] not in changing] == [
+        each for each in got.headers.items() if each[0] not in changing
+    ]
+    assert head.content == b""
+
+
+async def test_head_of_what_has_no_get(http: httpx.AsyncClient, nobody: httpx.AsyncClient) -> None:
+    bare, ordinary = await http.head("/v1/chat/completions"), await http.head("/v1/feedback")
+    assert (bare.status_code, bare.headers["allow"]) == (405, "POST")
+    assert (ordinary.status_code, ordinary.headers["allow"]) == (405, "POST")
+    other = await http.delete("/v1/models")
+    assert (other.status_code, other.headers["allow"]) == (405, "GET, HEAD")
+    assert (await nobody.head("/v1/models")).status_code == 401
+
+
 async def test_errors_of_the_router(nobody: httpx.AsyncClient) -> None:
     missing = await nobody.get("/v1/nothing")
     assert missing.status_code == 404
     assert set(missing.json()["error"]) == {"message", "type", "param", "code"}
     wrong = await nobody.put("/v1/models")
     assert wrong.status_code == 405
-    assert wrong.headers["allow"] == "GET"
+    assert wrong.headers["allow"] == "GET, HEAD"
     assert set(wrong.json()["error"]) == {"message", "type", "param", "code"}
 
 
@@ -203,3 +225,53 @@ async def test_a_body_over_the_limit(http: httpx.AsyncClient) -> None:
     answer = await http.post("/v1/chat/completions", json=body)
     assert answer.status_code == 413
     assert "2,000,000 bytes" in answer.json()["error"]["message"]
+
+
+JSON_ROUTES = ["/v1/chat/completions", "/v1/embeddings", "/v1/responses", "/v1/agents"]
+
+
+@pytest.mark.parametrize("path", JSON_ROUTES)
+@pytest.mark.parametrize(
+    ("body", "says"),
+    [
+        (b"", "a JSON object is required as body"),
+        (b'{"model":"\\ud83d"}', "surrogate pair"),
+        (b'{"model":', "the body ends within its JSON"),
+        (b'{"model":1e999}', "a number is out of range"),
+    ],
+)
+async def test_a_body_that_is_not_json_is_told_what_is_wrong(
+    http: httpx.AsyncClient, path: str, body: bytes, says: str
+) -> None:
+    answer = await http.post(path, content=body, headers={"content-type": "application/json"})
+    assert answer.status_code == 400
+    message = answer.json()["error"]["message"]
+    assert says in message
+    assert "$" not in message
+
+
+@pytest.mark.parametrize("path", [*JSON_ROUTES, "/v1/files", "/oauth/token"])
+async def test_a_compressed_body_is_415(http: httpx.AsyncClient, path: str) -> None:
+    packed = {"content-encoding": "gzip", "content-type": "application/json"}
+    answer = await http.post(path, content=b"\x1f\x8b\x08\0", headers=packed)
+    assert (answer.status_code, answer.headers["accept-encoding"]) == (415, "identity")
+    plain = {"content-encoding": "identity"}
+    assert (await http.post(path, content=b"{}", headers=plain)).status_code != 415
+
+
+@pytest.mark.parametrize(
+    ("parts", "says"),
+    [
+        ([b'filename="a"', b'filename="b"'], "file: it is there several times: send one"),
+        ([b"filename*=UTF-8''a"], "file: it is a text: a file has a `filename`"),
+    ],
+)
+async def test_an_upload_of_a_wrong_form(
+    http: httpx.AsyncClient, parts: list[bytes], says: str
+) -> None:
+    head = b'--x\r\nContent-Disposition: form-data; name="file"; %b\r\n\r\na\r\n'
+    form = b"".join(head % part for part in parts) + b"--x--\r\n"
+    named = {"content-type": "multipart/form-data; boundary=x"}
+    answer = await http.post("/v1/files", content=form, headers=named)
+    assert answer.status_code == 400
+    assert answer.json()["error"]["message"].startswith(says)

@@ -99,8 +99,8 @@ async def bound(service: Service, data_dir: Path) -> str:
         )
 
 
-def prove(text: str, url: str, nonce: str | None) -> str:
-    claims = {"jti": uuid.uuid4().hex, "htm": "GET", "htu": url, "iat": int(time.time())}
+def prove(text: str, url: str, nonce: str | None, method: str = "GET") -> str:
+    claims = {"jti": uuid.uuid4().hex, "htm": method, "htu": url, "iat": int(time.time())}
     claims |= {"ath": token_hash(text)} | ({"nonce": nonce} if nonce else {})
     header = {"typ": "dpop+jwt", "alg": "ES256", "jwk": HOLDER.as_dict(private=False)}
     registry = jws.JWSRegistry(algorithms=["ES256"])
@@ -123,6 +123,19 @@ async def test_a_proof_is_checked_against_the_public_url_whatever_host_says(
     elsewhere = await ask("https://elsewhere.example/v1/models", nonce)
     assert elsewhere.status_code == 401
     assert error_of(elsewhere)["code"] == "invalid_dpop_proof"
+
+
+async def test_a_proof_of_a_head_request_names_it(
+    service: Service, nobody: httpx.AsyncClient, bound: str
+) -> None:
+    async def ask(method: str, nonce: str | None) -> httpx.Response:
+        proof = prove(bound, f"{service.url}/v1/models", nonce, method)
+        headers = {"authorization": f"DPoP {bound}", "dpop": proof}
+        return await nobody.head("/v1/models", headers=headers)
+
+    nonce = (await ask("HEAD", None)).headers["dpop-nonce"]
+    assert (await ask("HEAD", nonce)).status_code == 200
+    assert (await ask("GET", nonce)).status_code == 401
 
 
 async def test_a_key_disabled_elsewhere_is_refused_within_a_second(

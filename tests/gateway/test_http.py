@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import gc
+import json
 import re
 import socket
 import weakref
@@ -100,6 +101,31 @@ def endless(start: bytes) -> Iterator[bytes]:
 async def test_a_head_without_end_is_refused(port: int, start: bytes) -> None:
     answer = await send(port, endless(start))
     assert answer == b"" or b" 431 " in answer or b" 400 " in answer
+
+
+@pytest.mark.parametrize(
+    ("request_", "status", "says"),
+    [
+        (b"GET / HTTP/1.1\r\n\r\n", 400, "one Host"),
+        (b"GET / HTTP/1.1\r\nhost: a\r\nhost: b\r\n\r\n", 400, "one Host"),
+        (START + b"content-length: x\r\n\r\n", 400, "valid HTTP"),
+        (b"NONSENSE / HTTP/1.1\r\nhost: naru\r\n\r\n", 400, "valid HTTP"),
+        (b"GET /" + b"a" * 100_000, 431, "longer than 65536 bytes"),
+    ],
+)
+async def test_what_is_no_request_is_answered_with_an_error_object(
+    port: int, request_: bytes, status: int, says: str
+) -> None:
+    head, _, body = (await send(port, iter([request_]))).partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 %d " % status)
+    assert b"\r\nx-request-id: " in head
+    error = json.loads(body)["error"]
+    assert error.keys() == {"message", "type", "param", "code"}
+    assert says in error["message"]
+
+
+async def test_http_1_0_needs_no_host(port: int) -> None:
+    assert b" 200 " in await send(port, iter([b"GET / HTTP/1.0\r\n\r\n"]))
 
 
 async def test_a_head_within_the_limit_and_a_long_body_are_taken(port: int) -> None:

@@ -33,6 +33,13 @@ def test_the_settings_have_their_types_bounds_and_defaults() -> None:
         "| `invalid_token` | 401 | `authentication_error` |",
         "| `store_unavailable` | 503 | `service_unavailable` |",
         "| `rate_limit_exceeded` | 429 | `rate_limit_error` |",
+        "| `invalid_media` | 400 | `invalid_request_error` | …: ",
+        "| `invalid_image_url` | 400 | `invalid_request_error` | …: remote media is fetched from ",
+        "| `context_length_exceeded` | 400 | `invalid_request_error` | … tokens are more than ",
+        "| `upstream_status_…` | 502 | `upstream_error` | … answered status … |",
+        "| `upstream_unreachable` | 502 | `upstream_error` |",
+        "| `queue_full` | 503 | `service_unavailable` | … has as much to do as it can take",
+        "| `head_too_large` | 431 | `invalid_request_error` | the request line and headers are ",
     ],
 )
 def test_errors_are_found_wherever_they_are_made(row: str) -> None:

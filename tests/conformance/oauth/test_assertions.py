@@ -1,8 +1,10 @@
 """`private_key_jwt`: RFC 7521 section 4.2, RFC 7523 section 3, and what RFC 10070 tightens."""
 
 import json
+import re
 import time
 import uuid
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -53,6 +55,16 @@ def asserted(client: Registered, header: Members | None = None, **claims: Any) -
 async def present(http: httpx.AsyncClient, assertion: str, **others: str) -> httpx.Response:
     form = GRANT | {"client_assertion": assertion, "client_assertion_type": ASSERTION_TYPE}
     return await http.post("/oauth/token", data=form | others)
+
+
+async def test_the_documented_example_works(signer: Registered) -> None:
+    page = (Path(__file__).parents[3] / "docs" / "security.md").read_text()
+    (example,) = re.findall(r"^```python\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
+    names: dict[str, Any] = {}
+    exec(example, names)
+    made = names["assertion"](signer.site.issuer, signer.id, KEY.as_pem(private=True).decode())
+    assert (await present(signer.site.http, made)).status_code == 200
+    assert (await present(signer.site.http, made)).status_code == 401
 
 
 @pytest.mark.parametrize(

@@ -468,3 +468,24 @@ async def test_only_what_is_in_the_background_is_cancelled(
     response = await make(http, model=MODEL, input="?")
     answer = await http.post(f"{PATH}/{response['id']}/cancel")
     assert (answer.status_code, answer.json()["error"]["code"]) == (400, "not_in_background")
+
+
+@pytest.mark.parametrize("name", ["input_tokens", "compact"])
+async def test_what_is_not_served_is_missing(http: httpx.AsyncClient, name: str) -> None:
+    answer = await http.post(f"{PATH}/{name}", json={"model": "smart", "input": "hello"})
+    assert answer.status_code == 404
+    assert answer.json()["error"]["type"] == "invalid_request_error"
+
+
+async def test_the_head_of_a_stream_comes_at_once(
+    http: httpx.AsyncClient, upstream: Upstream
+) -> None:
+    says(upstream, "hi")
+    made = (await http.post(PATH, json={"model": "smart", "input": "hello"})).json()
+    for asked in ({}, {"stream": "true"}):
+        got = await http.get(f"{PATH}/{made['id']}", params=asked)
+        head = await http.head(f"{PATH}/{made['id']}", params=asked)
+        assert head.status_code == got.status_code
+        assert head.headers["content-type"] == got.headers["content-type"]
+        assert head.content == b""
+    assert (await http.get("/v1/models")).status_code == 200
