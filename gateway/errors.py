@@ -351,14 +351,14 @@ def _validation(error: ValidationException) -> Answer:
     if fault.get("source") == "body" and path == "data":
         path = ""
         message = "a JSON object is required as body" if message == "'data'" else message
-    return Answer(400, _unfit(path, message))
+    return _unfit(path, message)
 
 
 def _decoding(error: Exception) -> Answer:
-    return Answer(400, _undecoded(str(error)))
+    return _undecoded(str(error))
 
 
-def _undecoded(message: str) -> ErrorObject:
+def _undecoded(message: str) -> Answer:
     """Return what a decoder's message tells; its path becomes `param`."""
     found = _AT.search(message)
     # Of an object's unknown keys it says `[...]`.
@@ -366,7 +366,7 @@ def _undecoded(message: str) -> ErrorObject:
     return _unfit(path, _AT.sub("", message))
 
 
-def _unfit(path: str, message: str) -> ErrorObject:
+def _unfit(path: str, message: str) -> Answer:
     """Return what is said of the value at `path`, the whole body's being empty."""
     if missing := _MISSING.fullmatch(message):
         return _lacking(path, missing[1])
@@ -374,14 +374,15 @@ def _unfit(path: str, message: str) -> ErrorObject:
     param = _within(path, named[named.lastindex or 1]) if named else path or None
     told = _UNCLEAR.get(message, message)
     told = f"{path}: {told}" if path else told
-    return ErrorObject(told, "invalid_request_error", param, None)
+    return Answer(400, ErrorObject(told, "invalid_request_error", param, None))
 
 
-def _lacking(path: str, name: str) -> ErrorObject:
+def _lacking(path: str, name: str) -> Answer:
     before = f"{path}: " if path else ""
     message = before + f"Object missing required field `{name}`"
     param = _within(path, name)
-    return ErrorObject(message, "invalid_request_error", param, "missing_required_parameter")
+    fault = ErrorObject(message, "invalid_request_error", param, "missing_required_parameter")
+    return Answer(400, fault)
 
 
 def _within(path: str, name: str) -> str:
@@ -401,7 +402,7 @@ def _http(error: HTTPException) -> Answer:
         methods = {*headers["allow"].split(", ")} - {"OPTIONS"}
         headers["allow"] = ", ".join(sorted(methods | ({"HEAD"} if "GET" in methods else set())))
     if error.status_code < 500:
-        return Answer(error.status_code, _undecoded(error.detail), headers)
+        return Answer(error.status_code, _undecoded(error.detail).error, headers)
     return Answer(error.status_code, ErrorObject(error.detail, "server_error", None, None), headers)
 
 
