@@ -27,7 +27,8 @@ Errors of `auth` and `rag`, of the store's driver and of Litestar are mapped in 
 
 import logging
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -290,6 +291,17 @@ def retold(told: bytes) -> GatewayError:
 def _gateway(error: GatewayError) -> Answer:
     fault = ErrorObject(error.message, error.type, error.param, error.code)
     return Answer(error.status, fault, error.headers)
+
+
+@contextmanager
+def naming(what: str, param: str) -> Iterator[None]:
+    """Name the body's field `param` where a `what` is not there; ids in a path have no name."""
+    try:
+        yield
+    except rag.NotFound as error:
+        if error.what != what:
+            raise
+        raise NotFound(str(error), param=param, code="not_found") from None
 
 
 def _missing(error: rag.NotFound) -> Answer:

@@ -11,7 +11,7 @@ from config.scope import TenantScope
 from gateway.agents.citations import Citations
 from gateway.agents.prompt import not_found
 from gateway.agents.rewrite import rewrite
-from gateway.errors import InvalidRequest
+from gateway.errors import InvalidRequest, naming
 from gateway.observe.searching import searched
 from gateway.openai.chat_request import JsonObject
 from gateway.openai.response_items import FileSearchCall, Item, Message
@@ -55,7 +55,8 @@ async def look_up(
         options=options_of(tool.ranking_options),
         reranker=reranker,
     )
-    return await searched(searching)
+    with naming("vector store", "tools.vector_store_ids"):
+        return await searched(searching)
 
 
 def _result(passage: Passage) -> JsonObject:

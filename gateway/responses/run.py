@@ -186,14 +186,18 @@ class Responder:
         asked = turn.asked
         if asked.previous_response_id:
             return await self._store.chain(scope, asked.previous_response_id)
-        if asked.conversation_id and isinstance(who, Agent):
-            await self._conversations.find(scope, asked.conversation_id)
-            return []
         if not asked.conversation_id:
             return []
-        newest = await self._conversations.page(
-            scope, asked.conversation_id, limit=_MOST_ITEMS + 1, order="desc"
-        )
+        try:
+            if isinstance(who, Agent):
+                await self._conversations.find(scope, asked.conversation_id)
+                return []
+            newest = await self._conversations.page(
+                scope, asked.conversation_id, limit=_MOST_ITEMS + 1, order="desc"
+            )
+        except NotFound as error:
+            error.param = "conversation"
+            raise
         if len(newest) > _MOST_ITEMS and asked.truncation != "auto":
             raise InvalidRequest(
                 f"conversation: it holds over {_MOST_ITEMS:,} items: allow `truncation: auto`",

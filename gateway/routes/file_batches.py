@@ -3,6 +3,7 @@
 from litestar import Router, get, post
 from litestar.params import FromPath, FromQuery, JSONBody
 
+from gateway.errors import naming
 from gateway.guards import Caller, needs
 from gateway.lifespan import Provided
 from gateway.openai import knowledge as wire
@@ -18,7 +19,9 @@ async def create(
     store_id: FromPath[str], data: JSONBody[wire.CreateBatch], caller: Caller, services: Provided
 ) -> wire.BatchObject:
     """Have files read into the store: all of them, or none where one is missing."""
-    return _object(await batches.create_batch(services.pool, caller, store_id, _files(data)))
+    with naming("file", "files" if data.files else "file_ids"):
+        batch = await batches.create_batch(services.pool, caller, store_id, _files(data))
+    return _object(batch)
 
 
 @get("/{batch_id:str}", opt=READ, operation_id="get_file_batch")

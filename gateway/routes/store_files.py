@@ -7,7 +7,7 @@ from litestar import MediaType, Response, Router, delete, get, post
 from litestar.params import FromPath, FromQuery, JSONBody
 from msgspec import UNSET
 
-from gateway.errors import InvalidRequest
+from gateway.errors import InvalidRequest, naming
 from gateway.guards import Caller, needs
 from gateway.lifespan import Provided
 from gateway.openai import knowledge as wire
@@ -22,7 +22,9 @@ async def add(
     store_id: FromPath[str], data: JSONBody[wire.AddFile], caller: Caller, services: Provided
 ) -> wire.VectorStoreFileObject:
     """Have a file read into the store; its status says when it is searchable."""
-    return file_object(await store_files.add_file(services.pool, caller, store_id, new_file(data)))
+    with naming("file", "file_id"):
+        file = await store_files.add_file(services.pool, caller, store_id, new_file(data))
+    return file_object(file)
 
 
 @get("/", opt=READ, operation_id="list_vector_store_files", dependencies=CURSOR)

@@ -4,6 +4,7 @@ from litestar import Router, delete, get, post
 from litestar.params import FromPath, JSONBody
 from msgspec import UNSET
 
+from gateway.errors import naming
 from gateway.guards import Caller, needs
 from gateway.lifespan import Provided
 from gateway.openai import knowledge as wire
@@ -21,15 +22,16 @@ async def create(
 ) -> wire.VectorStoreObject:
     """Make a store, and have its files read."""
     cut = chunking(data.chunking_strategy)
-    store = await stores.create_store(
-        services.pool,
-        caller,
-        name=data.name or "",
-        description=data.description,
-        metadata=data.metadata,
-        expires_after_days=data.expires_after.days if data.expires_after else None,
-        files=[NewFile(file_id, chunking=cut) for file_id in data.file_ids or []],
-    )
+    with naming("file", "file_ids"):
+        store = await stores.create_store(
+            services.pool,
+            caller,
+            name=data.name or "",
+            description=data.description,
+            metadata=data.metadata,
+            expires_after_days=data.expires_after.days if data.expires_after else None,
+            files=[NewFile(file_id, chunking=cut) for file_id in data.file_ids or []],
+        )
     return store_object(store)
 
 

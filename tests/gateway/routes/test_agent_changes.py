@@ -111,7 +111,7 @@ async def test_preconditions(http: httpx.AsyncClient, name: str) -> None:
 @pytest.mark.parametrize(
     ("body", "param", "reason"),
     [
-        ({"colour": "red"}, None, "colour"),
+        ({"colour": "red"}, "colour", "colour"),
         ({"name": "Hr"}, "name", "regex"),
         ({"name": "a\n"}, "name", "regex"),
         ({"top_k": 51}, "top_k", "50"),
@@ -119,7 +119,7 @@ async def test_preconditions(http: httpx.AsyncClient, name: str) -> None:
         ({"model": "gpt-none"}, "model", "`gpt-none`"),
         ({"model": "hr"}, "model", "`hr`"),
         ({"answer": {"threshold": 1.5}}, "answer.threshold", "1.0"),
-        ({"answer": {"mode": "x"}}, "answer", "mode"),
+        ({"answer": {"mode": "x"}}, "answer.mode", "mode"),
         ({"history": {"messages": -1}}, "history.messages", ">= 0"),
         ({"retrieval": {"dense_weight": "much"}}, "retrieval.dense_weight", "float"),
         ({"instructions": "{{teem}}"}, "instructions", "teem"),

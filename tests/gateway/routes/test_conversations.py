@@ -43,9 +43,9 @@ async def test_a_conversation_is_made_read_changed_and_deleted(http: httpx.Async
     assert not faults(gone, "DeletedConversationResource")
     for method in ("GET", "DELETE"):
         answer = await http.request(method, path)
-        assert (answer.status_code, answer.json()["error"]["code"]) == (
-            *(404, "conversation_not_found"),
-        )
+        error = answer.json()["error"]
+        assert (answer.status_code, error["code"]) == (404, "conversation_not_found")
+        assert error["param"] is None
 
 
 async def test_items_of_every_kind(http: httpx.AsyncClient) -> None:
@@ -173,6 +173,7 @@ async def test_a_conversation_of_another_is_not_there(
         ]
         assert [answer.status_code for answer in answers] == [404, 404]
         assert answers[0].json() == answers[1].json()
+        assert answers[0].json()["error"]["param"] == "conversation"
 
 
 async def test_end_users_are_kept_apart(http: httpx.AsyncClient) -> None:

@@ -232,6 +232,24 @@ async def test_a_missing_file_is_named_and_keeps_the_whole_batch_out(
         answer = await http.post(path, json=body)
         assert answer.status_code == 404
         assert "file-gone" in answer.json()["error"]["message"]
+        assert answer.json()["error"]["param"] == next(iter(body))
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "param"),
+    [
+        ("", {"file_ids": ["file-gone"]}, "file_ids"),
+        ("/{store}/files", {"file_id": "file-gone"}, "file_id"),
+        ("/vs_gone/files", {"file_id": "file-gone"}, None),
+    ],
+)
+async def test_an_id_of_the_body_that_is_not_there_is_named(
+    http: httpx.AsyncClient, ids: dict[str, str], path: str, body: dict[str, Any], param: str | None
+) -> None:
+    answer = await http.post(f"/v1/vector_stores{path.format(**ids)}", json=body)
+    assert answer.status_code == 404
+    error = answer.json()["error"]
+    assert (error["param"], error["code"]) == (param, "not_found")
 
 
 async def test_another_chunking_of_a_file_that_is_there_is_refused(

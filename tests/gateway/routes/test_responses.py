@@ -429,7 +429,7 @@ async def test_a_broken_stream_fails_in_band_and_is_kept(
 async def test_nonsense_in_an_answer_is_the_upstreams_fault(
     http: httpx.AsyncClient, upstream: Upstream
 ) -> None:
-    call = {"id": "c", "type": "function", "function": {"name": "f", "arguments": {"a": 1}}}
+    call = {"id": "c", "type": "function", "function": {"name": 3, "arguments": "{}"}}
     upstream.stream(HI, chunk({"tool_calls": [{"index": 0, **call}]}), STOP, DONE)
     response = check_stream(await make_stream(http, model="fake/odd", input="?"))
     assert response["error"]["code"] == "server_error"

@@ -233,6 +233,8 @@ async def test_anothers_store_is_not_there(
     body["tools"][0]["vector_store_ids"] = ["vs_0"]
     nothing = await stranger.post(PATH, json=body)
     assert foreign.status_code == nothing.status_code == 404
+    for answer in (foreign, nothing):
+        assert answer.json()["error"]["param"] == "tools.vector_store_ids"
     refused = await reader.post(PATH, json=search_in(service))
     assert refused.status_code == 403
     assert 'scope="knowledge"' in refused.headers["www-authenticate"]
