@@ -9,7 +9,7 @@ import asyncpg
 from config.postgres import Connection, load_queries
 from config.scope import TenantScope
 from rag.errors import AlreadyAttached, NotFound
-from rag.files import find_files, storable
+from rag.files import comparable, find_files, storable
 
 _SQL = load_queries("rag", "attach.sql")
 
@@ -77,9 +77,9 @@ async def attach(
 
 
 def attributes_json(attributes: Attributes) -> str:
-    """Return attributes as PostgreSQL takes them."""
+    """Return attributes as PostgreSQL takes them, and filters compare them."""
     pairs = {
-        storable(key): storable(value) if isinstance(value, str) else value
+        comparable(key): comparable(value) if isinstance(value, str) else value
         for key, value in attributes.items()
     }
     return json.dumps(pairs, ensure_ascii=False)

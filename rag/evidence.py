@@ -1,6 +1,7 @@
 """How far each sentence of the found passages holds what the question asks about."""
 
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 
 from rag.sentences import Sentence, sentences
 from rag.types import Passage, Retrieval
@@ -57,7 +58,7 @@ def _weigh_passage(
         held = _held(looked_into, terms)
         near = under.get(sentence.heading)
         if near is None:
-            near = under[sentence.heading] = _held(Text(sentence.heading), terms)
+            near = under[sentence.heading] = _held(Text(_over(passage, sentence)), terms)
         lent = [
             max(h, _HEADING_SHARE * max(n, a), _PASSAGE_SHARE * w)
             for h, n, a, w in zip(held, near, above, whole, strict=True)
@@ -65,6 +66,16 @@ def _weigh_passage(
         echo = looked_into.echoes(asked)
         found.append(Evidence(index, sentence, text, held, coverage(terms, lent), echo))
     return found
+
+
+def _over(passage: Passage, sentence: Sentence) -> str:
+    """Return a sentence's heading; the file's name too where none is, or a table's columns alone.
+
+    Beside headings it would lend its words (`Employee Handbook`) to all that the file says.
+    """
+    if passage.heading or (sentence.heading and "|" not in sentence.heading):
+        return sentence.heading
+    return f"{PurePosixPath(passage.source).stem}\n{sentence.heading}"
 
 
 def _held(text: Text, terms: tuple[Term, ...]) -> tuple[float, ...]:

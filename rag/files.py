@@ -234,6 +234,14 @@ def storable(text: str) -> str:
     return text.replace("\0", "\ufffd").encode("utf-8", "replace").decode()
 
 
+def comparable(text: str) -> str:
+    """Return a text of an attribute as it is stored and compared: composed.
+
+    What macOS names a file and a user types are the same Hangul in other code points.
+    """
+    return unicodedata.normalize("NFC", storable(text))
+
+
 async def _place(con: Connection, scope: TenantScope, file_id: str) -> Place:
     file = await find_file(con, scope, file_id)
     return file.created_at, file.id

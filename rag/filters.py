@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from rag.errors import FilterRefused
-from rag.files import storable
+from rag.files import comparable
 
 Comparator = Literal["eq", "ne", "gt", "gte", "lt", "lte", "in", "nin"]
 Combinator = Literal["and", "or"]
@@ -147,7 +147,7 @@ def _condition(wanted: Filter, column: str, parameter: Callable[[str], str]) -> 
 
 
 def _comparison(wanted: Comparison, column: str, parameter: Callable[[str], str]) -> str:
-    key = parameter(storable(wanted.key))
+    key = parameter(comparable(wanted.key))
     found = f"({column} -> {key})"
     if wanted.op in _ORDERS:
         return _order(wanted, found, f"({column} ->> {key})", parameter)
@@ -161,7 +161,7 @@ def _order(wanted: Comparison, found: str, text: str, parameter: Callable[[str],
     (value,) = wanted.values
     order = _ORDERS[wanted.op]
     if isinstance(value, str):
-        typed, ordered = "string", f'{text} COLLATE "C" {order} {parameter(storable(value))}'
+        typed, ordered = "string", f'{text} COLLATE "C" {order} {parameter(comparable(value))}'
     else:
         typed = "boolean" if isinstance(value, bool) else "number"
         ordered = f"{found} {order} {parameter(json.dumps(value))}::jsonb"
@@ -169,7 +169,7 @@ def _order(wanted: Comparison, found: str, text: str, parameter: Callable[[str],
 
 
 def _stored(value: Scalar) -> Scalar:
-    return storable(value) if isinstance(value, str) else value
+    return comparable(value) if isinstance(value, str) else value
 
 
 def _check_value(key: str, value: object) -> None:

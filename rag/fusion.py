@@ -27,15 +27,14 @@ def fuse(spaces: Sequence[Voted], fusion: Fusion) -> list[Passage]:
     """
     found = [passage for space in spaces for passage in space.passages]
     lexical = [passage.lexical for passage in found]
-    words = _scaled(lexical, fusion)
+    words = normalised(lexical) if fusion == "average" else _by_rank(lexical)
     word_ranks = _ranks(lexical)
     scored: list[Passage] = []
     for space in spaces:
         similarities = [passage.similarity for passage in space.passages]
-        meanings = _scaled(similarities, fusion)
-        for passage, meaning, rank in zip(
-            space.passages, meanings, _ranks(similarities), strict=True
-        ):
+        said = words[len(scored) : len(scored) + len(similarities)]
+        near = meanings(similarities, said) if fusion == "average" else _by_rank(similarities)
+        for passage, meaning, rank in zip(space.passages, near, _ranks(similarities), strict=True):
             place, weight = len(scored), space.dense_weight
             score = (1 - weight) * words[place] + weight * meaning
             scored.append(
@@ -83,9 +82,22 @@ def _overlap(one: Passage, other: Passage) -> bool:
     return one.start < other.end and other.start < one.end
 
 
-def _scaled(scores: Sequence[float | None], fusion: Fusion) -> list[float]:
-    if fusion == "average":
-        return normalised(scores)
+def meanings(similarities: Sequence[float | None], words: Sequence[float]) -> list[float]:
+    """Scale a vector space's similarities to 0..1; for one that is not there its words stand in.
+
+    A model has no vectors of chunks in a language that it does not know, and with nothing instead
+    the one that has all of the question's words could not be before those that have none. The
+    words' share, 0 to 1, is squared: a few in common say little of the meaning.
+    """
+    return [
+        scaled if similarity is not None else word**2
+        for similarity, scaled, word in zip(
+            similarities, normalised(similarities), words, strict=True
+        )
+    ]
+
+
+def _by_rank(scores: Sequence[float | None]) -> list[float]:
     # So that the first of both legs scores 1.
     return [(_RRF_K + 1) / (_RRF_K + rank) if rank else 0.0 for rank in _ranks(scores)]
 

@@ -17,6 +17,10 @@ _CLOSING = r"[\"'”’」』)*_]*"
 _ENDED = re.compile(rf"[.!?。！？…다요죠음함임]{_CLOSING}[ \t]*\Z")
 _END_AHEAD = re.compile(rf"[ \t]*{_CLOSING}(?:[.!?。！？…]|\n)")
 _TAIL_END = re.compile(rf"[.!?…]{_CLOSING}(?=\s)|[。！？\n]|(?P<marker>[ \t]?\[\d)")
+# It begins anew: what goes on with a sentence is small, or follows without a space (`[1]에 따라`).
+_ANEW = re.compile(r"\s+[\"'“‘「*_]*[^\W_a-z]")
+_STATES = re.compile(rf"[:|=][ \t]*\S|\d\S*(?: (?:[가-힣]|[^\W\d_가-힣]{{1,7}}))?{_CLOSING}\Z")
+_GOES_ON = re.compile(r"[가-힣](?:은|는|을|를|의|에|에서|으로|로)\Z")
 _TAIL_CHARS = 240
 """So much of a sentence is waited for behind its marker."""
 _SAID_CHARS = 1000
@@ -25,10 +29,18 @@ _SAID_CHARS = 1000
 
 @dataclass(frozen=True, slots=True)
 class _Ahead:
-    """What of a sentence stands behind its marker; `next_marker`: up to another one."""
+    """What of a sentence stands behind its marker, as far as can be told.
+
+    Attributes:
+        text: Up to the sentence's end.
+        next_marker: It ends at another marker before that.
+        apart: It may be a sentence of its own, behind a fragment: it begins anew, or has a marker
+            behind its end.
+    """
 
     text: str = ""
     next_marker: bool = False
+    apart: bool = False
 
 
 class Citations:
@@ -59,7 +71,7 @@ class Citations:
         self._said = ""
         self._skip = 0
         self._in_code = False
-        self._claim = Claim("")
+        self._claims = [Claim("")]
         self.cited: list[int] = []
         self.removed = 0
         self.unsupported = 0
@@ -109,26 +121,30 @@ class Citations:
         known = [n for n in dict.fromkeys(numbers) if 0 <= n < len(self._passages)]
         if self._keep_unknown and (self._in_code or not known):
             return group
-        self._take_claim(ahead)
-        supported = await self._support.supporting(self._claim, known)
+        self._take_claims(ahead)
+        supported: list[int] = []
+        for claim in self._claims:
+            supported = supported or await self._support.supporting(claim, known)
         self.removed += sum(not 0 <= n < len(self._passages) for n in numbers)
         self.unsupported += len(known) - len(supported)
         self.cited += [n for n in supported if n not in self.cited]
         markers = "".join(f"[{self.cited.index(n) + 1}]" for n in supported)
         return group[: group.index("[")] + markers if markers else ""
 
-    def _take_claim(self, ahead: _Ahead) -> None:
-        """Find what a marker is said to support; one that follows a marker has the same."""
+    def _take_claims(self, ahead: _Ahead) -> None:
+        """Find what a marker may be said to support; one that follows a marker has the same."""
         said, self._said = self._said, ""
         before = "" if said.endswith("\n") else _last_sentence(said)
         if before:
             whole = before if ahead.next_marker else f"{before} {ahead.text}"
-            self._claim = Claim(whole, before)
+            self._claims = [Claim(whole, before)]
+            if ahead.apart and _stands_alone(before):
+                self._claims.append(Claim(before))
         elif content_stems(ahead.text):
-            self._claim = Claim(ahead.text)
+            self._claims = [Claim(ahead.text)]
             self._skip = len(ahead.text)
         elif above := _last_sentence(said):
-            self._claim = Claim(above)
+            self._claims = [Claim(above)]
 
 
 def _ahead(said: str, behind: str, *, last: bool) -> _Ahead | None:
@@ -143,10 +159,27 @@ def _ahead(said: str, behind: str, *, last: bool) -> _Ahead | None:
     if end := _TAIL_END.search(behind, 0, _TAIL_CHARS):
         if end["marker"]:
             return _Ahead(behind[: end.start()], next_marker=True)
-        return _Ahead(behind[: end.end()])
+        return _up_to(end, behind, last=last)
     if last or len(behind) >= _TAIL_CHARS:
-        return _Ahead(behind[:_TAIL_CHARS])
+        return _Ahead(behind[:_TAIL_CHARS], apart=bool(_ANEW.match(behind)))
     return None
+
+
+def _up_to(end: re.Match[str], behind: str, *, last: bool) -> _Ahead | None:
+    """Return the rest of a sentence that ends there, or None while its own marker may come."""
+    text, rest = behind[: end.end()], behind[end.end() :]
+    if end[0] == "\n":
+        return _Ahead(text, apart=bool(_ANEW.match(behind)))
+    if not last and _UNFINISHED.fullmatch(rest):
+        return None
+    return _Ahead(text, apart=bool(_ANEW.match(behind) or _GROUP.match(rest)))
+
+
+def _stands_alone(fragment: str) -> bool:
+    """Tell whether a fragment says something: `무게: 142 g` does, `제24조` and `연차는` do not."""
+    if _GOES_ON.search(fragment) or not _STATES.search(fragment):
+        return False
+    return len(content_stems(fragment)) > 1
 
 
 def _last_sentence(said: str) -> str:

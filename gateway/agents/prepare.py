@@ -1,5 +1,7 @@
 """A turn before its answer: history, a question of its own, the search, the verdict, the prompt."""
 
+import logging
+from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass, replace
 
 import asyncpg
@@ -25,12 +27,15 @@ from gateway.openai.tokens import estimate_tokens
 from gateway.sessions.recall import Recalled, keep_summary, recall
 from rag import (
     Embedders,
+    NotFound,
     Reranker,
     Retrieval,
     SearchOptions,
     assess,
     search,
 )
+
+_log = logging.getLogger(__name__)
 
 _PASSAGE_TOKENS = 400
 """What a passage may take, for who reserves before there are any."""
@@ -74,7 +79,7 @@ class Preparer:
 
         Raises:
             UpstreamError: The settings lack the agent's model.
-            NotFound: One of the agent's vector stores is there no more.
+            NotFound: None of the agent's vector stores is there any more.
             InvalidRequest: A guardrail blocks the question.
         """
         definition = agent.definition
@@ -176,24 +181,43 @@ class Preparer:
     async def _search(
         self, scope: TenantScope, agent: AgentDefinition, question: str, history: History
     ) -> Retrieval:
+        """Search the agent's stores; one that was deleted is left out while there is another."""
+        stores = agent.vector_stores
+        while True:
+            try:
+                return await searched(self._searching(scope, agent, stores, question, history))
+            except NotFound as gone:
+                left = tuple(store for store in stores if store != gone.id)
+                if not left or left == stores:
+                    raise
+                _log.warning("agent %s is without its vector store %s", agent.name, gone.id)
+                stores = left
+
+    def _searching(
+        self,
+        scope: TenantScope,
+        agent: AgentDefinition,
+        stores: Sequence[str],
+        question: str,
+        history: History,
+    ) -> Awaitable[Retrieval]:
         policy = agent.retrieval
         options = SearchOptions(
             score_threshold=policy.score_threshold,
             dense_weight=policy.dense_weight,
             rerank=None if policy.rerank else False,
         )
-        searching = search(
+        return search(
             self.pool,
             self.embedders,
             _as_agent(scope, agent),
-            agent.vector_stores,
+            stores,
             question,
             k=agent.top_k,
             options=options,
             reranker=self.reranker,
             also=history.places,
         )
-        return await searched(searching)
 
 
 def _occasion(charge: Charge, agent: AgentDefinition, question: Question) -> Occasion:

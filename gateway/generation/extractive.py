@@ -3,7 +3,7 @@
 import re
 import time
 import uuid
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from typing import Final
 
 import msgspec
@@ -21,12 +21,13 @@ from gateway.openai.chat import (
 )
 from gateway.openai.tokens import estimate_tokens
 from gateway.openai.usage import TokenUsage
-from rag import Embedder, extract
+from rag import Embedder, Quote, extract
 from rag.answerable import THRESHOLD
 
 NAME = "extractive"
 
 _WORD = re.compile(r"\s*\S+\s*")
+_ENDED = re.compile(r"[.!?。！？…][\"'”’」』)\]]*\Z")
 
 
 class Extractive:
@@ -78,7 +79,14 @@ class Extractive:
         judged = prompt.threshold is not None
         threshold = THRESHOLD if prompt.threshold is None else prompt.threshold
         quotes = await extract(prompt.retrieval, self._embedder, judged=judged, threshold=threshold)
-        return " ".join(f"{quote.text} [{quote.passage + 1}]" for quote in quotes)
+        return _joined(quotes)
+
+
+def _joined(quotes: Sequence[Quote]) -> str:
+    """Return the quotes with their markers, in lines where a row or a fragment is among them."""
+    ended = all(_ENDED.search(quote.text) for quote in quotes)
+    between = " " if ended else "\n"
+    return between.join(f"{quote.text} [{quote.passage + 1}]" for quote in quotes)
 
 
 async def _chunks(text: str, usage: Usage | None) -> AsyncGenerator[bytes, None]:

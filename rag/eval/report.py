@@ -7,7 +7,7 @@ from statistics import fmean
 from rag.eval.abstention import Judged
 from rag.eval.metrics import Found, ndcg, percentile, ranking, recall, reciprocal_rank, right_page
 from rag.eval.sets import Expected, Question
-from rag.fusion import normalised
+from rag.fusion import meanings, normalised
 
 Metrics = Mapping[str, float]
 
@@ -105,8 +105,8 @@ def _best_weight(asked: Sequence[Asked]) -> float:
 def _fused_again(found: Sequence[Found], weight: float) -> list[Found]:
     """Rank anew by the legs' scores, scaled over what was found."""
     words = normalised([passage.lexical for passage in found])
-    meanings = normalised([passage.similarity for passage in found])
-    scores = [(1 - weight) * w + weight * m for w, m in zip(words, meanings, strict=True)]
+    near = meanings([passage.similarity for passage in found], words)
+    scores = [(1 - weight) * w + weight * m for w, m in zip(words, near, strict=True)]
     return [found[place] for place in sorted(range(len(found)), key=lambda i: -scores[i])]
 
 

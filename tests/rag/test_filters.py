@@ -3,6 +3,8 @@
 import json
 from collections.abc import Callable, Mapping
 from decimal import Decimal
+from typing import Literal
+from unicodedata import normalize
 
 import asyncpg
 import pytest
@@ -10,7 +12,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import rag
+from rag.attach import attributes_json
 from rag.filters import MAX_COMPARISONS, MAX_DEPTH, Comparison, Compound, Filter, compile_filter
+
+Form = Literal["NFC", "NFD"]
 
 ORDERED = ("gt", "gte", "lt", "lte")
 
@@ -86,6 +91,18 @@ async def test_texts_are_ordered_by_code_point_whatever_the_database_sorts_by(
         condition = compile_filter(Comparison("k", "lt", high), column="f.a", first=2)
         query = f"SELECT {condition.sql} FROM (SELECT $1::text::jsonb AS a) AS f"
         assert await owner.fetchval(query, json.dumps({"k": low}), *condition.arguments)
+
+
+@pytest.mark.parametrize(("stored", "asked"), [("NFC", "NFD"), ("NFD", "NFC"), ("NFD", "NFD")])
+async def test_decomposed_and_composed_hangul_are_one_text(
+    owner: asyncpg.Connection, stored: Form, asked: Form
+) -> None:
+    attributes = attributes_json({normalize(stored, "부서"): normalize(stored, "인사팀")})
+    key, team = normalize(asked, "부서"), normalize(asked, "인사팀")
+    for wanted in (Comparison(key, "in", ["x", team]), Comparison(key, "gte", team)):
+        condition = compile_filter(wanted, column="f.a", first=2)
+        query = f"SELECT {condition.sql} FROM (SELECT $1::text::jsonb AS a) AS f"
+        assert await owner.fetchval(query, attributes, *condition.arguments)
 
 
 def nested(depth: int) -> Filter:

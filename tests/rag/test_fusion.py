@@ -35,8 +35,19 @@ def test_without_a_vote_the_words_decide() -> None:
     assert fused([4.0, 2.0, 3.0], [None, None, None], 0.0) == [1.0, 0.0, 0.5]
 
 
-def test_a_candidate_without_a_vector_gets_the_least() -> None:
-    assert fused([2.0, 2.0, 1.0], [0.9, None, 0.4], 0.5) == [1.0, 0.5, 0.0]
+def test_a_candidate_without_a_vector_is_scored_by_its_words() -> None:
+    scores = fused([0.0, 10.0, 0.0], [0.4, None, 0.1], 0.5)
+    assert scores == [0.5, 1.0, 0.0]
+
+
+def test_without_a_vector_few_words_are_no_meaning() -> None:
+    both_like, few_words = fused([10.0, 6.0, 0.0], [0.6, None, 0.1], 0.5)[:2]
+    assert few_words == pytest.approx((0.6 + 0.36) / 2)
+    assert few_words < 0.5 < both_like
+
+
+def test_ranks_give_a_candidate_without_a_vector_nothing_in_that_leg() -> None:
+    assert fused([2.0, 1.0], [None, 0.4], 0.5, "rrf") == pytest.approx([0.5, (61 / 62 + 1) / 2])
 
 
 @pytest.mark.parametrize(("lexical", "expected"), [([3.0], [1.0]), ([0.0, 0.0], [0.0, 0.0])])

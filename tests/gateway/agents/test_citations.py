@@ -90,6 +90,30 @@ async def test_a_reference_is_the_place_that_says_it(answer: str, said: str) -> 
     assert passage.content[first.start - passage.start : first.end - passage.start] == said
 
 
+@pytest.mark.parametrize(
+    ("answer", "kept"),
+    [
+        ("연차 휴가: 15일 [1] 병가는 유급으로 10일입니다. [2]", [0, 1]),
+        ("연차 휴가: 15일 [1] 병가는 유급으로 10일입니다.", [0]),
+        ("연차 휴가 15일[1], 병가는 유급으로 10일입니다. [2]", [0, 1]),
+        ("연차 휴가 | 15일 [1] **병가**는 유급으로 10일입니다. [2] 끝.", [0, 1]),
+        ("From home: two days [3] The sick leave is 10 days. 병가는 10일입니다. [2]", [2, 1]),
+        ("연차 휴가: 20일 [1] 병가는 유급으로 10일입니다. [2]", [1]),
+        ("연차 휴가는 [1] 20일입니다.", []),
+        ("2026년 연차 휴가는 [1] 20일입니다.", []),
+        ("연차 휴가: 15일 [1]에서 20일로 늘었습니다.", []),
+        ("From home: two days [3] or five days a week.", []),
+    ],
+)
+async def test_a_fragment_that_says_something_has_its_own_marker(
+    answer: str, kept: list[int]
+) -> None:
+    for pieces in ([answer], [*answer]):
+        text, citations = await rewritten(*pieces)
+        assert citations.cited == kept
+        assert len(re.findall(r"\[\d\]", text)) == len(kept)
+
+
 async def test_two_sentences_of_a_passage_are_one_reference_with_both() -> None:
     _, citations = await rewritten("연차는 15일입니다 [1]. 3일 전까지 신청합니다 [1].")
     assert [each.content for each in citations.references] == [LEAVE]
@@ -164,6 +188,7 @@ ALPHABET = st.sampled_from(
         " [2]",
         "[1][3]",
         "연차 휴가는 15일",
+        "병가: 10일",
         "입니다.",
         "10일 병가",
         "[9]",

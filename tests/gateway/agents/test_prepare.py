@@ -94,6 +94,20 @@ async def test_what_was_cited_stays_eligible_until_it_is_deleted(desk: Desk, ses
     assert "leave.md" not in await candidates()
 
 
+async def test_a_deleted_store_is_left_out_while_there_is_another(
+    desk: Desk, session: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    gone = [(await rag.create_store(desk.pool, APP, name=name)).id for name in ("old", "older")]
+    agent = desk.agent("words", stores=(gone[0], desk.store, gone[1]))
+    for store in gone:
+        await rag.delete_store(desk.pool, APP, store)
+    assert "15일" in (await desk.ask(ANNUAL, session, agent)).text
+    warned = [each.getMessage() for each in caplog.records if each.name == "gateway.agents.prepare"]
+    assert warned == [f"agent hr is without its vector store {store}" for store in gone]
+    with pytest.raises(rag.NotFound, match=gone[1]):
+        await desk.ask(ANNUAL, session, desk.agent("words", stores=tuple(gone)))
+
+
 async def test_how_many_passages_and_how_good_they_must_be(desk: Desk, session: str) -> None:
     desk.plays("연차 휴가는 연간 15일이다. [1]")
     agent = desk.agent(top_k=1, retrieval=RetrievalPolicy(score_threshold=0.4))

@@ -21,6 +21,19 @@ async def test_a_quote_names_the_place_of_its_passage() -> None:
     assert completion.target == "extractive"
 
 
+@pytest.mark.parametrize(
+    ("weight", "between"), [("무게 | 142 g", "\n"), ("무게는 142 g이다.", " ")]
+)
+async def test_a_row_and_a_sentence_do_not_run_together(weight: str, between: str) -> None:
+    launch = "출시일은 10월 20일이다."
+    found = retrieval_of("무게와 출시일은 얼마인가요?", weight, launch)
+    completion = await Extractive(InMemoryEmbedder()).complete(
+        Prompt({}, retrieval=found, threshold=0.01)
+    )
+    answer = view_completion(completion.body).choices[0].message.content
+    assert answer == f"{launch} [2]{between}{weight} [1]"
+
+
 async def test_a_stream_holds_the_same_text_and_ends_with_usage() -> None:
     stream = await Extractive(InMemoryEmbedder()).stream(PROMPT)
     chunks = [view_chunk(payload) async for payload in stream.payloads]

@@ -63,6 +63,16 @@ def test_the_weight_that_ranks_best_is_fitted(right: str, expected: float) -> No
     assert abs(weight - expected) < 0.1
 
 
+def test_what_has_no_vector_is_fitted_as_a_search_ranks_it() -> None:
+    found = [
+        Found("near", None, "", lexical=0.0, similarity=0.9),
+        Found("foreign", None, "", lexical=9.0),
+        Found("far", None, "", lexical=1.0, similarity=0.1),
+    ]
+    one = Asked(Question("?", (Expected("foreign"),), "en"), found, 0.0)
+    assert fit_dense_weights([one]) == {"en": 0.5}
+
+
 def test_where_any_weight_will_do_it_stays_a_half() -> None:
     found = [Found("a", None, "", 2.0, 0.9), Found("b", None, "", 1.0, 0.1)]
     assert fit_dense_weights([Asked(Question("?", (Expected("a"),), "en"), found, 0.0)]) == {
