@@ -15,6 +15,10 @@ from rag.words import ASIDE_SHARE, Text, content_stems, coverage, has_aside, que
         ("How many days of annual leave do I get?", ["days", "annual", "leave"]),
         ("in the third year", ["3", "year"]),
         ("그럼 언제 되나요?", []),
+        ("GX-200-H의 교정 주기는?", ["gx-200-h", "교정", "주기"]),
+        ("오류코드 E05는 무슨 뜻인가요?", ["오류코드", "e05"]),
+        ("220은 200만 원, 5도", ["220", "200만", "5도"]),
+        ("What does the GX-330's E7 mean?", ["gx-330", "e7", "mean"]),
     ],
 )
 def test_content_words(question: str, stems: list[str]) -> None:
@@ -36,6 +40,15 @@ def test_content_words(question: str, stems: list[str]) -> None:
         ("car", "a card", 0.0),
         ("16", "160 days", 0.0),
         ("3", "the third year", 1.0),
+        ("gx-220", "GX-220의 교정 주기", 1.0),
+        ("gx-220", "GX 220은, GX220도", 1.0),
+        ("gx-220", "GX-110은 220 g이다", 0.0),
+        ("gx-200", "GX-200-H는 46,400원", 0.9),
+        ("gx-200-h", "GX-200은 40,000원", 0.0),
+        ("e05", "E05가 뜨면", 1.0),
+        ("s4", "within the team's 4 hours", 0.0),
+        ("220", "220은 다섯째이다", 1.0),
+        ("200", "200만 원", 0.0),
     ],
 )
 def test_how_far_a_text_holds_a_stem(stem: str, text: str, share: float) -> None:
