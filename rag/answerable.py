@@ -8,10 +8,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from rag.asked import asked
 from rag.embed import Embedder
 from rag.evidence import Evidence, weigh
 from rag.expected import expected_answer
-from rag.lexical import most_possible
+from rag.lexical import most_possible, tokens
 from rag.nearness import cosines, nearness
 from rag.types import Retrieval
 from rag.words import has_aside
@@ -129,7 +130,9 @@ async def assess(
     loop, nearest = asyncio.get_running_loop(), -math.inf
     deadline, closer = loop.time() + _EMBED_TIMEOUT_S, verdict
     for part in steps:
-        near = await cosines(question, part, embedder, timeout_s=deadline - loop.time())
+        near = await cosines(
+            asked(question).question, part, embedder, timeout_s=deadline - loop.time()
+        )
         if near is None:
             return verdict
         nearest = max(nearest, *map(nearness, part, near))
@@ -170,7 +173,7 @@ def judge_evidence(
         )
     expected = expected_answer(retrieval.question)
     first, second = _best_two([passage.lexical for passage in retrieval.passages])
-    most = most_possible(retrieval.term_weights) or 1.0
+    most = _most_possible(retrieval) or 1.0
     signals = Signals(
         coverage=max(_plausible(item, expected) for item in evidence),
         score=min(1.0, first / most),
@@ -209,6 +212,15 @@ def _plausible(evidence: Evidence, expected: re.Pattern[str] | None) -> float:
     """Trust a sentence less that lacks what such a question asks for: a date, an amount."""
     kind = 1.0 if expected is None or expected.search(evidence.text) else _OTHER_KIND_SHARE
     return evidence.coverage * kind
+
+
+def _most_possible(retrieval: Retrieval) -> float:
+    """Return the best score of what is asked; beside it only words that are known."""
+    weights, parts = retrieval.term_weights, asked(retrieval.question)
+    own, beside = {*tokens(parts.question)}, {*tokens(parts.context)}
+    highest = max(weights.values(), default=0.0)
+    counted = own | {token for token in beside if weights.get(token, highest) < highest}
+    return most_possible({t: w for t, w in weights.items() if t in counted})
 
 
 def _best_two(scores: Sequence[float]) -> tuple[float, float]:

@@ -9,6 +9,7 @@ from functools import cached_property, lru_cache
 from itertools import accumulate
 
 from rag import english, korean
+from rag.asked import asked
 from rag.lexical import tokens
 
 _PARTS = r"\d+(?:[.,:]\d+)*(?:[가-힣]+|[a-z]{1,2}\b)?|[가-힣]+|[^\W\d_가-힣]+(?:['’]s\b)?"
@@ -22,6 +23,8 @@ _COUNTER = re.compile(r"몇\s?[가-힣]+")
 _ASIDE = re.compile(r"\(([^()]*)\)")
 ASIDE_SHARE = 0.3
 """Weight of words in parentheses beside the rest: a gloss, or what a follow-up leans on."""
+CONTEXT_SHARE = 0.15
+"""Weight of words that are stated beside the question."""
 _INSIDE_COMPOUND = 0.9
 _UNITS_TOO = frozenset("만 인 도".split())  # noqa: SIM905 - `200만`, `10인`, `5도`
 _PART_EXPONENT = 1.5  # half of a word says less than half of what it means
@@ -79,18 +82,40 @@ def has_aside(question: str) -> bool:
     return bool(_ASIDE.search(question))
 
 
-def question_terms(question: str, idf: Mapping[str, float]) -> tuple[Term, ...]:
-    """Return what a question asks about; `idf` as in `rag.types.Retrieval.term_weights`."""
+def without_asides(question: str) -> str:
+    """Return a question without its words in parentheses."""
+    return _ASIDE.sub(" ", question)
+
+
+def question_terms(message: str, idf: Mapping[str, float]) -> tuple[Term, ...]:
+    """Return what a message asks about; `idf` as in `rag.types.Retrieval.term_weights`.
+
+    What it states beside its question counts little, and nothing where no document has the word,
+    unless it is a number or a code.
+    """
     highest = max(idf.values(), default=1.0)
-    own = content_stems(_ASIDE.sub(" ", question))
-    asides = content_stems(" ".join(_ASIDE.findall(question)))
+    parts = asked(message)
+    own = content_stems(without_asides(parts.question))
+    context = content_stems(without_asides(parts.context))
+    own |= {s: share for s, share in context.items() if s not in own and _names(s)}
+    shares = {s: CONTEXT_SHARE * share for s, share in context.items() if _known(s, idf, highest)}
+    gloss = content_stems(" ".join(_ASIDE.findall(message)))
+    shares |= {s: ASIDE_SHARE * share for s, share in gloss.items()}
     terms = [Term(s, share * _idf(s, idf, highest)) for s, share in own.items()]
     terms += [
-        Term(s, ASIDE_SHARE * share * _idf(s, idf, highest), aside=True)
-        for s, share in asides.items()
+        Term(s, share * _idf(s, idf, highest), aside=True)
+        for s, share in shares.items()
         if s not in own
     ]
     return tuple(terms)
+
+
+def _known(stem: str, idf: Mapping[str, float], highest: float) -> bool:
+    return _idf(stem, idf, highest) < _IDF_FLOOR + highest
+
+
+def _names(stem: str) -> bool:
+    return stem[0].isdigit() or is_code(stem)
 
 
 def _stem(word: str, following: str) -> tuple[str, float] | None:

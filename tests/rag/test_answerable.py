@@ -47,6 +47,32 @@ def test_a_question_about_something_else_is_not(question: str) -> None:
     assert verdict.confidence < 0.5
 
 
+POLITE = [
+    "안녕하세요, {}",
+    "안녕하세요, 수고 많으십니다. 혹시 {}",
+    "규정집을 찾아봤는데 못 찾겠어요. {}",
+    "입사한 지 얼마 안 돼서 잘 모르는데요, {}",
+    "{} 확인 부탁드립니다.",
+]
+
+
+@pytest.mark.parametrize("polite", POLITE)
+def test_politeness_changes_no_verdict(polite: str) -> None:
+    held, lacking = [
+        judge(retrieval_of(polite.format(question), LEAVE, PAY))
+        for question in ("급여는 언제 지급되나요?", "주차장 요금은 얼마인가요?")
+    ]
+    assert held.answerable
+    assert not lacking.answerable
+
+
+async def test_an_embedder_is_asked_the_question_alone() -> None:
+    embedder = InMemoryEmbedder()
+    question = "Hi there, could you tell me who may take a taxi? Thanks a lot!"
+    await assess(retrieval_of(question, "Employees may take a taxi.", similarities=[0.9]), embedder)
+    assert embedder.asked[0] == "who may take a taxi?"
+
+
 def test_nothing_found_is_not_answerable() -> None:
     verdict = judge(retrieval_of("연차 휴가는 며칠인가요?"))
     assert (verdict.answerable, verdict.confidence) == (False, 0.0)

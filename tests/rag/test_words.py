@@ -2,7 +2,15 @@
 
 import pytest
 
-from rag.words import ASIDE_SHARE, Text, content_stems, coverage, has_aside, question_terms
+from rag.words import (
+    ASIDE_SHARE,
+    CONTEXT_SHARE,
+    Text,
+    content_stems,
+    coverage,
+    has_aside,
+    question_terms,
+)
 
 
 @pytest.mark.parametrize(
@@ -80,3 +88,15 @@ def test_coverage_of_nothing_is_nothing() -> None:
     assert coverage([], []) == 0.0
     terms = question_terms("연차 휴가", {"연차": 1.3, "휴가": 1.3})
     assert coverage(terms, [1.0, 0.5]) == pytest.approx(0.75)
+
+
+def test_what_stands_beside_the_question_counts_little_or_not_at_all() -> None:
+    idf = {"규정": 1.0, "연차": 2.0, "많으": 4.0, "gx": 4.0, "220": 4.0}
+    terms = question_terms(
+        "규정을 읽었고 GX-220이 있습니다. 수고 많으십니다. 연차는 며칠인가요?", idf
+    )
+    by_stem = {term.stem: term for term in terms}
+    assert [*by_stem] == ["연차", "gx-220", "규정"]
+    assert by_stem["규정"].aside
+    assert by_stem["규정"].weight == pytest.approx(CONTEXT_SHARE * 1.7)
+    assert by_stem["gx-220"].weight == pytest.approx(4.7)
