@@ -8,6 +8,7 @@ from rag.asked import asked
 from rag.embed import Embedder
 from rag.evidence import Evidence, weigh
 from rag.expected import expected_answer
+from rag.named import narrowed
 from rag.nearness import cosines, nearness
 from rag.types import Retrieval
 from rag.words import Term, has_aside
@@ -60,7 +61,7 @@ async def extract(
     the answer; `threshold` is what it found that by, and a low one asks for less here too.
     """
     terms, evidence = weigh(retrieval)
-    candidates = _by_words(retrieval, evidence)
+    candidates = _by_words(retrieval, narrowed(retrieval, evidence)[0])
     if retrieval.dense_weight and embedder.knows(retrieval.question):
         question = asked(retrieval.question).question
         candidates = await _by_meaning(question, embedder, candidates)

@@ -73,6 +73,19 @@ async def test_an_embedder_is_asked_the_question_alone() -> None:
     assert embedder.asked[0] == "who may take a taxi?"
 
 
+async def test_what_is_said_of_another_product_is_no_answer() -> None:
+    rows = ["The interval of the GX-110 is 3 months.", "The interval of the GX-220 is 4 months."]
+    question = "What is the interval of the {}?"
+    near = {"similarities": [0.9, 0.9]}
+    held = await assess(retrieval_of(question.format("GX-220"), *rows, **near), InMemoryEmbedder())
+    other = await assess(retrieval_of(question.format("GX-335"), *rows, **near), InMemoryEmbedder())
+    assert held.answerable
+    assert (other.answerable, other.code) == (False, "few_words")
+    assert "none is about what it names" in other.reason
+    assert judge(retrieval_of("GX-220의 무게는?", "GX-220의 무게는 3 kg이다.")).answerable
+    assert not judge(retrieval_of("GX-335의 무게는?", "GX-220의 무게는 3 kg이다.")).answerable
+
+
 def test_nothing_found_is_not_answerable() -> None:
     verdict = judge(retrieval_of("연차 휴가는 며칠인가요?"))
     assert (verdict.answerable, verdict.confidence) == (False, 0.0)
