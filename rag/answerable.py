@@ -8,10 +8,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from rag.asked import asked
 from rag.embed import Embedder
 from rag.evidence import Evidence, weigh
 from rag.expected import expected_answer
-from rag.lexical import most_possible
+from rag.lexical import most_possible, tokens
+from rag.named import narrowed
 from rag.nearness import cosines, nearness
 from rag.types import Retrieval
 from rag.words import has_aside
@@ -20,7 +22,7 @@ Code = Literal["answerable", "nothing_found", "few_words", "far_in_meaning"]
 """Why a verdict is what it is.
 
 `nothing_found`: there is no passage. `few_words`: too little of what the question asks stands in
-one place. `far_in_meaning`: its words do, but nothing there is near to what it asks.
+one place, or no place is about what it names. `far_in_meaning`: its words do, but nothing there is near to what it asks.
 """
 
 # As `naru eval --fit-abstention` prints them; docs/evaluation.md says on what.
@@ -42,6 +44,8 @@ THRESHOLD = 0.45
 """Below this probability a question counts as not answered."""
 _WORDS_SUFFICE = 0.5
 _OTHER_KIND_SHARE = 0.85
+_OF_ANOTHER_SHARE = 0.4
+"""Of the confidence, where no passage is about the product or month that the question names."""
 _STEPS = (1, 1, 2, 8)  # sentences embedded at a time: half of all questions need the first alone
 _SENTENCES = sum(_STEPS)
 _NEARER = 0.4
@@ -60,6 +64,7 @@ class Signals:
         margin: How far it is above the next one's.
         similarity: The best passage's cosine, where the embedding voted.
         nearness: The best sentence's, with a little of its coverage; where it was asked for.
+        of_another: Whether no passage is about the product or month that the question names.
     """
 
     coverage: float
@@ -67,11 +72,12 @@ class Signals:
     margin: float
     similarity: float | None = None
     nearness: float | None = None
+    of_another: bool = False
 
     @property
     def known(self) -> dict[str, float]:
-        """Return the signals that there are, by name."""
-        named = {name: getattr(self, name) for name in self.__slots__}
+        """Return the signals with a weight that there are, by name."""
+        named = {name: getattr(self, name) for name in self.__slots__ if name != "of_another"}
         return {name: value for name, value in named.items() if value is not None}
 
 
@@ -121,7 +127,8 @@ async def assess(
         return verdict
     if not embedder.knows(question):
         return verdict
-    best = heapq.nlargest(_SENTENCES, evidence, key=lambda item: item.coverage)
+    about, _ = narrowed(retrieval, evidence)
+    best = heapq.nlargest(_SENTENCES, about, key=lambda item: item.coverage)
     steps: list[Sequence[Evidence]] = [best]
     if until_answerable:
         likely = [item for item in best[1:] if _may_answer(item, retrieval, signals, threshold)]
@@ -129,7 +136,9 @@ async def assess(
     loop, nearest = asyncio.get_running_loop(), -math.inf
     deadline, closer = loop.time() + _EMBED_TIMEOUT_S, verdict
     for part in steps:
-        near = await cosines(question, part, embedder, timeout_s=deadline - loop.time())
+        near = await cosines(
+            asked(question).question, part, embedder, timeout_s=deadline - loop.time()
+        )
         if near is None:
             return verdict
         nearest = max(nearest, *map(nearness, part, near))
@@ -169,13 +178,15 @@ def judge_evidence(
             threshold=THRESHOLD if threshold is None else threshold,
         )
     expected = expected_answer(retrieval.question)
+    about, is_named = narrowed(retrieval, evidence)
     first, second = _best_two([passage.lexical for passage in retrieval.passages])
-    most = most_possible(retrieval.term_weights) or 1.0
+    most = _most_possible(retrieval) or 1.0
     signals = Signals(
-        coverage=max(_plausible(item, expected) for item in evidence),
+        coverage=max(_plausible(item, expected) for item in about),
         score=min(1.0, first / most),
         margin=min(1.0, (first - second) / most),
         similarity=None if has_aside(retrieval.question) else _similarity(retrieval),
+        of_another=not is_named,
     )
     return _verdict(signals, threshold)
 
@@ -188,9 +199,11 @@ def _verdict(signals: Signals, threshold: float | None) -> Verdict:
         reason += f", best cosine {signals.similarity:.2f}"
     if signals.nearness is not None:
         reason += f", nearest sentence {signals.nearness:.2f}"
+    if signals.of_another:
+        reason += ", none is about what it names"
     code: Code = "answerable"
     if confidence < threshold:
-        few = signals.coverage < _WORDS_SUFFICE or signals.similarity is None
+        few = signals.coverage < _WORDS_SUFFICE or signals.similarity is None or signals.of_another
         code = "few_words" if few else "far_in_meaning"
     return Verdict(code == "answerable", confidence, reason, code, threshold, signals)
 
@@ -202,13 +215,23 @@ def probability(signals: Signals) -> float:
     if signals.nearness is not None:
         weights = _BY_NEARNESS
     weighed = (weights.get(name, 0.0) * value for name, value in known.items())
-    return _logistic(weights["constant"] + sum(weighed))
+    share = _OF_ANOTHER_SHARE if signals.of_another else 1.0
+    return share * _logistic(weights["constant"] + sum(weighed))
 
 
 def _plausible(evidence: Evidence, expected: re.Pattern[str] | None) -> float:
     """Trust a sentence less that lacks what such a question asks for: a date, an amount."""
     kind = 1.0 if expected is None or expected.search(evidence.text) else _OTHER_KIND_SHARE
     return evidence.coverage * kind
+
+
+def _most_possible(retrieval: Retrieval) -> float:
+    """Return the best score of what is asked; beside it only words that are known."""
+    weights, parts = retrieval.term_weights, asked(retrieval.question)
+    own, beside = {*tokens(parts.question)}, {*tokens(parts.context)}
+    highest = max(weights.values(), default=0.0)
+    counted = own | {token for token in beside if weights.get(token, highest) < highest}
+    return most_possible({t: w for t, w in weights.items() if t in counted})
 
 
 def _best_two(scores: Sequence[float]) -> tuple[float, float]:

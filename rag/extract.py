@@ -4,9 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from rag.answerable import THRESHOLD, judge_evidence
+from rag.asked import asked
 from rag.embed import Embedder
 from rag.evidence import Evidence, weigh
 from rag.expected import expected_answer
+from rag.named import narrowed
 from rag.nearness import cosines, nearness
 from rag.types import Retrieval
 from rag.words import Term, has_aside
@@ -59,9 +61,10 @@ async def extract(
     the answer; `threshold` is what it found that by, and a low one asks for less here too.
     """
     terms, evidence = weigh(retrieval)
-    candidates = _by_words(retrieval, evidence)
+    candidates = _by_words(retrieval, narrowed(retrieval, evidence)[0])
     if retrieval.dense_weight and embedder.knows(retrieval.question):
-        candidates = await _by_meaning(retrieval.question, embedder, candidates)
+        question = asked(retrieval.question).question
+        candidates = await _by_meaning(question, embedder, candidates)
     if not candidates:
         return ()
     if candidates[0].similarity is not None and not has_aside(retrieval.question):
@@ -78,7 +81,7 @@ def _is_near(best: _Candidate, threshold: float) -> bool:
     return nearness(best.evidence, best.similarity or 0.0) >= least
 
 
-def _by_words(retrieval: Retrieval, evidence: list[Evidence]) -> list[_Candidate]:
+def _by_words(retrieval: Retrieval, evidence: Sequence[Evidence]) -> list[_Candidate]:
     """Return all sentences, best first; equal ones in order of passages."""
     expected = expected_answer(retrieval.question)
     highest = max((passage.score for passage in retrieval.passages), default=0.0) or 1.0

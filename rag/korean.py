@@ -55,6 +55,11 @@ PARTICLE = re.compile(
     r"[의은는이가을를에와과도만로나랑인란])$"
 )
 
+_ASKED_IN_RUN = re.compile(
+    r"(?<=[가-힣]{2})(?=얼마|무엇|며칠|누구|어떻게|알려[주줘]|몇)|"
+    r"(?<=[가-힣][은는이가을를의에도로])(?=언제|어디|무슨|누가|어떤|왜|뭐)"
+)
+
 
 # Of two syllables and with one of these last, a word is a syllable and an ending.
 _SYLLABLE = re.compile(
@@ -88,6 +93,11 @@ def stem(word: str, following: str = "") -> tuple[str, float] | None:
     else:
         bare = _without(PARTICLE, _without(_COPULA, bare))
     return None if len(bare) < 2 or _SYLLABLE.fullmatch(bare) else (bare, share)
+
+
+def spaced(text: str) -> str:
+    """Part what asks from what it asks about: `지체상금은얼마인가요` has no space."""
+    return _ASKED_IN_RUN.sub(" ", text)
 
 
 def _is_verb_before(word: str, following: str) -> bool:

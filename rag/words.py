@@ -9,18 +9,24 @@ from functools import cached_property, lru_cache
 from itertools import accumulate
 
 from rag import english, korean
+from rag.asked import asked
 from rag.lexical import tokens
 
-_WORD = re.compile(
-    r"\d+(?:[.,:]\d+)*(?:[가-힣]+|[a-z]{1,2}\b)?|[가-힣]+|[^\W\d_가-힣]+(?:['’]s\b)?", re.UNICODE
-)
+_PARTS = r"\d+(?:[.,:]\d+)*(?:[가-힣]+|[a-z]{1,2}\b)?|[가-힣]+|[^\W\d_가-힣]+(?:['’]s\b)?"
+_WORD = re.compile(_PARTS)
+# `E05`, `GX-200-H`: a question's code is one word; a text may write it `GX 200`.
+_WORD_OR_CODE = re.compile(rf"(?<![a-z\d])[a-z]+-?\d[a-z\d]*(?:-[a-z\d]+|\.\d+)*|{_PARTS}")
+_PART_OF_CODE = re.compile(r"[a-z]+|\d+(?:\.\d+)*")
 # `3년 차`, `3년차부터는` and `3년` are one word.
 _NTH = re.compile(r"(\d+(?:년|일|주|개월))\s?차[가-힣]*")
 _COUNTER = re.compile(r"몇\s?[가-힣]+")
 _ASIDE = re.compile(r"\(([^()]*)\)")
 ASIDE_SHARE = 0.3
 """Weight of words in parentheses beside the rest: a gloss, or what a follow-up leans on."""
+CONTEXT_SHARE = 0.15
+"""Weight of words that are stated beside the question."""
 _INSIDE_COMPOUND = 0.9
+_UNITS_TOO = frozenset("만 인 도".split())  # noqa: SIM905 - `200만`, `10인`, `5도`
 _PART_EXPONENT = 1.5  # half of a word says less than half of what it means
 _IDF_FLOOR = 0.7  # in a store of a few chunks every known word would count next to nothing
 
@@ -42,19 +48,28 @@ class Term:
 
 def words(text: str) -> list[str]:
     """Return the casefolded words of a text; numbers keep a Korean unit (`15일`)."""
-    text = _NTH.sub(r"\1", unicodedata.normalize("NFKC", text).casefold())
-    return [_plain(word) for word in _WORD.findall(text)]
+    return _words_of(_normal(text))
+
+
+def _words_of(normal: str, pattern: re.Pattern[str] = _WORD) -> list[str]:
+    return [_plain(word) for word in pattern.findall(normal)]
+
+
+def _normal(text: str) -> str:
+    return _NTH.sub(r"\1", unicodedata.normalize("NFKC", text).casefold())
 
 
 @lru_cache(maxsize=8192)
 def _plain(word: str) -> str:
+    if word[0].isdigit() and (bare := _without_particle(word))[-1].isdigit():
+        word = bare
     return english.number(word.removesuffix("'s").removesuffix("’s"))
 
 
 def content_stems(text: str) -> dict[str, float]:
     """Return the stems of the words that carry meaning, in order, with their kind's weight."""
     stems: dict[str, float] = {}
-    found_words = words(_COUNTER.sub(" ", text))
+    found_words = _words_of(_COUNTER.sub(" ", _normal(text)), _WORD_OR_CODE)
     for word, following in zip(found_words, [*found_words[1:], ""], strict=False):
         found = _stem(word, following)
         if found and found[1] > stems.get(found[0], 0):
@@ -67,18 +82,40 @@ def has_aside(question: str) -> bool:
     return bool(_ASIDE.search(question))
 
 
-def question_terms(question: str, idf: Mapping[str, float]) -> tuple[Term, ...]:
-    """Return what a question asks about; `idf` as in `rag.types.Retrieval.term_weights`."""
+def without_asides(question: str) -> str:
+    """Return a question without its words in parentheses."""
+    return _ASIDE.sub(" ", question)
+
+
+def question_terms(message: str, idf: Mapping[str, float]) -> tuple[Term, ...]:
+    """Return what a message asks about; `idf` as in `rag.types.Retrieval.term_weights`.
+
+    What it states beside its question counts little, and nothing where no document has the word,
+    unless it is a number or a code.
+    """
     highest = max(idf.values(), default=1.0)
-    own = content_stems(_ASIDE.sub(" ", question))
-    asides = content_stems(" ".join(_ASIDE.findall(question)))
+    parts = asked(message)
+    own = content_stems(without_asides(parts.question))
+    context = content_stems(without_asides(parts.context))
+    own |= {s: share for s, share in context.items() if s not in own and _names(s)}
+    shares = {s: CONTEXT_SHARE * share for s, share in context.items() if _known(s, idf, highest)}
+    gloss = content_stems(" ".join(_ASIDE.findall(message)))
+    shares |= {s: ASIDE_SHARE * share for s, share in gloss.items()}
     terms = [Term(s, share * _idf(s, idf, highest)) for s, share in own.items()]
     terms += [
-        Term(s, ASIDE_SHARE * share * _idf(s, idf, highest), aside=True)
-        for s, share in asides.items()
+        Term(s, share * _idf(s, idf, highest), aside=True)
+        for s, share in shares.items()
         if s not in own
     ]
     return tuple(terms)
+
+
+def _known(stem: str, idf: Mapping[str, float], highest: float) -> bool:
+    return _idf(stem, idf, highest) < _IDF_FLOOR + highest
+
+
+def _names(stem: str) -> bool:
+    return stem[0].isdigit() or is_code(stem)
 
 
 def _stem(word: str, following: str) -> tuple[str, float] | None:
@@ -86,15 +123,30 @@ def _stem(word: str, following: str) -> tuple[str, float] | None:
         return korean.stem(word, following)
     if word[0].isdigit():
         return _without_particle(word), 1.0
+    if is_code(word):
+        return word, 1.0
     weight = english.weight(word)
     return (word, weight) if weight else None
 
 
 def _without_particle(number: str) -> str:
-    """Take the particle off a number with a unit: `3년은` is `3년`."""
+    """Take the particle off a number: `3년은` is `3년`; `200만` has none."""
     found = korean.PARTICLE.search(number)
-    bare = number[: found.start()] if found else number
-    return number if bare[-1].isdigit() else bare
+    if not found or (found[0] in _UNITS_TOO and number[found.start() - 1].isdigit()):
+        return number
+    return number[: found.start()]
+
+
+def is_code(stem: str) -> bool:
+    """Tell whether a stem is letters with digits: a product, an error."""
+    return not stem[0].isdecimal() and any(map(str.isdecimal, stem))
+
+
+@lru_cache(maxsize=1024)
+def _code_pattern(code: str) -> re.Pattern[str]:
+    """Return what finds a code in a text, in group 1 what makes it another one (`GX-200-H`)."""
+    parts = map(re.escape, _PART_OF_CODE.findall(code))
+    return re.compile(rf"(?<![a-z\d'’]){'[ ‐–-]?'.join(parts)}(?![a-z\d])(-[a-z\d])?")
 
 
 def _idf(stem: str, idf: Mapping[str, float], highest: float) -> float:
@@ -106,7 +158,8 @@ class Text:
     """A text, ready to be looked into for stems."""
 
     def __init__(self, text: str) -> None:
-        self._words = words(text)
+        self._text = _normal(text)
+        self._words = _words_of(self._text)
 
     @cached_property
     def _heads(self) -> Mapping[str, Sequence[str]]:
@@ -127,6 +180,9 @@ class Text:
 
     def holds(self, stem: str) -> float:
         """Return how much of a stem is here, from 0 to 1."""
+        if is_code(stem):
+            found = _code_pattern(stem).finditer(self._text)
+            return max((_INSIDE_COMPOUND if place[1] else 1.0 for place in found), default=0.0)
         if not "가" <= stem[0] <= "힣":
             return float(any(_same(stem, word) for word in self._heads.get(stem[:2], ())))
         return self._holds_hangul(stem)

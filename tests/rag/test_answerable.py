@@ -47,6 +47,45 @@ def test_a_question_about_something_else_is_not(question: str) -> None:
     assert verdict.confidence < 0.5
 
 
+POLITE = [
+    "안녕하세요, {}",
+    "안녕하세요, 수고 많으십니다. 혹시 {}",
+    "규정집을 찾아봤는데 못 찾겠어요. {}",
+    "입사한 지 얼마 안 돼서 잘 모르는데요, {}",
+    "{} 확인 부탁드립니다.",
+]
+
+
+@pytest.mark.parametrize("polite", POLITE)
+def test_politeness_changes_no_verdict(polite: str) -> None:
+    held, lacking = [
+        judge(retrieval_of(polite.format(question), LEAVE, PAY))
+        for question in ("급여는 언제 지급되나요?", "주차장 요금은 얼마인가요?")
+    ]
+    assert held.answerable
+    assert not lacking.answerable
+
+
+async def test_an_embedder_is_asked_the_question_alone() -> None:
+    embedder = InMemoryEmbedder()
+    question = "Hi there, could you tell me who may take a taxi? Thanks a lot!"
+    await assess(retrieval_of(question, "Employees may take a taxi.", similarities=[0.9]), embedder)
+    assert embedder.asked[0] == "who may take a taxi?"
+
+
+async def test_what_is_said_of_another_product_is_no_answer() -> None:
+    rows = ["The interval of the GX-110 is 3 months.", "The interval of the GX-220 is 4 months."]
+    question = "What is the interval of the {}?"
+    near = {"similarities": [0.9, 0.9]}
+    held = await assess(retrieval_of(question.format("GX-220"), *rows, **near), InMemoryEmbedder())
+    other = await assess(retrieval_of(question.format("GX-335"), *rows, **near), InMemoryEmbedder())
+    assert held.answerable
+    assert (other.answerable, other.code) == (False, "few_words")
+    assert "none is about what it names" in other.reason
+    assert judge(retrieval_of("GX-220의 무게는?", "GX-220의 무게는 3 kg이다.")).answerable
+    assert not judge(retrieval_of("GX-335의 무게는?", "GX-220의 무게는 3 kg이다.")).answerable
+
+
 def test_nothing_found_is_not_answerable() -> None:
     verdict = judge(retrieval_of("연차 휴가는 며칠인가요?"))
     assert (verdict.answerable, verdict.confidence) == (False, 0.0)

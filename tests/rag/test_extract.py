@@ -44,6 +44,21 @@ async def test_the_sentence_that_answers_is_quoted(question: str, sentence: str)
     assert sentence in found[0].text
 
 
+@pytest.mark.parametrize(
+    ("question", "quoted"),
+    [
+        ("GX-220의 교정 주기는 몇 개월인가요?", ["GX-220 교정 주기는 4개월이다."]),
+        ("교정 주기는 GX-110의 경우 몇 개월인가요?", ["GX-110 교정 주기는 3개월이다."]),
+        ("GX-335의 교정 주기는 몇 개월인가요?", []),
+    ],
+)
+async def test_of_like_products_the_one_asked_for_is_quoted(
+    question: str, quoted: list[str]
+) -> None:
+    rows = "GX-110 교정 주기는 3개월이다. GX-220 교정 주기는 4개월이다."
+    assert [quote.text for quote in await answer(question, rows)] == quoted
+
+
 async def test_two_questions_at_once_get_two_sentences() -> None:
     found = await answer("병가는 며칠이고 연차 휴가는 며칠인가요?", LEAVE, SICK)
     assert [quote.passage for quote in found] in ([0, 1], [1, 0])

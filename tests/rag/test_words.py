@@ -2,7 +2,15 @@
 
 import pytest
 
-from rag.words import ASIDE_SHARE, Text, content_stems, coverage, has_aside, question_terms
+from rag.words import (
+    ASIDE_SHARE,
+    CONTEXT_SHARE,
+    Text,
+    content_stems,
+    coverage,
+    has_aside,
+    question_terms,
+)
 
 
 @pytest.mark.parametrize(
@@ -15,6 +23,10 @@ from rag.words import ASIDE_SHARE, Text, content_stems, coverage, has_aside, que
         ("How many days of annual leave do I get?", ["days", "annual", "leave"]),
         ("in the third year", ["3", "year"]),
         ("그럼 언제 되나요?", []),
+        ("GX-200-H의 교정 주기는?", ["gx-200-h", "교정", "주기"]),
+        ("오류코드 E05는 무슨 뜻인가요?", ["오류코드", "e05"]),
+        ("220은 200만 원, 5도", ["220", "200만", "5도"]),
+        ("What does the GX-330's E7 mean?", ["gx-330", "e7", "mean"]),
     ],
 )
 def test_content_words(question: str, stems: list[str]) -> None:
@@ -36,6 +48,15 @@ def test_content_words(question: str, stems: list[str]) -> None:
         ("car", "a card", 0.0),
         ("16", "160 days", 0.0),
         ("3", "the third year", 1.0),
+        ("gx-220", "GX-220의 교정 주기", 1.0),
+        ("gx-220", "GX 220은, GX220도", 1.0),
+        ("gx-220", "GX-110은 220 g이다", 0.0),
+        ("gx-200", "GX-200-H는 46,400원", 0.9),
+        ("gx-200-h", "GX-200은 40,000원", 0.0),
+        ("e05", "E05가 뜨면", 1.0),
+        ("s4", "within the team's 4 hours", 0.0),
+        ("220", "220은 다섯째이다", 1.0),
+        ("200", "200만 원", 0.0),
     ],
 )
 def test_how_far_a_text_holds_a_stem(stem: str, text: str, share: float) -> None:
@@ -67,3 +88,15 @@ def test_coverage_of_nothing_is_nothing() -> None:
     assert coverage([], []) == 0.0
     terms = question_terms("연차 휴가", {"연차": 1.3, "휴가": 1.3})
     assert coverage(terms, [1.0, 0.5]) == pytest.approx(0.75)
+
+
+def test_what_stands_beside_the_question_counts_little_or_not_at_all() -> None:
+    idf = {"규정": 1.0, "연차": 2.0, "많으": 4.0, "gx": 4.0, "220": 4.0}
+    terms = question_terms(
+        "규정을 읽었고 GX-220이 있습니다. 수고 많으십니다. 연차는 며칠인가요?", idf
+    )
+    by_stem = {term.stem: term for term in terms}
+    assert [*by_stem] == ["연차", "gx-220", "규정"]
+    assert by_stem["규정"].aside
+    assert by_stem["규정"].weight == pytest.approx(CONTEXT_SHARE * 1.7)
+    assert by_stem["gx-220"].weight == pytest.approx(4.7)
