@@ -21,8 +21,7 @@ CLOSED = re.compile(r"[.!?:;。！？…][\"'”’)\]]*\s*$|[다요함음임]\s
 _HEADING_CHARS = 40
 _VALUE = re.compile(r"[\d:=]")  # `Annual leave: 15 days` is a statement
 _LABELLED = re.compile(r"\S\s?[:=]\s?\S")
-_APART = re.compile(r"\s*\|\s+|\s+\|\s*")
-_RULE = re.compile(r"[\s|:-]*-[\s|:-]*")
+_RULE = re.compile(r"[\s|:-]+")
 _DIGIT = re.compile(r"\d")
 _NUMBER = re.compile(r"[₩$€£¥(+-]?\s?\d[\d\s.,:/-]*[%원)]?")
 _NEAR_LINES = 3  # compared to each side: a list's own headings stand between its items
@@ -90,7 +89,8 @@ def _items(lines: Sequence[str]) -> set[int]:
     for start, end in _runs([_is_short(line) for line in lines]):
         if not _is_short(lines[start]):
             continue
-        alike = [n for n in range(start, end) if _has_like(lines[start:end], n - start)]
+        run = lines[start:end]
+        alike = [start + n for n in range(len(run)) if _has_like(run, n)]
         if alike:
             last = end if end == len(lines) else alike[-1] + 1
             items.update(range(alike[0], last))
@@ -139,7 +139,7 @@ def _header(lines: Sequence[str], *, first: bool) -> Role:
     """
     if len(lines) > 1 and _RULE.fullmatch(lines[1]):
         return "header"
-    names, *rows = ([cell.strip() for cell in _APART.split(line)] for line in lines)
+    names, *rows = ([cell.strip() for cell in line.split("|")] for line in lines)
     if _LABELLED.search(lines[0]) or not rows or len(names) != len(rows[0]):
         return "row"
     values = [
