@@ -1,11 +1,12 @@
 """Cut a passage into the sentences that can be quoted, and the headings above them."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 
 from rag.chunk import heading_level
+from rag.headings import BLOCK_START, CLOSED, Role, are_alike, is_row, roles
 
 _LINE = re.compile(r"[^\n]*\S[^\n]*")
 _END = re.compile(r"(?<=[.!?。！？…])[\"'”’)\]]*(?:\s+|$)|(?<=[。！？])")
@@ -15,12 +16,10 @@ _ABBREVIATION = re.compile(
     re.IGNORECASE,
 )
 _CLOCK = re.compile(r"[ap]\.m\.$", re.IGNORECASE)
-_CLOSED = re.compile(r"[.!?:;。！？…][\"'”’)\]]*\s*$|[다요함음임]\s*$")
-_BLOCK_START = re.compile(r"\s*(?:[-*•·▪○●■□※|#>]|\d{1,3}[.)]\s|[①-⑳])")
 _LIST_MARK = re.compile(r"\s*(?:[-*•·▪○●]\s+(?=\S))?")
 _FULL_LINE = 0.75  # of the widest line: a shorter one was ended on purpose
-_HEADING_CHARS = 40
-_VALUE = re.compile(r"[\d|:=]")  # `Annual leave: 15 days` is a statement
+_LEAST_COLUMNS = 32  # of a full line; shorter ones are a list
+_ROW_CHARS = 400  # a longer one is paragraphs in cells
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,8 +29,9 @@ class Sentence:
     Attributes:
         start: Offset of its first character.
         end: Offset behind its last.
-        heading: The nearest heading above it in the passage; empty without.
-        place: How many sentences stand between it and that heading.
+        heading: The nearest heading above it in the passage, and its table's header under that;
+            empty without.
+        place: How many sentences, or headers, stand between it and that heading.
     """
 
     start: int
@@ -43,17 +43,34 @@ class Sentence:
 def sentences(content: str) -> list[Sentence]:
     """Return the quotable sentences in reading order; list items and table rows count as such."""
     found: list[Sentence] = []
-    heading, place = "", 0
+    heading = above = ""
+    place = 0
     blocks = list(_blocks(content))
-    for index, (start, end) in enumerate(blocks):
-        block = content[start:end]
-        if _is_heading(block, index, len(blocks)):
-            heading, place = block.strip("# \n"), 0
-            continue
-        for span in _cut(content, start, end):
-            found.append(Sentence(*span, heading, place))
-            place += 1
+    for (start, end), role in zip(blocks, _roles(content, blocks), strict=True):
+        text = content[start:end].strip("# \n")
+        if role == "heading":
+            heading, above, place = text, text, 0
+        elif role == "text":
+            above = heading
+        if role in ("text", "row", "names"):
+            for span in _spans(content, start, end, is_one=role != "text"):
+                found.append(Sentence(*span, heading if role == "names" else above, place))
+                place += 1
+        if role in ("header", "names"):
+            above = f"{heading}\n{text}".strip()
+            place += role == "header"
     return found
+
+
+def _roles(content: str, blocks: Sequence[tuple[int, int]]) -> list[Role]:
+    return roles([content[start:end].strip() for start, end in blocks])
+
+
+def _spans(content: str, start: int, end: int, *, is_one: bool) -> Iterator[tuple[int, int]]:
+    if is_one and end - start <= _ROW_CHARS:
+        yield _trim(content, start, end)
+    else:
+        yield from _cut(content, start, end)
 
 
 def _blocks(content: str) -> Iterator[tuple[int, int]]:
@@ -72,25 +89,21 @@ def _blocks(content: str) -> Iterator[tuple[int, int]]:
 def _goes_on(content: str, line: tuple[int, int], following: tuple[int, int], widest: int) -> bool:
     start, end = line
     text, following_text = content[start:end], content[following[0] : following[1]]
-    if following[0] - end > 1 or _BLOCK_START.match(following_text):
+    if following[0] - end > 1 or BLOCK_START.match(following_text):
         return False
-    if text.lstrip().startswith(("#", "|")) or heading_level(text):
+    if text.lstrip().startswith("#") or heading_level(text):
+        return False
+    if is_row(text) or is_row(following_text) or are_alike(text, following_text):
         return False
     if following_text.lstrip()[0].islower():
         return True
-    return end - start >= _FULL_LINE * widest and not _CLOSED.search(text)
+    return _is_full(text, widest) and not CLOSED.search(text)
 
 
-def _is_heading(block: str, index: int, count: int) -> bool:
-    """Tell a heading from a list item or a short statement."""
-    line = block.strip()
-    if line.isdigit() or line.startswith("#") or heading_level(line):
-        return True
-    if index == count - 1 or len(line) > _HEADING_CHARS or _BLOCK_START.match(line):
-        return False
-    if line.endswith(("?", "？")):
-        return True
-    return not _CLOSED.search(line) and (index == 0 or not _VALUE.search(line))
+def _is_full(line: str, widest: int) -> bool:
+    """Tell whether a line may have ended because there was no more room."""
+    columns = len(line) + sum(character >= "가" for character in line)
+    return len(line) >= _FULL_LINE * widest and columns >= _LEAST_COLUMNS
 
 
 def _cut(content: str, start: int, end: int) -> Iterator[tuple[int, int]]:

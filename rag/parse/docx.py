@@ -9,7 +9,7 @@ from docx.oxml import parse_xml
 from lxml import etree
 
 from rag.parse.archive import Archive
-from rag.parse.tables import table_text
+from rag.parse.tables import fill_down, table_text
 from rag.types import Page
 
 _W = "{http://schemas.openxmlformats.org/wordprocessingml/2006/main}"
@@ -24,6 +24,7 @@ _NOTES = ("/footnotes", "/endnotes")
 _HEADING = re.compile(r"(?:heading|제목) ?([1-9])", re.IGNORECASE)
 _OUTLINE_LEVELS = set("012345678")
 _MOST_ANCESTORS = 10
+_MOST_COLUMNS = 63  # that Word has in a table
 _BREAKS = {"br": "\n", "cr": "\n", "p": "\n", "tab": " ", "noBreakHyphen": "-"}
 
 
@@ -50,15 +51,30 @@ def _blocks(root: etree._Element, marks: dict[str, str]) -> Iterator[str]:
         if element.tag == f"{_W}p":
             yield _paragraph(element, marks)
         elif element.tag == f"{_W}tbl":
-            yield f"\n\n{table_text(_rows(element))}\n\n"
+            yield f"\n\n{table_text(fill_down(_rows(element)))}\n\n"
         elif isinstance(element.tag, str):
             yield from _blocks(element, marks)
 
 
-def _rows(table: etree._Element) -> Iterator[list[str]]:
+def _rows(table: etree._Element) -> Iterator[list[str | None]]:
     for row in table.iter(f"{_W}tr"):
         if next(row.iterancestors(f"{_W}tbl")) is table:
-            yield [_text(cell) for cell in row.iter(f"{_W}tc") if _row_of(cell) is row]
+            cells = (cell for cell in row.iter(f"{_W}tc") if _row_of(cell) is row)
+            skipped = [""] * _number(row, "trPr", "gridBefore")
+            yield [*skipped, *(text for cell in cells for text in _cell(cell))]
+
+
+def _cell(cell: etree._Element) -> list[str | None]:
+    """Return a cell's text, None where it goes on from above, and the columns it reaches over."""
+    merge = cell.find(f"{_W}tcPr/{_W}vMerge")
+    goes_on = merge is not None and merge.get(_VAL, "continue") == "continue"
+    return [None if goes_on else _text(cell), *[""] * (_number(cell, "tcPr", "gridSpan") - 1)]
+
+
+def _number(element: etree._Element, properties: str, name: str) -> int:
+    found = element.find(f"{_W}{properties}/{_W}{name}")
+    value = "" if found is None else found.get(_VAL, "")
+    return min(int(value), _MOST_COLUMNS) if value.isdecimal() else 0
 
 
 def _row_of(cell: etree._Element) -> etree._Element:

@@ -4,7 +4,7 @@ import re
 
 from selectolax.lexbor import LexborHTMLParser, LexborNode
 
-from rag.parse.tables import repeat_header
+from rag.parse.tables import Spans, repeat_header
 
 _DROPPED = ["script", "style", "noscript", "template", "svg", "head", "iframe"]
 _HEADINGS = {f"h{level}": "#" * level + " " for level in range(1, 7)}
@@ -27,36 +27,91 @@ def parse_html(markup: str) -> str:
     tree.strip_tags(_DROPPED)
     if tree.body is None:
         return ""
-    parts: list[str] = []
-    _collect(tree.body, parts)
-    return "".join(parts)
+    reader = _Reader()
+    _walk(tree.body, reader)
+    return "".join(reader.parts)
 
 
-def _collect(root: LexborNode, parts: list[str]) -> None:
-    """Walk without recursion: markup nests deeper than Python's stack."""
-    stack: list[tuple[LexborNode, int]] = [(root, _ENTERING)]
-    table_end = 0
-    while stack:
-        node, began = stack.pop()
+class _Reader:
+    """What was read so far, as parts of text, none of them empty."""
+
+    def __init__(self) -> None:
+        self.parts: list[str] = []
+        self._table_end = 0
+        self._tables: list[Spans] = []
+
+    def text(self, node: LexborNode) -> None:
+        behind_space = bool(self.parts) and self.parts[-1].endswith(("\n", " "))
+        if text := _text(node, behind_space=behind_space):
+            self.parts.append(text)
+
+    def enter(self, tag: str) -> None:
+        if tag == "table":
+            self._tables.append(Spans())
+        elif tag == "tr" and self._tables:
+            self._tables[-1].start_row()
+        if opening := _opening(tag):
+            self.parts.append(opening)
+        if tag in _CELLS and self._tables:
+            self._between(self._tables[-1].before())
+
+    def leave(self, node: LexborNode, began: int) -> None:
         tag = node.tag or ""
-        if tag == "-text":
-            if text := _text(node, behind_space=bool(parts) and parts[-1].endswith(("\n", " "))):
-                parts.append(text)
-        elif began == _ENTERING:
-            parts += filter(None, [_opening(tag)])
-            stack.append((node, len(parts)))
-            children = list(node.iter(include_text=True))
-            stack += [(child, _ENTERING) for child in reversed(children)]
-        elif tag in _CELLS:
-            _end_cell(parts, began, has_table=began < table_end)
+        if tag in _CELLS:
+            self._end_cell(node, began)
         elif tag == "tr":
-            _end_row(parts)
+            self._end_row(began)
         elif tag in _BLOCKS:
             if tag == "table":
-                if began >= table_end:
-                    _end_table(parts, began)
-                table_end = len(parts)
-            parts.append("\n\n")
+                self._end_table(began)
+            self.parts.append("\n\n")
+
+    def _end_cell(self, node: LexborNode, began: int) -> None:
+        """Put a cell in one line, unless it is a page's layout: long, or with a table inside."""
+        text = ""
+        inside = self.parts[began : began + _CELL_CHARS]  # no part is empty: as many are too long
+        if sum(map(len, inside)) < _CELL_CHARS and began >= self._table_end:
+            text = " ".join("".join(inside).split())
+            self.parts[began:] = filter(None, [text])
+        self.parts.append(_APART)
+        if self._tables:
+            self._between(
+                self._tables[-1].add(text, _span(node, "colspan"), _span(node, "rowspan"))
+            )
+
+    def _between(self, cells: list[str]) -> None:
+        self.parts += [part for cell in cells for part in (cell, _APART) if part]
+
+    def _end_row(self, began: int) -> None:
+        if self._tables and len(self.parts) > began:
+            self._between(self._tables[-1].before())
+        if self.parts[-1] == _APART:
+            self.parts.pop()
+
+    def _end_table(self, began: int) -> None:
+        """Repeat the header of a long table that has no table inside, nor paragraphs."""
+        self._tables.pop()
+        text = "".join(self.parts[began:]) if began >= self._table_end else "\n\n"
+        if "\n\n" not in text:
+            lines = [line for line in text.split("\n") if line.strip()]
+            self.parts[began:] = filter(None, [repeat_header(lines)])
+        self._table_end = len(self.parts)
+
+
+def _walk(root: LexborNode, reader: _Reader) -> None:
+    """Walk without recursion: markup nests deeper than Python's stack."""
+    stack: list[tuple[LexborNode, int]] = [(root, _ENTERING)]
+    while stack:
+        node, began = stack.pop()
+        if node.tag == "-text":
+            reader.text(node)
+        elif began == _ENTERING:
+            reader.enter(node.tag or "")
+            stack.append((node, len(reader.parts)))
+            children = list(node.iter(include_text=True))
+            stack += [(child, _ENTERING) for child in reversed(children)]
+        else:
+            reader.leave(node, began)
 
 
 def _text(node: LexborNode, *, behind_space: bool) -> str:
@@ -75,22 +130,6 @@ def _opening(tag: str) -> str:
     return "\n" if tag in _LINES else ""
 
 
-def _end_cell(parts: list[str], began: int, *, has_table: bool) -> None:
-    """Put a cell in one line, unless it is a page's layout: long, or with a table inside."""
-    inside = parts[began : began + _CELL_CHARS]  # no part is empty: as many are too long
-    if sum(map(len, inside)) < _CELL_CHARS and not has_table:
-        parts[began:] = filter(None, [" ".join("".join(inside).split())])
-    parts.append(_APART)
-
-
-def _end_row(parts: list[str]) -> None:
-    if parts[-1] == _APART:
-        parts.pop()
-
-
-def _end_table(parts: list[str], began: int) -> None:
-    """Repeat the header of a long table that has no table inside, nor paragraphs."""
-    text = "".join(parts[began:])
-    if "\n\n" not in text:
-        lines = [line for line in text.split("\n") if line.strip()]
-        parts[began:] = filter(None, [repeat_header(lines)])
+def _span(node: LexborNode, name: str) -> int:
+    value = node.attributes.get(name) or ""
+    return int(value) if value.isascii() and value.isdecimal() and len(value) < 6 else 1

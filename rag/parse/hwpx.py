@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from lxml import etree
 
 from rag.parse.archive import Archive
-from rag.parse.tables import table_text
+from rag.parse.tables import Spans, table_text
 from rag.types import Page
 
 _SECTION = re.compile(r"Contents/section(\d+)\.xml")
@@ -56,8 +56,16 @@ def _text(element: etree._Element) -> str:
 
 
 def _rows(table: etree._Element) -> Iterator[list[str]]:
+    spans = Spans()
     for row in _children(table, "tr"):
-        yield [_text(cell) for cell in _children(row, "tc")]
+        spans.start_row()
+        cells: list[str] = []
+        for cell in _children(row, "tc"):
+            text = _text(cell)
+            reach = next(_children(cell, "cellSpan"), cell)
+            columns, rows = (int(reach.get(name) or 1) for name in ("colSpan", "rowSpan"))
+            cells += [*spans.before(), text, *spans.add(text, columns, rows)]
+        yield [*cells, *spans.before()] if cells else []
 
 
 def _heading_levels(archive: Archive) -> dict[str, int]:

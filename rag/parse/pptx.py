@@ -9,9 +9,10 @@ from pptx.shapes.base import BaseShape
 from pptx.shapes.graphfrm import GraphicFrame
 from pptx.shapes.group import GroupShape
 from pptx.slide import Slide
+from pptx.table import _Cell, _Row
 
 from rag.parse.archive import Archive
-from rag.parse.tables import table_text
+from rag.parse.tables import fill_down, table_text
 from rag.types import Page
 
 _A = "{http://schemas.openxmlformats.org/drawingml/2006/main}"
@@ -45,8 +46,18 @@ def _leaves(shapes: Iterable[BaseShape]) -> Iterator[BaseShape]:
 
 def _shape_text(shape: BaseShape) -> str:
     if isinstance(shape, GraphicFrame) and shape.has_table:
-        return table_text([cell.text for cell in row.cells] for row in shape.table.rows)
+        return table_text(fill_down(map(_cells, shape.table.rows)))
     return _paragraphs(shape.element) if shape.has_text_frame else ""
+
+
+def _cells(row: _Row) -> list[str | None]:
+    """Return a row's texts, None where one goes on from above."""
+    return [None if _goes_on(cell) else cell.text for cell in row.cells]
+
+
+def _goes_on(cell: _Cell) -> bool:
+    tag = cell._tc  # noqa: SLF001 - no other way to tell down from across
+    return bool(tag.vMerge and not tag.hMerge)
 
 
 def _diagrams(slide: Slide) -> Iterator[str]:

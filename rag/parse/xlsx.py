@@ -1,20 +1,28 @@
 """XLSX to text, through openpyxl row by row: a page per sheet."""
 
+import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import date, datetime, time
 from typing import TypeAlias
 
 from openpyxl import load_workbook
+from openpyxl.cell.read_only import EmptyCell, ReadOnlyCell
+from openpyxl.utils import range_boundaries
 from openpyxl.worksheet._read_only import ReadOnlyWorksheet
 
 from rag.errors import UnreadableDocument
 from rag.parse.archive import Archive
-from rag.parse.tables import sheet_text
+from rag.parse.tables import fill_down, sheet_text
 from rag.types import Page
 
 _MOST_CHARS = 64 << 20  # cells share their strings: a small file may say a long one often
+_MERGED_CHARS = 60
+_MERGE = re.compile(
+    rb"<(?:\w+:)?mergeCell [^<>]*?ref=[\"']([A-Z]{1,3}\d{1,7}:[A-Z]{1,3}\d{1,7})[\"']"
+)
 
+_Merges: TypeAlias = Mapping[int, Sequence[tuple[int, int]]]
 _Value: TypeAlias = str | float | bool | date | time | None
 
 
@@ -29,18 +37,41 @@ def parse_xlsx(archive: Archive) -> list[Page]:
         pages = []
         for number, sheet in enumerate(workbook.worksheets, 1):
             sheet.reset_dimensions()  # they are only declared: a million rows need not be there
-            if text := sheet_text(_rows(sheet)):
+            merges = _merges(archive.parts[sheet._worksheet_path])  # noqa: SLF001 - not read by it
+            if text := sheet_text(fill_down(_rows(sheet, merges))):
                 pages.append(Page(number, f"# {sheet.title}\n\n{text}"))
     return pages
 
 
-def _rows(sheet: ReadOnlyWorksheet) -> Iterator[list[str]]:
+def _rows(sheet: ReadOnlyWorksheet, merges: _Merges) -> Iterator[list[str | None]]:
     size = 0
-    for row in sheet.iter_rows():
-        size += sum(len(cell.value) for cell in row if isinstance(cell.value, str))
+    reaching: dict[int, int] = {}  # column -> last row of what began above
+    for number, row in enumerate(sheet.iter_rows(), 1):
+        texts: list[str | None] = [_text(cell) for cell in row]
+        if any(texts):
+            reaching = {column: last for column, last in reaching.items() if last >= number}
+            texts += [""] * (max(reaching, default=0) - len(texts))
+            for column in reaching:
+                texts[column - 1] = None
+        reaching.update(merges.get(number, ()))
+        size += sum(_MERGED_CHARS if text is None else len(text) for text in texts)
         if size > _MOST_CHARS:
             raise UnreadableDocument("a sheet holds more text than can be read; split the file")
-        yield ["" if cell.value is None else _shown(cell.value, cell.number_format) for cell in row]
+        yield texts
+
+
+def _text(cell: ReadOnlyCell | EmptyCell) -> str:
+    return "" if cell.value is None else _shown(cell.value, cell.number_format)
+
+
+def _merges(part: bytes) -> _Merges:
+    """Return the columns of merged cells with their last rows, by their first rows."""
+    merges: dict[int, list[tuple[int, int]]] = {}
+    for found in _MERGE.finditer(part):
+        column, first, _, last = range_boundaries(found[1].decode())
+        if last > first:
+            merges.setdefault(first, []).append((column, last))
+    return merges
 
 
 def _shown(value: _Value, number_format: str) -> str:

@@ -1,6 +1,9 @@
 """Word documents: headings, lists and tables in reading order, nothing a reader sees left out."""
 
+import io
+
 from documents import docx_of, docx_of_a_picture, entry_of, with_entries
+from docx import Document
 
 from rag.parse.document import parse
 
@@ -119,3 +122,25 @@ def test_pictures_beside_text_do_no_harm() -> None:
         "<w:sectPr", "<w:p><w:r><w:t>text</w:t></w:r></w:p><w:sectPr", 1
     )
     assert read(with_entries(data, {_BODY: body})) == "text"
+
+
+def test_a_cell_merged_over_rows_says_its_text_in_each() -> None:
+    document = Document()
+    table = document.add_table(4, 3)
+    for row, texts in enumerate(
+        (("지역", "한도", ""), ("북미", "임원", "410"), ("", "사원", "215"))
+    ):
+        for column, text in enumerate(texts):
+            table.cell(row, column).text = text
+    table.cell(0, 1).merge(table.cell(0, 2))
+    table.cell(1, 0).merge(table.cell(2, 0)).text = "북미"
+    table.cell(3, 2).text = "90"
+    target = io.BytesIO()
+    document.save(target)
+    text = "지역 | 한도\n북미 | 임원 | 410\n북미 | 사원 | 215\n90"
+    assert read(target.getvalue()) == text
+    skipping = entry_of(target.getvalue(), _BODY).replace(
+        "<w:tr>", '<w:tr><w:trPr><w:gridBefore w:val="1"/></w:trPr>', 1
+    )
+    changed = with_entries(target.getvalue(), {_BODY: skipping})
+    assert read(changed) == f"| {text}"

@@ -27,6 +27,23 @@ def test_blocks_inside_a_cell_stay_in_the_row() -> None:
     assert read(markup).splitlines() == ["병가 (유급) | - 60 |", "a b | c"]
 
 
+def test_cells_over_several_rows_and_columns() -> None:
+    markup = """<table><tr><th rowspan=2>지역<th colspan=2>한도<th rowspan=3>매년</tr>
+    <tr><th>임원<th>사원</tr><tr><td>북미<td>410<td>215</tr><tr></tr>
+    <tr><td rowspan=x>유럽<td>1<td></td><td>2</table>"""
+    assert [line for line in read(markup).splitlines() if line] == [
+        "지역 | 한도 |  | 매년",
+        "지역 | 임원 | 사원 | 매년",
+        "북미 | 410 | 215 | 매년",
+        "유럽 | 1 |  | 2",
+    ]
+
+
+def test_an_empty_first_cell_keeps_its_place() -> None:
+    markup = "<table><tr><td>a<td>b</tr><tr><td><td>c</table>"
+    assert read(markup).splitlines() == ["a | b", " | c"]
+
+
 def test_a_long_table_repeats_its_header() -> None:
     rows = "".join(f"<tr><td>휴가{n}</td><td>{n}</td></tr>\n" for n in range(100))
     markup = f"<p>x</p><table>\n<tr><th>종류</th><th>일수</th></tr>{rows}</table><p>y</p>"

@@ -36,6 +36,21 @@ def test_a_table_row_is_a_line() -> None:
     assert read(data) == "표 1\n\n종류 | 일수\n병가 | 60\n\n끝"
 
 
+def test_a_cell_over_several_rows_says_its_text_in_each() -> None:
+    span = '<hp:cellSpan colSpan="{}" rowSpan="{}"/></hp:tc>'
+    region = cell(hwpx_paragraph("북미")).replace("</hp:tc>", span.format(1, 2))
+    limit = cell(hwpx_paragraph("한도")).replace("</hp:tc>", span.format(2, 1))
+    table = "".join(
+        f"<hp:tr>{''.join(cells)}</hp:tr>"
+        for cells in (
+            [region, limit, cell(hwpx_paragraph("비고"))],
+            [cell(hwpx_paragraph("사원")), cell(hwpx_paragraph("215")), cell(hwpx_paragraph(""))],
+        )
+    )
+    data = hwpx_of(f"<hp:p><hp:run><hp:tbl>{table}</hp:tbl></hp:run></hp:p>")
+    assert read(data) == "북미 | 한도 |  | 비고\n북미 | 사원 | 215"
+
+
 def test_paragraphs_of_a_cell_stay_in_its_row() -> None:
     row = cell(hwpx_paragraph("병가"), hwpx_paragraph("(유급)")) + cell(hwpx_paragraph("60"))
     data = hwpx_of(f"<hp:p><hp:run><hp:tbl><hp:tr>{row}</hp:tr></hp:tbl></hp:run></hp:p>")

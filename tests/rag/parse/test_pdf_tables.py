@@ -24,7 +24,7 @@ _ROWS = [
     ["Sick", "60", "in part"],
     ["", "3", "no"],
 ]
-_LINES = ["Kind | Days | Paid", "Annual | 15 | yes", "Sick | 60 | in part", "3 | no"]
+_LINES = ["Kind | Days | Paid", "Annual | 15 | yes", "Sick | 60 | in part", "| 3 | no"]
 _GRID = ("GRID", (0, 0), (-1, -1), 0.5, colors.black)
 _NO_SIDES = [
     ("INNERGRID", (0, 0), (-1, -1), 0.5, colors.black),
@@ -110,7 +110,7 @@ def test_a_word_broken_in_a_cell_is_whole_again() -> None:
 def test_cells_over_several_rows_and_columns_are_read_once() -> None:
     rows = [["Leave of all kinds", "", "Paid"], ["Annual", "15", "yes"], ["", "16", "no"]]
     lines = read(table(rows, _GRID, ("SPAN", (0, 0), (1, 0)), ("SPAN", (0, 1), (0, 2))))
-    assert lines == ["Leave of all kinds | Paid", "Annual | 15 | yes", "16 | no"]
+    assert lines == ["Leave of all kinds | Paid", "Annual | 15 | yes", "| 16 | no"]
 
 
 def test_columns_without_rules_are_found_by_their_gaps() -> None:

@@ -33,3 +33,17 @@ def test_tables_and_groups_are_read() -> None:
     presentation.save(target)
     (page,) = parse("a.pptx", target.getvalue())
     assert page.text == "종류 | 일수\n병가 | 60\n\ngrouped\ntwice"
+
+
+def test_a_cell_merged_over_rows_says_its_text_in_each() -> None:
+    presentation = Presentation()
+    slide = presentation.slides.add_slide(presentation.slide_layouts[6])
+    table = slide.shapes.add_table(3, 3, Inches(1), Inches(1), Inches(4), Inches(1)).table
+    for row, texts in enumerate((("북미", "", "임원"), ("", "", "사원"), ("유럽", "영국", "임원"))):
+        for column, text in enumerate(texts):
+            table.cell(row, column).text = text
+    table.cell(0, 0).merge(table.cell(1, 1))
+    target = io.BytesIO()
+    presentation.save(target)
+    (page,) = parse("a.pptx", target.getvalue())
+    assert page.text == "북미 |  | 임원\n북미 |  | 사원\n유럽 | 영국 | 임원"

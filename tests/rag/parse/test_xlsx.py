@@ -3,11 +3,14 @@
 import io
 from datetime import date, datetime
 
-from documents import xlsx_of
+import pytest
+from documents import entry_of, with_entries, xlsx_of
 from knowledge import HOW
 from openpyxl import Workbook
+from openpyxl.utils import get_column_letter
 
 from rag.chunk import chunk_pages
+from rag.errors import UnreadableDocument
 from rag.parse.document import parse
 from rag.ruler import open_ruler
 
@@ -36,6 +39,38 @@ def test_values_read_as_shown() -> None:
         "2026-03-01 | 2026-03-02 | 2026-03-01 09:00:00 | TRUE",
         "0.3 | 1500000 | 15.5% | two lines",
     ]
+
+
+def test_a_merged_cell_says_its_text_in_each_row() -> None:
+    workbook = Workbook()
+    sheet = workbook.active
+    sheet.title = "표"
+    for row in (["2026년 여비"], ["지역", "직급", "한도", "비고"], ["북미", "임원", 410, "달러"]):
+        sheet.append(row)
+    sheet.append([None, "사원", 215])
+    sheet.append([None, None, None])
+    sheet.append(["유럽", "임원", 260])
+    for merged in ("A1:D1", "A3:A5", "D3:D4"):
+        sheet.merge_cells(merged)
+    target = io.BytesIO()
+    workbook.save(target)
+    (page,) = parse("a.xlsx", target.getvalue())
+    assert page.text.splitlines()[2:] == [
+        *("2026년 여비", "", "지역 | 직급 | 한도 | 비고"),
+        *("북미 | 임원 | 410 | 달러", "북미 | 사원 | 215 | 달러", "유럽 | 임원 | 260"),
+    ]
+
+
+def test_merged_cells_make_no_sheet_longer_than_can_be_read() -> None:
+    data = xlsx_of(a=[["x", "y"]] * 3000)
+    place = "xl/worksheets/sheet1.xml"
+    columns = (get_column_letter(number) for number in range(2, 2000))
+    merges = "".join(f'<mergeCell ref="{column}1:{column}3000"/>' for column in columns)
+    sheet = entry_of(data, place).replace(
+        "</sheetData>", f"</sheetData><mergeCells>{merges}</mergeCells>"
+    )
+    with pytest.raises(UnreadableDocument, match="more text than can be read"):
+        parse("a.xlsx", with_entries(data, {place: sheet}))
 
 
 def test_every_chunk_of_a_long_table_makes_sense() -> None:
