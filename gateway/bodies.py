@@ -1,7 +1,8 @@
-"""What must hold of every request's path and body, before anybody decodes it."""
+"""What must hold of every request's path, query and body, before anybody decodes it."""
 
 import re
 from typing import Any
+from urllib.parse import parse_qsl
 
 from litestar import Request
 from litestar.types import Scope
@@ -18,6 +19,7 @@ async def check_text(request: Request[Any, Any, Any]) -> None:
     unfold_slashes(request)
     if "\0" in request.scope["path"]:
         raise NotFound("no such object: its id can't hold a NUL character")
+    _check_query(request.scope["query_string"])
     if request.method not in ("POST", "PUT", "PATCH"):
         return
     check_coding(request.scope)
@@ -37,6 +39,16 @@ def check_coding(scope: Scope) -> None:
             f"content-encoding: `{coding[:64]}` is not taken, send the body as it is",
             headers={"accept-encoding": "identity"},
         )
+
+
+def _check_query(query: bytes) -> None:
+    if b"%00" not in query:
+        return  # the server lets no bare one through
+    for name, value in parse_qsl(query.decode("latin-1"), keep_blank_values=True):
+        if "\0" in name or "\0" in value:
+            shown = name.replace("\0", "")[:64]
+            message = f"{shown}: it holds a NUL character (%00): remove it"
+            raise InvalidRequest(message, param=shown)
 
 
 def check_body(body: bytes) -> None:

@@ -18,6 +18,7 @@ from config.load import load_settings
 from config.postgres import open_pool, tenant_transaction
 from config.settings import Settings
 from gateway.govern.audit import SYSTEM, AuditEvent, AuditLog, append, chains, inspect, prune
+from gateway.govern.audit_chain import Inspection
 
 _Given = ParamSpec("_Given")
 _Result = TypeVar("_Result")
@@ -82,17 +83,15 @@ async def verified(
 ) -> bool:
     """Check chains and print what was found; tell whether all hold."""
     kept = [_anchor(anchor) for anchor in anchors]
-    holds = True
-    for chain in await desk.named(tenant):
-        found = await inspect(desk.pool, desk.key, chain)
-        if found.fault:
-            holds = False
-            show(f"BROKEN {chain}: record {found.fault.seq}: {found.fault.reason}")
-        else:
-            seq, digest = found.head
-            show(f"ok     {chain}: {found.checked} records, anchor {chain}:{seq}:{digest.hex()}")
-    for chain, number, kept_hash in kept:
-        if not await _is_there(desk.pool, chain, number, kept_hash):
+    named = [*await desk.named(tenant), *(chain for chain, _, _ in kept)]
+    found = {chain: await inspect(desk.pool, desk.key, chain) for chain in named}
+    for chain, inspection in found.items():
+        show(_told(chain, inspection))
+    holds = not any(inspection.fault for inspection in found.values())
+    for chain, number, digest in kept:
+        if number < found[chain].pruned[0] and not found[chain].fault:
+            show(f"pruned {chain}: record {number} of the anchor is older than what is kept")
+        elif not await _is_there(desk.pool, found[chain], chain, number, digest):
             holds = False
             show(f"BROKEN {chain}: record {number} of the anchor is not there any more")
     return holds
@@ -144,7 +143,18 @@ def _anchor(text: str) -> tuple[str, int, str]:
     return tenant, int(seq), digest
 
 
-async def _is_there(pool: asyncpg.Pool, tenant: str, seq: int, digest: str) -> bool:
+def _told(chain: str, found: Inspection) -> str:
+    if found.fault:
+        return f"BROKEN {chain}: record {found.fault.seq}: {found.fault.reason}"
+    seq, digest = found.head
+    return f"ok     {chain}: {found.checked} records, anchor {chain}:{seq}:{digest.hex()}"
+
+
+async def _is_there(
+    pool: asyncpg.Pool, inspection: Inspection, tenant: str, seq: int, digest: str
+) -> bool:
+    if seq and seq == inspection.pruned[0]:
+        return inspection.pruned[1].hex() == digest
     async with tenant_transaction(pool, tenant) as con:
         found = await con.fetchval(
             "SELECT hash FROM audit_log WHERE tenant = $1 AND seq = $2", tenant, seq

@@ -266,11 +266,14 @@ def _before(gone: Sequence[JsonObject], seq: int) -> bytes:
 
 
 async def prune(pool: asyncpg.Pool, key: bytes, tenant: str, before_ms: int) -> int:
-    """Delete a chain's records from before that moment; return how many. The chain says so."""
+    """Delete a chain's records from before that moment; return how many.
+
+    A record that says so becomes the chain's newest one, which is never deleted.
+    """
     async with tenant_transaction(pool, tenant) as con:
-        head = await con.fetchrow(_SQL["lock_head"], tenant)
-        last = await con.fetchrow(_SQL["last_before"], tenant, before_ms)
-        if head is None or last is None or last["seq"] == head["seq"]:
+        await con.execute(_SQL["lock_head"], tenant)
+        last = await con.fetchrow(_SQL["last_before"], tenant, before_ms, PRUNED)
+        if last is None:
             return 0
         detail = {"through": last["seq"], "hash": last["hash"].hex()}
         await append(con, key, tenant, [AuditEvent(tenant, PRUNED, "done", detail=detail)])

@@ -25,7 +25,9 @@ WHERE tenant = $1 AND ($2::bigint IS NULL OR seq < $2) AND ($3::text IS NULL OR 
 ORDER BY seq DESC LIMIT $6;
 
 -- name: last_before
-SELECT seq, hash FROM audit_log WHERE tenant = $1 AND at_ms < $2 ORDER BY seq DESC LIMIT 1;
+-- What says that others are gone ($3) is no reason to say so again: it goes with the next ones.
+SELECT seq, hash FROM audit_log WHERE tenant = $1 AND at_ms < $2 AND action <> $3
+ORDER BY seq DESC LIMIT 1;
 
 -- name: prunings
 SELECT record::text FROM audit_log WHERE tenant = $1 AND action = $2;

@@ -41,15 +41,16 @@ class Inspection:
     Attributes:
         checked: How many links held.
         head: The last one's number and hash.
+        pruned: Number and hash of the last one that a pruning took away; 0 where there was none.
         fault: The first fault found; nothing after it is looked at.
     """
 
     def __init__(self, key: bytes, tenant: str) -> None:
         self._key = key
         self._tenant = tenant
-        self._begins: tuple[int, bytes] | None = None
         self.checked = 0
         self.head: tuple[int, bytes] = (0, b"")
+        self.pruned: tuple[int, bytes] = (0, b"")
         self.fault: Fault | None = None
 
     def take(self, links: Iterable[Link], before: bytes = b"") -> None:
@@ -68,15 +69,14 @@ class Inspection:
             return
         if stored != self.head and (stored or self.checked):
             self.fault = Fault(self.head[0], "the newest records are missing")
-        elif self._begins and not any(self._vouched(pruning) for pruning in prunings):
-            self.fault = Fault(self._begins[0], "the records before this one are missing")
+        elif self.pruned[0] and not any(self._vouched(pruning) for pruning in prunings):
+            self.fault = Fault(self.pruned[0] + 1, "the records before this one are missing")
 
     def _take(self, each: Link, before: bytes) -> None:
         seq, previous = self.head
         if not self.checked:
             seq, previous = each.seq - 1, before
-            if seq:
-                self._begins = (each.seq, before)
+            self.pruned = (seq, previous)
         if each.seq != seq + 1:
             self.fault = Fault(seq + 1, "a record is missing")
         elif not hmac.compare_digest(each.hash, _digest(self._key, previous, each.record.encode())):
@@ -88,9 +88,8 @@ class Inspection:
             self.head = (each.seq, each.hash)
 
     def _vouched(self, pruning: JsonObject) -> bool:
-        assert self._begins  # noqa: S101 - asked only then
-        seq, before = self._begins
-        return pruning.get("through") == seq - 1 and pruning.get("hash") == before.hex()
+        seq, last = self.pruned
+        return pruning.get("through") == seq and pruning.get("hash") == last.hex()
 
 
 def _belongs(each: Link, tenant: str) -> bool:

@@ -120,8 +120,9 @@ async def test_pages(desk: Desk) -> None:
     numbers = [record["seq"] for record in first["data"] + second.json()["data"]]
     assert numbers == sorted(numbers, reverse=True)
     assert len(set(numbers)) == 4
-    wrong = await desk.admin.get("/admin/audit", params={"since": -1})
-    assert (wrong.status_code, wrong.json()["error"]["param"]) == (400, "since")
+    for name, value in (("since", -1), ("before", 10**23), ("before", -(2**63) - 1)):
+        wrong = await desk.admin.get("/admin/audit", params={name: value})
+        assert (wrong.status_code, wrong.json()["error"]["param"]) == (400, name)
 
 
 async def test_the_chain_holds(desk: Desk, service: Service, data_dir: Any) -> None:

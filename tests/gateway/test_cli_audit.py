@@ -45,8 +45,17 @@ async def test_tampering_is_found(naru: Naru, database: str) -> None:
 
 def test_pruning_leaves_a_chain_that_holds(naru: Naru) -> None:
     naru.say("tenant", "create", "acme")
+    older = naru.say("audit", "verify").rsplit(" ", 1)[1]
+    naru.say("tenant", "create", "other")
+    newest = naru.say("audit", "verify").rsplit(" ", 1)[1]
     assert naru.say("audit", "prune", "--days", "1") == "@system: 0 records deleted"
-    assert naru.say("audit", "prune", "--days", "-1") == "@system: 0 records deleted"
+    assert naru.say("audit", "prune", "--days", "0") == "@system: 4 records deleted"
+    assert naru.say("audit", "prune", "--days", "0") == "@system: 0 records deleted"
+    assert naru.say("audit", "verify", "--anchor", newest).startswith("ok     @system: 1 records")
+    shown = naru.say("audit", "verify", "--anchor", older).splitlines()
+    assert shown[1] == "pruned @system: record 2 of the anchor is older than what is kept"
+    forged = naru.run("audit", "verify", "--anchor", "@system:4:" + "0" * 64)
+    assert (forged.returncode, "not there any more" in forged.stdout) == (1, True)
 
 
 @pytest.mark.parametrize("anchor", ["nonsense", "acme:x:y"])

@@ -1,11 +1,12 @@
 """`/admin/audit`: who did what."""
 
 from dataclasses import asdict, dataclass
+from typing import Annotated
 
 import msgspec
 from litestar import Router, get
 from litestar.di import NamedDependency, Provide
-from litestar.params import FromQuery
+from litestar.params import FromQuery, QueryParameter
 
 from auth.admin.desk import view
 from auth.errors import UnknownTenant
@@ -16,6 +17,7 @@ from gateway.openai.chat_request import JsonObject
 from gateway.routes.pages import Limit
 
 _LATEST_S = 1 << 40
+_LAST = (1 << 63) - 1
 _decode = msgspec.json.Decoder().decode
 
 
@@ -38,7 +40,7 @@ class Sought:
 
 
 def sought(
-    before: FromQuery[int | None] = None,
+    before: Annotated[int | None, QueryParameter(ge=0, le=_LAST)] = None,
     action: FromQuery[str | None] = None,
     since: FromQuery[int | None] = None,
     until: FromQuery[int | None] = None,

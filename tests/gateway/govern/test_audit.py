@@ -132,8 +132,6 @@ async def test_old_records_go_and_the_chain_holds(
     for _ in range(4):
         await log.record(event(TENANT))
     assert await prune(pool, KEY, TENANT, before_ms=0) == 0
-    later_ms = int(time.time() * 1000) + 10_000
-    assert await prune(pool, KEY, TENANT, later_ms) == 0, "the newest record stays"
     day_ns = 86_400 * 10**9
     now_ns = time.time_ns()
     monkeypatch.setattr(audit.time, "time_ns", lambda: now_ns + 2 * day_ns)
@@ -149,6 +147,22 @@ async def test_old_records_go_and_the_chain_holds(
     assert kept[0]["action"] == "audit.pruned"
     found = await inspect(pool, KEY, TENANT)
     assert (found.checked, found.fault) == (2, None)
+
+
+async def test_an_idle_chain_is_pruned_once(log: AuditLog, pool: asyncpg.Pool) -> None:
+    for _ in range(4):
+        last = await log.record(event(TENANT))
+    later_ms = int(time.time() * 1000) + 10_000
+    assert await prune(pool, KEY, TENANT, later_ms) == 4
+    assert await prune(pool, KEY, TENANT, later_ms) == 0, "what says so is no reason to prune"
+    (kept,) = [json.loads(bytes(each)) for each in await log.page(TENANT, limit=10)]
+    assert (kept["seq"], kept["action"]) == (5, "audit.pruned")
+    found = await inspect(pool, KEY, TENANT)
+    assert (found.checked, found.fault, found.pruned[0]) == (1, None, last)
+    await log.record(event(TENANT))
+    assert await prune(pool, KEY, TENANT, later_ms) == 2, "it goes with the next ones"
+    found = await inspect(pool, KEY, TENANT)
+    assert (found.checked, found.fault, found.pruned[0]) == (1, None, 6)
 
 
 async def test_what_can_not_be_stored_is_said(

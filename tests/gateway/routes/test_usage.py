@@ -98,7 +98,8 @@ async def test_records_in_every_form(callers: dict[str, httpx.AsyncClient]) -> N
         ("group_by=tokens", "group_by"),
         ("from=yesterday", "from"),
         ("timezone=Moon/Base", "timezone"),
-        ("from=9999-01-01T00:00:00Z&to=2026-01-01&timezone=%00", None),
+        ("from=9999-01-01T00:00:00Z&to=2026-01-01&timezone=%00", "timezone"),
+        ("model=%00", "model"),
         ("format=xml", "format"),
     ],
 )
