@@ -26,7 +26,7 @@ def naru(folder: Path, *arguments: str, **environ: str) -> "subprocess.Completed
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=120,
     )
 
 

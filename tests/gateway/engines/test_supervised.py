@@ -84,7 +84,7 @@ def test_when_it_is_told_to_stop_a_stream_under_way_finishes_and_nothing_stays(
     (server,) = naru.children("api_server.entry")
     with socket.socket(socket.AF_UNIX) as stream:
         stream.connect(str(embedded.runtime_path(naru.data_dir) / "engine-0-1.sock"))
-        stream.settimeout(30)
+        stream.settimeout(120)
         stream.sendall(_long_request())
         read = stream.recv(4096)
         server.send_signal(signal.SIGTERM)
