@@ -22,7 +22,8 @@ Code = Literal["answerable", "nothing_found", "few_words", "far_in_meaning"]
 """Why a verdict is what it is.
 
 `nothing_found`: there is no passage. `few_words`: too little of what the question asks stands in
-one place, or no place is about what it names. `far_in_meaning`: its words do, but nothing there is near to what it asks.
+one place, or no place is about what it names. `far_in_meaning`: its words do, but nothing there
+is near to what it asks.
 """
 
 # As `naru eval --fit-abstention` prints them; docs/evaluation.md says on what.
@@ -226,12 +227,15 @@ def _plausible(evidence: Evidence, expected: re.Pattern[str] | None) -> float:
 
 
 def _most_possible(retrieval: Retrieval) -> float:
-    """Return the best score of what is asked; beside it only words that are known."""
+    """Return the best score of what is asked; beside it only words that are known.
+
+    A word that only parting a run of words made was not searched for: as good as unknown.
+    """
     weights, parts = retrieval.term_weights, asked(retrieval.question)
     own, beside = {*tokens(parts.question)}, {*tokens(parts.context)}
     highest = max(weights.values(), default=0.0)
     counted = own | {token for token in beside if weights.get(token, highest) < highest}
-    return most_possible({t: w for t, w in weights.items() if t in counted})
+    return most_possible({token: weights.get(token, highest) for token in counted})
 
 
 def _best_two(scores: Sequence[float]) -> tuple[float, float]:

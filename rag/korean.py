@@ -55,9 +55,12 @@ PARTICLE = re.compile(
     r"[의은는이가을를에와과도만로나랑인란])$"
 )
 
-_ASKED_IN_RUN = re.compile(
+# Before what asks and before `수 있나요`; behind a particle or a month that more follows.
+_IN_RUN = re.compile(
     r"(?<=[가-힣]{2})(?=얼마|무엇|며칠|누구|어떻게|알려[주줘]|몇)|"
-    r"(?<=[가-힣][은는이가을를의에도로])(?=언제|어디|무슨|누가|어떤|왜|뭐)"
+    r"(?<=[가-힣][은는이가을를의에도로])(?=언제|어디|무슨|누가|어떤|왜|뭐)|"
+    r"(?:(?<=\d월)|(?<=\d분기))(?!까지|부터|에는)(?=[가-힣]{3})|"
+    r"(?<=[가-힣]{4}[는를])(?=[가-힣]{2})|(?<=[가-힣]{4})(?=할?수[있없]|[있없]나)"
 )
 
 
@@ -97,7 +100,7 @@ def stem(word: str, following: str = "") -> tuple[str, float] | None:
 
 def spaced(text: str) -> str:
     """Part what asks from what it asks about: `지체상금은얼마인가요` has no space."""
-    return _ASKED_IN_RUN.sub(" ", text)
+    return _IN_RUN.sub(" ", text)
 
 
 def _is_verb_before(word: str, following: str) -> bool:

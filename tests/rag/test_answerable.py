@@ -66,6 +66,12 @@ def test_politeness_changes_no_verdict(polite: str) -> None:
     assert not lacking.answerable
 
 
+@pytest.mark.parametrize("question", ["급여는언제지급되나요?", "인터넷요금은얼마인가요?"])
+def test_a_question_without_spaces_is_answerable(question: str) -> None:
+    assert judge(retrieval_of(question, LEAVE, PAY)).answerable
+    assert not judge(retrieval_of("주차장요금은얼마인가요?", LEAVE, PAY)).answerable
+
+
 async def test_an_embedder_is_asked_the_question_alone() -> None:
     embedder = InMemoryEmbedder()
     question = "Hi there, could you tell me who may take a taxi? Thanks a lot!"

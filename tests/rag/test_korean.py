@@ -2,7 +2,7 @@
 
 import pytest
 
-from rag.korean import ACTION_SHARE, VERB_SHARE, stem
+from rag.korean import ACTION_SHARE, VERB_SHARE, spaced, stem
 
 
 @pytest.mark.parametrize(
@@ -32,3 +32,21 @@ def test_the_next_word_tells_a_verb() -> None:
     assert stem("넘길", "수") == ("넘기", VERB_SHARE)
     assert stem("내야", "하나요") is None
     assert stem("직원", "수") == ("직원", 1.0)
+
+
+@pytest.mark.parametrize(
+    ("run", "parted"),
+    [
+        ("지체상금은얼마인가요?", "지체상금은 얼마인가요?"),
+        ("1분기영업이익은얼마인가요?", "1분기 영업이익은 얼마인가요?"),
+        ("남은연차내년으로넘길수있나요?", "남은연차내년으로넘길 수 있나요?"),
+        ("하자담보책임기간은언제까지인가요?", "하자담보책임기간은 언제까지인가요?"),
+        ("얼마인가요?", "얼마인가요?"),
+        (
+            "3월부터는 선언제도에 대한 근로자대표를 뽑는다",
+            "3월부터는 선언제도에 대한 근로자대표를 뽑는다",
+        ),
+    ],
+)
+def test_a_run_without_spaces_is_parted(run: str, parted: str) -> None:
+    assert spaced(run) == parted
