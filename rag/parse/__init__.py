@@ -1,14 +1,21 @@
 """Documents to pages of text. Untrusted bytes are parsed in processes apart, `rag.parse.apart`."""
 
-__all__ = ["HTML_SUFFIXES", "JSON_SUFFIXES", "SUFFIXES", "SUPPORTED", "TABLE_SUFFIXES"]
+__all__ = [
+    "HTML_SUFFIXES",
+    "JSON_SUFFIXES",
+    "SUFFIXES",
+    "SUPPORTED",
+    "TABLE_SUFFIXES",
+    "TEXT_SUFFIXES",
+]
 
 SUPPORTED = "PDF, DOCX, PPTX, XLSX, HWPX, HTML, Markdown, CSV, TSV, JSON, JSONL and plain text"
 
 HTML_SUFFIXES = {".html", ".htm", ".xhtml"}
 TABLE_SUFFIXES = {".csv", ".tsv"}
 JSON_SUFFIXES = {".json", ".jsonl", ".ndjson"}
+TEXT_SUFFIXES = {".md", ".markdown", ".txt", *HTML_SUFFIXES, *TABLE_SUFFIXES, *JSON_SUFFIXES}
 SUFFIXES = frozenset(
-    {".pdf", ".docx", ".docm", ".pptx", ".pptm", ".ppsx", ".xlsx", ".xlsm", ".hwpx", ".md"}
-    | {".markdown", ".txt", *HTML_SUFFIXES, *TABLE_SUFFIXES, *JSON_SUFFIXES}
+    {".pdf", ".docx", ".docm", ".pptx", ".pptm", ".ppsx", ".xlsx", ".xlsm", ".hwpx", *TEXT_SUFFIXES}
 )
 """Ends of the names that such files have; what a file is, its content says."""

@@ -6,7 +6,7 @@ Loads every format's library: only the process that parses imports this, `rag.pa
 from pathlib import PurePath
 
 from rag.errors import UnreadableDocument
-from rag.parse import HTML_SUFFIXES, JSON_SUFFIXES, SUPPORTED, TABLE_SUFFIXES
+from rag.parse import HTML_SUFFIXES, JSON_SUFFIXES, SUPPORTED, TABLE_SUFFIXES, TEXT_SUFFIXES
 from rag.parse.delimited import parse_delimited
 from rag.parse.html import parse_html
 from rag.parse.json import parse_json
@@ -53,6 +53,8 @@ def _parse_by_type(suffix: str, data: bytes) -> list[Page]:
     text = decode_text(data)
     if text is None or data.startswith(_RTF):
         reason = f"this type of file is not supported; supported are {SUPPORTED}"
+        if text is None and suffix in TEXT_SUFFIXES:
+            reason = "this file's text is in no encoding we know: save it as UTF-8"
         raise UnreadableDocument(reason, code="unsupported_file")
     return [Page(None, _readable(suffix, text))]
 

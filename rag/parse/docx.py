@@ -1,7 +1,10 @@
-"""DOCX to text, through python-docx: paragraphs, headings, lists, tables, text boxes, notes."""
+"""DOCX to text, through python-docx: paragraphs, headings, lists, tables, text boxes, notes.
+
+Behind them, once, what stands above and below every page: a document's number, its date.
+"""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from docx import Document
 from docx.document import Document as DocumentObject
@@ -21,6 +24,7 @@ _NOT_READ = (
     f"{_W}moveFrom",
 )
 _NOTES = ("/footnotes", "/endnotes")
+_RUNNING = ("/header", "/footer")
 _HEADING = re.compile(r"(?:heading|제목) ?([1-9])", re.IGNORECASE)
 _OUTLINE_LEVELS = set("012345678")
 _MOST_ANCESTORS = 10
@@ -32,17 +36,25 @@ def parse_docx(archive: Archive) -> list[Page]:
     """Return the document as one page: where Word breaks pages, the file does not say."""
     document = Document(archive.to_zip())
     marks = _style_marks(document)
-    bodies = [document.element.body, *_notes(document)]
-    for unread in [element for body in bodies for element in body.iter(*_NOT_READ)]:
+    bodies = [document.element.body, *_parts(document, _NOTES)]
+    running = [*_parts(document, _RUNNING)]
+    for unread in [found for body in (*bodies, *running) for found in body.iter(*_NOT_READ)]:
         unread.getparent().remove(unread)
     blocks = (block for body in bodies for block in _blocks(body, marks))
-    return [Page(None, "".join(blocks))]
+    return [Page(None, "".join([*blocks, *_once(running, marks)]))]
 
 
-def _notes(document: DocumentObject) -> Iterator[etree._Element]:
+def _parts(document: DocumentObject, kinds: tuple[str, ...]) -> Iterator[etree._Element]:
     for relation in document.part.rels.values():
-        if not relation.is_external and relation.reltype.endswith(_NOTES):
-            yield from parse_xml(relation.target_part.blob)
+        if not relation.is_external and relation.reltype.endswith(kinds):
+            yield parse_xml(relation.target_part.blob)
+
+
+def _once(parts: Sequence[etree._Element], marks: dict[str, str]) -> list[str]:
+    """Return the texts that differ and say more than a page's number."""
+    texts = ("".join(_blocks(part, marks)).strip() for part in parts)
+    said = dict.fromkeys(text for text in texts if any(map(str.isalpha, text)))
+    return [f"\n\n{text}" for text in said]
 
 
 def _blocks(root: etree._Element, marks: dict[str, str]) -> Iterator[str]:

@@ -6,7 +6,7 @@ from selectolax.lexbor import LexborHTMLParser, LexborNode
 
 from rag.parse.tables import Spans, repeat_header
 
-_DROPPED = ["script", "style", "noscript", "template", "svg", "head", "iframe"]
+_DROPPED = ["script", "style", "noscript", "template", "svg", "head", "iframe", "nav"]
 _HEADINGS = {f"h{level}": "#" * level + " " for level in range(1, 7)}
 _BLOCKS = {
     *("address", "article", "aside", "blockquote", "body", "dd", "div", "dl", "dt", "fieldset"),
@@ -18,11 +18,12 @@ _CELLS = {"td", "th"}
 _APART = " | "
 _CELL_CHARS = 500
 _ENTERING = -1
+_UNSEEN = re.compile(r"(?:^|;)\s*(?:display\s*:\s*none|visibility\s*:\s*hidden)\b", re.IGNORECASE)
 _SPACE = re.compile(r"[ \t\r\n\f]+")
 
 
 def parse_html(markup: str) -> str:
-    """Return the text a reader would see."""
+    """Return the text a reader would see, without menus; style sheets are not looked into."""
     tree = LexborHTMLParser(markup)
     tree.strip_tags(_DROPPED)
     if tree.body is None:
@@ -105,6 +106,8 @@ def _walk(root: LexborNode, reader: _Reader) -> None:
         node, began = stack.pop()
         if node.tag == "-text":
             reader.text(node)
+        elif began == _ENTERING and _is_hidden(node):
+            continue
         elif began == _ENTERING:
             reader.enter(node.tag or "")
             stack.append((node, len(reader.parts)))
@@ -128,6 +131,13 @@ def _opening(tag: str) -> str:
     if tag == "li":
         return "\n- "
     return "\n" if tag in _LINES else ""
+
+
+def _is_hidden(node: LexborNode) -> bool:
+    if node.tag == "body":
+        return False  # until a script shows the page
+    attributes = node.attributes
+    return "hidden" in attributes or bool(_UNSEEN.search(attributes.get("style") or ""))
 
 
 def _span(node: LexborNode, name: str) -> int:

@@ -23,6 +23,14 @@ _MERGE = re.compile(
 )
 
 _Merges: TypeAlias = Mapping[int, Sequence[tuple[int, int]]]
+_CURRENCY = r"(?:\[\$[₩$€£¥](?:-\w+)?\]|\"[₩$€£¥원]\"|\\?[₩$€£¥원])"
+_MONEY = re.compile(r"[₩€£¥원]|\$(?![₩$€£¥])")
+_FORMAT = re.compile(
+    rf"(?P<before>{_CURRENCY})?\s*(?:(?P<thousands>#,##0)|(?P<zeros>0+))"
+    rf"(?:\.(?P<decimals>0+))?\s*(?P<after>{_CURRENCY})?"
+)
+_UNSEEN = re.compile(r"_.|\*.|\[\$-\w+\]")  # room, filling, a language
+
 _Value: TypeAlias = str | float | bool | date | time | None
 
 
@@ -75,12 +83,30 @@ def _merges(part: bytes) -> _Merges:
 
 
 def _shown(value: _Value, number_format: str) -> str:
-    """Return a value about as Excel shows it: 15 digits, percents, dates without midnight."""
+    """Return a value about as Excel shows it: 15 digits, percents, dates without midnight.
+
+    Nothing is rounded as the format may ask.
+    """
     if isinstance(value, bool):
         return str(value).upper()
     if isinstance(value, int | float):
         percent = "%" in number_format
-        return f"{value * 100:.15g}%" if percent else f"{value:.15g}"
+        return f"{value * 100:.15g}%" if percent else _formatted(f"{value:.15g}", number_format)
     if isinstance(value, datetime) and value.time() == time():
         return value.date().isoformat()
     return " ".join(str(value).split())
+
+
+def _formatted(number: str, number_format: str) -> str:
+    """Return a number with its format's leading zeros, thousands, decimals and currency."""
+    found = _FORMAT.fullmatch(_UNSEEN.sub("", number_format.partition(";")[0]).strip())
+    whole, _, decimals = number.removeprefix("-").partition(".")
+    if found is None or not f"{whole}{decimals}".isdecimal():
+        return number
+    whole = whole.zfill(len(found["zeros"] or ""))
+    if found["thousands"]:
+        whole = f"{int(whole):,}"
+    decimals = decimals.ljust(len(found["decimals"] or ""), "0")
+    sign = "-" if number.startswith("-") else ""
+    before, after = (_MONEY.findall(found[name] or "") for name in ("before", "after"))
+    return "".join([sign, *before, whole, "." * bool(decimals), decimals, *after])

@@ -55,6 +55,36 @@ def test_encodings(encoding: str) -> None:
     assert text_of("a.txt", "연차 휴가, annual leave".encode(encoding)) == "연차 휴가, annual leave"
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "The café opens at 9 – book “early”. £120 per night.",
+        "item,price\nBolt,€12",
+        "Bitte für Zoë übersetzen",
+    ],
+)
+def test_text_of_western_windows(text: str) -> None:
+    assert text_of("a.txt", text.encode("cp1252")) == text
+
+
+def test_rare_syllables_are_korean() -> None:
+    assert text_of("a.txt", "똠방각하는 1987년 드라마이다.".encode("cp949"))[0] == "똠"
+
+
+@pytest.mark.parametrize(
+    ("text", "encoding"),
+    [
+        ("こんにちは。これはテストです。", "shift_jis"),
+        ("서울 본사 담당자는 고은별이다", "johab"),
+        ("Тихая комната на пятом этаже", "cp1251"),
+        ("The quiet room is on floor 5.", "utf-16-le"),
+    ],
+)
+def test_an_encoding_that_is_not_known_is_named(text: str, encoding: str) -> None:
+    with pytest.raises(UnreadableDocument, match="no encoding we know: save it as UTF-8"):
+        parse("a.csv", text.encode(encoding))
+
+
 def test_nothing_unprintable_stays() -> None:
     text = "a\0b" + "long enough to be text " * 20 + "\r\n\r\n\r\n\u200bend\f"
     assert text_of("a.txt", text.encode()) == "ab" + ("long enough to be text " * 20).rstrip() + (

@@ -103,6 +103,19 @@ def test_footnotes_stand_at_the_end() -> None:
     assert read(changed) == "text\n\nnote"
 
 
+def test_what_stands_on_every_page_is_read_once_behind_the_text() -> None:
+    document = Document()
+    document.add_paragraph("text")
+    for section in (document.sections[0], document.add_section()):
+        section.header.is_linked_to_previous = False
+        section.header.paragraphs[0].text = "문서번호 HR-07"
+        section.footer.is_linked_to_previous = False
+        section.footer.paragraphs[0].text = "- 1 -"
+    target = io.BytesIO()
+    document.save(target)
+    assert read(target.getvalue()) == "text\n\n문서번호 HR-07"
+
+
 def test_a_document_with_macros_or_a_template_reads_the_same() -> None:
     data = docx_of("text")
     for other in (

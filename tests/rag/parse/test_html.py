@@ -60,6 +60,13 @@ def test_a_table_that_lays_out_a_page_keeps_its_paragraphs() -> None:
     assert read(markup).splitlines() == ["# Title", "", "x", "", "a | b", "c | d"]
 
 
+def test_what_no_reader_sees_and_menus_are_left_out() -> None:
+    markup = """<body style="visibility:hidden"><nav><a>menu</a></nav><p hidden>a</p>
+    <div style="color:red; DISPLAY : none">b<p>c</p></div>
+    <p style="display:block">seen</p><p style="visibility:hidden">d</p>"""
+    assert read(markup).strip() == "seen"
+
+
 def test_preformatted_text_keeps_its_lines() -> None:
     assert read("<pre>a\n  b</pre>") == "a\n  b"
 

@@ -41,6 +41,34 @@ def test_values_read_as_shown() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("value", "number_format", "shown"),
+    [
+        (7, "00000", "00007"),
+        (54200000, "#,##0", "54,200,000"),
+        (-1234.5, "#,##0.00_);(#,##0.00)", "-1,234.50"),
+        (1234.567, "#,##0", "1,234.567"),
+        (12.5, '"$"#,##0.00', "$12.50"),
+        (12.5, "[$$-409]#,##0.00", "$12.50"),
+        (3000, '_-[$₩-412]* #,##0_-;-[$₩-412]* #,##0_-;_-[$₩-412]* "-"_-', "₩3,000"),
+        (-3000, '#,##0"원"', "-3,000원"),
+        (2.5, "0", "2.5"),
+        (1e20, "#,##0", "1e+20"),
+        (5, '0" days"', "5"),
+    ],
+)
+def test_numbers_read_as_formatted_but_not_rounded(
+    value: float, number_format: str, shown: str
+) -> None:
+    workbook = Workbook()
+    workbook.active["A1"] = value
+    workbook.active["A1"].number_format = number_format
+    target = io.BytesIO()
+    workbook.save(target)
+    (page,) = parse("a.xlsx", target.getvalue())
+    assert page.text.splitlines()[2:] == [shown]
+
+
 def test_a_merged_cell_says_its_text_in_each_row() -> None:
     workbook = Workbook()
     sheet = workbook.active
