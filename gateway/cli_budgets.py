@@ -21,9 +21,12 @@ def create(
     tenant: Tenant = None,
 ) -> None:
     """Make a budget and print its id; without --client it is the whole tenant's."""
+    from gateway.commands.budgets import make_budget
+    from gateway.credentials import credentials_here
+
     subject = {"client": client, "end_user": end_user, "tenant": tenant}
     body = {"amount_usd": amount, "period": period, **subject}
-    typer.echo(_ask("POST", "", body)["id"])
+    typer.echo(asyncio.run(make_budget(credentials_here(), body)))
 
 
 @app.command("list")
@@ -39,24 +42,24 @@ def list_all(tenant: Tenant = None) -> None:
 @app.command()
 def show(budget: Budget) -> None:
     """Print what a budget is, and what is left of it."""
-    for name, value in _ask("GET", f"/{budget}").items():
+    for name, value in _ask("GET", budget).items():
         typer.echo(f"{name}: {value}")
 
 
 @app.command("set")
 def change(budget: Budget, amount: Amount) -> None:
     """Raise or lower a budget."""
-    _ask("PATCH", f"/{budget}", {"amount_usd": amount})
+    _ask("PATCH", budget, {"amount_usd": amount})
 
 
 @app.command()
 def delete(budget: Budget) -> None:
     """Lift a budget."""
-    _ask("DELETE", f"/{budget}")
+    _ask("DELETE", budget)
 
 
-def _ask(method: str, path: str, body: object = None) -> dict[str, object]:
-    from gateway.commands.budgets import ask
+def _ask(method: str, budget: str, body: object = None) -> dict[str, object]:
+    from gateway.commands.budgets import at_budget
     from gateway.credentials import credentials_here
 
-    return asyncio.run(ask(credentials_here(), method, path, body))
+    return asyncio.run(at_budget(credentials_here(), method, budget, body))

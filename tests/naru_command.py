@@ -24,13 +24,16 @@ class Naru:
         clean = {name: value for name, value in os.environ.items() if not name.startswith("NARU")}
         self._environ = clean | {"DATABASE_URL": database, "COLUMNS": "200"}
 
-    def run(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    def run(
+        self, *arguments: str, stdout: int = subprocess.PIPE
+    ) -> "subprocess.CompletedProcess[str]":
         return subprocess.run(
             [sys.executable, "-P", "-m", "gateway", *arguments],
             cwd=self.folder,
             env=self._environ,
             stdin=subprocess.DEVNULL,
-            capture_output=True,
+            stdout=stdout,
+            stderr=subprocess.PIPE,
             text=True,
             check=False,
             timeout=60,
@@ -40,6 +43,16 @@ class Naru:
         result = self.run(*arguments)
         assert result.returncode == 0, result.stderr
         return result.stdout.strip()
+
+    def say_to_nobody(self, *arguments: str) -> None:
+        """Run it with a reader that is gone: it ends without a word."""
+        reading, writing = os.pipe()
+        os.close(reading)
+        try:
+            result = self.run(*arguments, stdout=writing)
+        finally:
+            os.close(writing)
+        assert (result.returncode, result.stderr) == (1, "")
 
     def refuse(self, *arguments: str) -> str:
         result = self.run(*arguments)

@@ -7,7 +7,7 @@ import asyncpg
 
 from auth import registration
 from auth.admin.clients import keep_an_operator
-from auth.admin.desk import Desk
+from auth.admin.desk import Desk, view
 from auth.admin.permissions import check_role
 from auth.clients import ID
 from auth.errors import TenantExists, UnknownTenant
@@ -55,6 +55,19 @@ async def get_tenant(desk: Desk, caller: TenantScope, tenant_id: str) -> Tenant:
     check_role(caller, "operator")
     async with desk.reading(caller) as con:
         return await _find(con, tenant_id)
+
+
+async def seen_tenant(desk: Desk, caller: TenantScope, tenant_id: str | None) -> str:
+    """Return the id of the tenant that is asked about: the caller's own where none is named.
+
+    Raises:
+        UnknownTenant: There is none that the caller sees.
+    """
+    if tenant_id is None or tenant_id == caller.tenant:
+        return caller.tenant
+    if view(caller):
+        raise UnknownTenant(tenant_id)
+    return (await get_tenant(desk, caller, tenant_id)).id
 
 
 async def list_tenants(

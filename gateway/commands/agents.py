@@ -8,7 +8,7 @@ import yaml
 
 from config.errors import ConfigError
 from gateway.agents.definition import AgentDefinition
-from gateway.commands.remote import call, connect
+from gateway.commands.remote import call, connect, segment
 from gateway.commands.stores import find_store
 from gateway.credentials import Credentials
 
@@ -31,7 +31,7 @@ async def get_agent(credentials: Credentials, address: str) -> dict[str, Any]:
         ConfigError: The service does not answer, or refuses.
     """
     async with connect(credentials) as session:
-        return await call(session, "GET", f"{_PATH}/{address}")
+        return await call(session, "GET", f"{_PATH}/{segment(address)}")
 
 
 async def list_versions(credentials: Credentials, name: str) -> list[dict[str, Any]]:
@@ -40,7 +40,7 @@ async def list_versions(credentials: Credentials, name: str) -> list[dict[str, A
     Raises:
         ConfigError: The service does not answer, or refuses.
     """
-    return await _data(credentials, f"{_PATH}/{name}/versions?limit=100")
+    return await _data(credentials, f"{_PATH}/{segment(name)}/versions?limit=100")
 
 
 async def apply(credentials: Credentials, file: Path) -> dict[str, Any]:
@@ -69,7 +69,8 @@ async def roll_back(credentials: Credentials, name: str, version: int | None) ->
         ConfigError: The service does not answer, or refuses.
     """
     async with connect(credentials) as session:
-        return await call(session, "POST", f"{_PATH}/{name}/rollback", json={"version": version})
+        path = f"{_PATH}/{segment(name)}/rollback"
+        return await call(session, "POST", path, json={"version": version})
 
 
 async def point(credentials: Credentials, name: str, alias: str, targets: list[str]) -> None:
@@ -80,7 +81,8 @@ async def point(credentials: Credentials, name: str, alias: str, targets: list[s
     """
     body = {"targets": [_target(each) for each in targets]}
     async with connect(credentials) as session:
-        await call(session, "PUT", f"{_PATH}/{name}/aliases/{alias}", json=body)
+        path = f"{_PATH}/{segment(name)}/aliases/{segment(alias)}"
+        await call(session, "PUT", path, json=body)
 
 
 async def delete_agent(credentials: Credentials, name: str) -> None:
@@ -90,7 +92,7 @@ async def delete_agent(credentials: Credentials, name: str) -> None:
         ConfigError: The service does not answer, or refuses.
     """
     async with connect(credentials) as session:
-        await call(session, "DELETE", f"{_PATH}/{name}")
+        await call(session, "DELETE", f"{_PATH}/{segment(name)}")
 
 
 async def _data(credentials: Credentials, path: str) -> list[dict[str, Any]]:

@@ -11,20 +11,22 @@ import asyncpg
 import msgspec
 
 import auth
-from auth.admin.desk import Desk
+from auth.admin.tenants import get_tenant
 from config import embedded
 from config.errors import ConfigError
 from config.load import load_settings
 from config.postgres import open_pool, tenant_transaction
 from config.settings import Settings
-from gateway.govern.audit import SYSTEM, AuditEvent, AuditLog, append, chains, inspect, prune
+from gateway.commands.identity import administer
+from gateway.govern.audit import SYSTEM, AuditLog, chains, inspect, prune
 from gateway.govern.audit_chain import Inspection
 
 _Given = ParamSpec("_Given")
 _Result = TypeVar("_Result")
 _PAGE = 500
-_LONGEST = 128
-_READING = ("list_", "get_")
+_MOST_DAYS = 36_500
+_LATEST_S = 1 << 40
+_LAST = (1 << 63) - 1
 
 Print = Callable[[str], None]
 
@@ -42,19 +44,22 @@ class AuditDesk:
 
 
 def with_audit(
-    work: Callable[Concatenate[AuditDesk, _Given], Awaitable[_Result]],
+    work: Callable[Concatenate[AuditDesk, str | None, _Given], Awaitable[_Result]],
+    tenant: str | None,
     *arguments: _Given.args,
     **options: _Given.kwargs,
 ) -> _Result:
-    """Do something with the audit log of the service's database.
+    """Do something with a tenant's chain, or with every one, in the service's database.
 
     Raises:
-        ConfigError: The database does not answer.
+        ConfigError: The database does not answer, there is no such tenant, or it can't be done.
     """
+    if tenant not in (None, SYSTEM):
+        administer(get_tenant, tenant)
 
     async def do() -> _Result:
         async with _open(load_settings()) as desk:
-            return await work(desk, *arguments, **options)
+            return await work(desk, tenant, *arguments, **options)
 
     return asyncio.run(do())
 
@@ -62,15 +67,20 @@ def with_audit(
 async def exported(
     desk: AuditDesk, tenant: str | None, since: int | None, until: int | None, show: Print
 ) -> None:
-    """Print the records of a time, as JSON, one a line."""
+    """Print the records of a time, as JSON, one a line.
+
+    Raises:
+        ConfigError: A time is none.
+    """
+    since_ms, until_ms = _ms("--since", since), _ms("--until", until)
     log = AuditLog(desk.pool, desk.key)
     for chain in await desk.named(tenant):
         before: int | None = None
         while records := await log.page(
             chain,
             before=before,
-            since_ms=None if since is None else since * 1000,
-            until_ms=None if until is None else until * 1000,
+            since_ms=since_ms,
+            until_ms=until_ms,
             limit=_PAGE,
         ):
             for record in records:
@@ -98,47 +108,29 @@ async def verified(
 
 
 async def pruned(desk: AuditDesk, tenant: str | None, days: float, show: Print) -> None:
-    """Delete what is older than that many days, and print how much it was."""
+    """Delete what is older than that many days, and print how much it was.
+
+    Raises:
+        ConfigError: It is no number of days.
+    """
+    if not 0 <= days <= _MOST_DAYS:
+        raise ConfigError(f"--days: give a number of days from 0 to {_MOST_DAYS:,}")
     before_ms = int((time.time() - days * 86400) * 1000)
     for chain in await desk.named(tenant):
         count = await prune(desk.pool, desk.key, chain, before_ms)
         show(f"{chain}: {count} records deleted")
 
 
-@asynccontextmanager
-async def audited(
-    desk: Desk, action: str, *given: object, **options: object
-) -> AsyncIterator[None]:
-    """Record what a command changes: before it does, and how it ended."""
-    if action.startswith(_READING):
-        yield
-        return
-    shown = {str(place): value for place, value in enumerate(given)} | options
-    detail = {name: str(value)[:_LONGEST] for name, value in shown.items() if value is not None}
-    await _append(desk, AuditEvent(SYSTEM, action, "begun", {}, _SHELL, detail))
-    try:
-        yield
-    except BaseException:
-        await _append(desk, AuditEvent(SYSTEM, action, "failed", {}, _SHELL))
-        raise
-    await _append(desk, AuditEvent(SYSTEM, action, "done", {}, _SHELL))
-
-
-_SHELL = {"client": "naru (command line)"}
-
-
-async def _append(desk: Desk, event: AuditEvent) -> None:
-    async with desk.db.acquire() as con, con.transaction():
-        # The desk's role sees identity alone; it is lent by the same owner as the one for this.
-        await con.execute("SET LOCAL ROLE naru_app")
-        await con.execute("SELECT set_config('naru.tenant', $1, true)", event.tenant)
-        await append(con, desk.box.audit_key, event.tenant, [event])
+def _ms(option: str, seconds: int | None) -> int | None:
+    if seconds is not None and not 0 <= seconds < _LATEST_S:
+        raise ConfigError(f"{option}: give seconds since 1970")
+    return None if seconds is None else seconds * 1000
 
 
 def _anchor(text: str) -> tuple[str, int, str]:
     tenant, _, rest = text.partition(":")
     seq, _, digest = rest.partition(":")
-    if not (seq.isdecimal() and digest):
+    if not (seq.isdecimal() and len(seq) < 20 and int(seq) <= _LAST and digest):
         raise ConfigError(f"{text}: write an anchor as TENANT:SEQ:HASH")
     return tenant, int(seq), digest
 
@@ -175,5 +167,7 @@ async def _open(settings: Settings) -> AsyncIterator[AuditDesk]:
     try:
         async with await open_pool(place, size=1, role="naru_jobs") as pool:
             yield AuditDesk(pool, auth.SecretBox.load(settings.auth, settings.data_dir).audit_key)
+    except BrokenPipeError:
+        raise  # who read what is printed has read enough
     except (OSError, asyncpg.PostgresError) as error:
         raise ConfigError(f"the database does not answer: {error}") from None

@@ -3,18 +3,32 @@
 from typing import Any
 from urllib.parse import urlencode
 
-from gateway.commands.remote import call, connect
+from gateway.commands.remote import call, connect, segment
 from gateway.credentials import Credentials
 
+_PATH = "/admin/budgets"
 
-async def ask(credentials: Credentials, method: str, path: str, body: object) -> dict[str, Any]:
-    """Return what the service answers at `/admin/budgets` + `path`.
+
+async def make_budget(credentials: Credentials, body: object) -> str:
+    """Make a budget and return its id.
 
     Raises:
-        ConfigError: It does not answer, or refuses.
+        ConfigError: The service does not answer, or refuses.
     """
     async with connect(credentials) as session:
-        return await call(session, method, f"/admin/budgets{path}", json=body)
+        return str((await call(session, "POST", _PATH, json=body))["id"])
+
+
+async def at_budget(
+    credentials: Credentials, method: str, budget: str, body: object = None
+) -> dict[str, Any]:
+    """Return what the service answers to a method at a budget.
+
+    Raises:
+        ConfigError: As `make_budget`.
+    """
+    async with connect(credentials) as session:
+        return await call(session, method, f"{_PATH}/{segment(budget)}", json=body)
 
 
 async def list_budgets(credentials: Credentials, tenant: str | None) -> list[str]:
@@ -27,7 +41,7 @@ async def list_budgets(credentials: Credentials, tenant: str | None) -> list[str
     more: dict[str, str] = {"limit": "100"} | ({"tenant": tenant} if tenant else {})
     async with connect(credentials) as session:
         while True:
-            found = await call(session, "GET", f"/admin/budgets?{urlencode(more)}")
+            found = await call(session, "GET", f"{_PATH}?{urlencode(more)}")
             lines += [_line(budget) for budget in found["data"]]
             if not found["has_more"]:
                 return lines

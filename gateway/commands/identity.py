@@ -21,8 +21,8 @@ from config.load import load_settings
 from config.postgres import open_pool
 from config.scope import TenantScope
 from config.settings import Settings
-from gateway.commands.audit import audited
 from gateway.credentials import find_credentials
+from gateway.govern.audit import SYSTEM, AuditEvent, append
 
 __all__ = [
     "administer",
@@ -38,6 +38,9 @@ __all__ = [
 
 _Given = ParamSpec("_Given")
 _Result = TypeVar("_Result")
+_LONGEST = 128
+_READING = ("list_", "get_")
+_ACTOR = {"client": "naru (command line)"}
 
 
 def administer(
@@ -54,7 +57,7 @@ def administer(
     async def do() -> _Result:
         async with (
             _open_desk(load_settings()) as desk,
-            audited(desk, work.__name__, *arguments, **options),
+            _audited(desk, work.__name__, *arguments, **options),
         ):
             return await work(desk, SHELL, *arguments, **options)
 
@@ -102,6 +105,33 @@ def read_jwks(path: Path) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise ConfigError(f"{path} holds no JWK Set: a JSON object with `keys` is needed")
     return found
+
+
+@asynccontextmanager
+async def _audited(
+    desk: Desk, action: str, *given: object, **options: object
+) -> AsyncIterator[None]:
+    """Record what a command changes: before it does, and how it ended."""
+    if action.startswith(_READING):
+        yield
+        return
+    shown = {str(place): value for place, value in enumerate(given)} | options
+    detail = {name: str(value)[:_LONGEST] for name, value in shown.items() if value is not None}
+    await _append(desk, AuditEvent(SYSTEM, action, "begun", {}, _ACTOR, detail))
+    try:
+        yield
+    except BaseException:
+        await _append(desk, AuditEvent(SYSTEM, action, "failed", {}, _ACTOR))
+        raise
+    await _append(desk, AuditEvent(SYSTEM, action, "done", {}, _ACTOR))
+
+
+async def _append(desk: Desk, event: AuditEvent) -> None:
+    async with desk.db.acquire() as con, con.transaction():
+        # The desk's role sees identity alone; it is lent by the same owner as the one for this.
+        await con.execute("SET LOCAL ROLE naru_app")
+        await con.execute("SELECT set_config('naru.tenant', $1, true)", event.tenant)
+        await append(con, desk.box.audit_key, event.tenant, [event])
 
 
 @asynccontextmanager

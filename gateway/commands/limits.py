@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import quote, urlencode
+from urllib.parse import urlencode
 
-from gateway.commands.remote import call, connect
+from gateway.commands.remote import call, connect, segment
 from gateway.credentials import Credentials
 from gateway.govern.limits_rules import COUNTING
 
@@ -45,7 +45,7 @@ async def remove_limit(credentials: Credentials, limit: str) -> None:
         ConfigError: As `make_limit`.
     """
     async with connect(credentials) as session:
-        await call(session, "DELETE", f"{_PATH}/{quote(limit, safe='')}")
+        await call(session, "DELETE", f"{_PATH}/{segment(limit)}")
 
 
 def _line(rule: Mapping[str, Any]) -> str:

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
+from urllib.parse import quote
 
 import aiohttp
 
@@ -46,6 +47,17 @@ async def call(
     if response.status >= 400:
         raise ConfigError(f"{method} {path}: {answer['error']['message']}")
     return dict(answer)
+
+
+def segment(name: str) -> str:
+    """Return a name as it stands in a path; whatever it holds, it stays one segment.
+
+    Raises:
+        ConfigError: It can be none.
+    """
+    if name in ("", ".", ".."):
+        raise ConfigError(f"{name!r} is no id")
+    return quote(name, safe="@", errors="replace")
 
 
 async def fetch_token(credentials: Credentials, scopes: Sequence[str]) -> str:

@@ -5,9 +5,8 @@ import textwrap
 from collections.abc import Iterator
 from itertools import zip_longest
 from typing import Any
-from urllib.parse import quote
 
-from gateway.commands.remote import call, connect
+from gateway.commands.remote import call, connect, segment
 from gateway.credentials import Credentials
 
 _LEAST_WIDTH = 30
@@ -21,7 +20,7 @@ async def replay(
     Raises:
         ConfigError: The service does not answer, or refuses.
     """
-    path = f"/v1/sessions/{quote(session_id, safe='')}/messages/{quote(message_id, safe='')}/replay"
+    path = f"/v1/sessions/{segment(session_id)}/messages/{segment(message_id)}/replay"
     async with connect(credentials) as session:
         return await call(session, "POST", path, json={"agent": agent})
 

@@ -6,7 +6,7 @@ from typing import Any
 import aiohttp
 
 from config.errors import ConfigError
-from gateway.commands.remote import call, connect
+from gateway.commands.remote import call, connect, segment
 from gateway.credentials import Credentials
 
 _PATH = "/v1/vector_stores"
@@ -51,7 +51,7 @@ async def find_store(session: aiohttp.ClientSession, store: str) -> str:
     Raises:
         ConfigError: There are several stores of this name, or the service refuses.
     """
-    if store.startswith("vs_"):
+    if store.startswith("vs_") and segment(store) == store:
         return store
     found = [each["id"] async for each in _every(session) if each["name"] == store]
     if len(found) > 1:

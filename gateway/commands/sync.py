@@ -9,7 +9,7 @@ import aiohttp
 import typer
 
 from config.errors import ConfigError
-from gateway.commands.remote import connect
+from gateway.commands.remote import connect, segment
 from gateway.credentials import Credentials
 
 _POLL_S = 0.5
@@ -63,11 +63,11 @@ async def run_source(credentials: Credentials, store: str | None, source_id: str
         ConfigError: The service does not answer, or has no such source.
     """
     async with _sources(credentials, store) as (session, path):
-        source = await _ask(session, "POST", f"{path}/{source_id}/sync")
+        source = await _ask(session, "POST", f"{path}/{segment(source_id)}/sync")
         asked_for = source["next_run_at"]
         while source["next_run_at"] == asked_for:
             await asyncio.sleep(_POLL_S)
-            source = await _ask(session, "GET", f"{path}/{source_id}")
+            source = await _ask(session, "GET", f"{path}/{segment(source_id)}")
     typer.echo(_line(source))
     for failure in source["failures"]:
         typer.echo(f"{failure['key']}: {failure['reason']}", err=True)
@@ -84,7 +84,7 @@ async def remove_source(
     """
     async with _sources(credentials, store) as (session, path):
         query = {"remove_files": str(with_files).lower()}
-        await _ask(session, "DELETE", f"{path}/{source_id}", params=query)
+        await _ask(session, "DELETE", f"{path}/{segment(source_id)}", params=query)
 
 
 @asynccontextmanager

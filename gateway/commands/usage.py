@@ -23,6 +23,7 @@ from gateway.govern.usage_report import span_of
 
 _Given = ParamSpec("_Given")
 _PAGE = 1000
+_MOST_USD = 1_000_000
 
 Print = Callable[[str], None]
 Times = tuple[str | None, str | None, str]
@@ -47,14 +48,17 @@ def with_usage(
     """Read a tenant's usage, or everybody's, in the service's database.
 
     Raises:
-        ConfigError: The database does not answer, or what is asked for can't be.
+        ConfigError: The database does not answer, there is no such tenant, or what is asked for
+            can't be.
     """
-    listed = administer(platform.list_tenants) if tenant is None else []
+    if tenant is None:
+        named = [each.id for each in administer(platform.list_tenants)]
+    else:
+        named = [administer(platform.get_tenant, tenant).id]
 
     async def do() -> None:
         settings = load_settings()
         async with _open(settings) as pool:
-            named = [each.id for each in listed] if tenant is None else [tenant]
             await work(UsageDesk(pool, named, settings.ledger.gpu_hour_usd), *arguments, **options)
 
     try:
@@ -95,7 +99,13 @@ async def compared(
     engines: bool,  # noqa: FBT001 - an option
     show: Print,
 ) -> None:
-    """Print what hosted models would have cost."""
+    """Print what hosted models would have cost.
+
+    Raises:
+        ConfigError: The price of an hour is none, or not to be had.
+    """
+    if gpu_hour is not None and not 0 < gpu_hour <= _MOST_USD:
+        raise ConfigError(f"--gpu-hour: give US dollars, more than 0 and up to {_MOST_USD:,}")
     price = gpu_hour or desk.gpu_hour_usd
     if price is None:
         raise ConfigError("say what an hour of your engines costs: --gpu-hour 2.5")
@@ -120,5 +130,7 @@ async def _open(settings: Settings) -> AsyncIterator[asyncpg.Pool]:
     try:
         async with await open_pool(place, size=1) as pool:
             yield pool
+    except BrokenPipeError:
+        raise  # who read what is printed has read enough
     except (OSError, asyncpg.PostgresError) as error:
         raise ConfigError(f"the database does not answer: {error}") from None

@@ -108,6 +108,8 @@ async def test_each_tenant_sees_its_own_chain(desk: Desk) -> None:
     for other in ("acme", "@system"):
         answer = await desk.rival.get("/admin/audit", params={"tenant": other})
         assert answer.status_code == 404
+    unknown = await desk.operator.get("/admin/audit", params={"tenant": "nobody"})
+    assert unknown.status_code == 404
     ours = await desk.records(desk.operator, tenant="acme", action="create_client")
     assert ours[0]["tenant"] == "acme"
 

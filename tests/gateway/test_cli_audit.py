@@ -58,7 +58,25 @@ def test_pruning_leaves_a_chain_that_holds(naru: Naru) -> None:
     assert (forged.returncode, "not there any more" in forged.stdout) == (1, True)
 
 
-@pytest.mark.parametrize("anchor", ["nonsense", "acme:x:y"])
+@pytest.mark.parametrize("anchor", ["nonsense", "acme:x:y", f"acme:{10**19}:y"])
 def test_an_anchor_must_be_one(naru: Naru, anchor: str) -> None:
     naru.say("tenant", "create", "acme")
-    assert "TENANT:SEQ:HASH" in naru.refuse("audit", "verify", "--tenant", "x", "--anchor", anchor)
+    refused = naru.refuse("audit", "verify", "--tenant", "acme", "--anchor", anchor)
+    assert "TENANT:SEQ:HASH" in refused
+
+
+def test_an_unknown_tenant_is_an_error(naru: Naru) -> None:
+    naru.say("tenant", "create", "acme")
+    for command in (("verify",), ("export",), ("prune", "--days", "1")):
+        refused = naru.refuse("audit", *command, "--tenant", "nope")
+        assert refused == "naru: there is no tenant 'nope'\n"
+    assert naru.say("audit", "verify", "--tenant", "acme").startswith("ok     acme: 0 records")
+    assert naru.say("audit", "verify", "--tenant", "@system").startswith("ok     @system: 2")
+
+
+def test_times_are_told_from_what_is_none(naru: Naru) -> None:
+    for days in ("nan", "inf", "-inf", "-1", "-1e300"):
+        assert "--days: give a number" in naru.refuse("audit", "prune", f"--days={days}")
+    for option in ("--since", "--until"):
+        assert option in naru.refuse("audit", "export", option, "99999999999999999999")
+        assert option in naru.refuse("audit", "export", f"{option}=-1")

@@ -86,10 +86,15 @@ async def test_an_operator_makes_budgets_of_other_tenants(naru: Naru, tenant: st
 @pytest.mark.parametrize(
     ("arguments", "fault"),
     [
-        (("create", "much"), "amount_usd"),
+        (("create", "much"), "a decimal number of dollars, such as 12.50"),
+        (("create", "1\n"), "a decimal number of dollars, such as 12.50"),
         (("create", "-1"), ""),
         (("create", "1", "--tenant", "no-such-tenant"), "tenant"),
+        (("list", "--tenant", "no-such-tenant"), "no tenant 'no-such-tenant'"),
         (("show", "no-such-budget"), "budget"),
+        (("show", "../limits"), "no budget '../limits'"),
+        (("show", ".."), "'..' is no id"),
+        (("show", ""), "'' is no id"),
         (("set", "no-such-budget", "1"), "budget"),
         (("delete", "no-such-budget"), "budget"),
     ],

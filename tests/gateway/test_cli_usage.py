@@ -33,3 +33,9 @@ async def test_usage_is_shown_exported_and_compared(naru: Naru, database: str) -
     assert "openai/gpt-4o-mini" in shown
     assert "--gpu-hour" in naru.refuse("usage", "break-even")
     assert "group_by" in naru.refuse("usage", "show", "--by", "nothing", "--tenant", "acme")
+    assert "no tenant 'nope'" in naru.refuse("usage", "show", "--tenant", "nope")
+    assert "no tenant 'nope'" in naru.refuse("usage", "export", "--tenant", "nope")
+    for price in ("-1", "0", "nan", "inf"):
+        assert "--gpu-hour: give" in naru.refuse("usage", "break-even", f"--gpu-hour={price}")
+    naru.say_to_nobody("usage", "export")
+    naru.say_to_nobody("audit", "export")

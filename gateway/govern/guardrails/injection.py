@@ -9,9 +9,9 @@ import re
 from collections.abc import Iterator, Sequence
 
 from config.guardrails import InjectionSettings
-from gateway.govern.guardrails.injection_rules import LIKELY, WEIGHTS
+from gateway.govern.guardrails.injection_rules import LIKELY, LOOSE, WEIGHTS
 from gateway.govern.guardrails.parts import Part
-from gateway.govern.guardrails.text import SHARED, WINDOW, windows
+from gateway.govern.guardrails.text import SHARED, WINDOW, latin, together, windows
 from gateway.govern.guardrails.verdict import Action, Verdict
 from gateway.govern.masking.threads import Turns
 
@@ -63,8 +63,21 @@ def _hides(text: str) -> bool:
 
 
 def _found(window: str) -> Iterator[int]:
-    if LIKELY.search(window):
-        yield from (i for i, (rule, _) in enumerate(WEIGHTS) if rule.search(window))
+    written = latin(window)
+    if LIKELY.search(written):
+        yield from (i for i, (rule, _) in enumerate(WEIGHTS) if rule.search(written))
+    joined, words = together(written)
+    if words:
+        yield from (i for i, rule in enumerate(LOOSE) if _meets(rule, joined, words))
+
+
+def _meets(rule: re.Pattern[str], joined: str, words: Sequence[range]) -> bool:
+    """Tell whether the rule is met where letters stood apart: it is too loose for all else."""
+    return any(
+        found.start() < word.stop and word.start < found.end()
+        for found in rule.finditer(joined)
+        for word in words
+    )
 
 
 def _decoded(text: str, between: Turns) -> Iterator[str]:

@@ -15,6 +15,7 @@ _KINDS = rf"(?:{_S}(?:system|developer|given|safety)){{0,2}}"
 _TELL = "(?:reveal|show|print|repeat|output|display|leak|dump|give|tell)"
 _TELL_FILLERS = rf"(?:{_S}(?:me|us|out|to|the|of|all|back|exact|full|entire|hidden)){{0,5}}"
 _SECRET = f"(?:your|system|developer|initial|secret){_S}(?:system{_S})?"
+_WORDS = rf"(?:[a-z]{{1,12}}{_S}){{0,3}}"
 _NEAR = r"[^.!?\n]{0,16}?"
 _KO_OLD = "(?:이전|앞선|앞의|앞서|위의|위에|지금까지|기존|원래|시스템|모든)"
 _KO_RULES = "(?:지시|지침|명령|규칙|프롬프트|설정|제약)"
@@ -24,7 +25,7 @@ _KO_JOIN = rf"(?:들?[은는을를]|사항[은을])?{_S}(?:(?:전부|모두|다|
 
 _WEIGHED = {
     rf"\b{_DROP}{_FILLERS}{_S}{_OLD}{_KINDS}{_S}{_RULES}\b": 0.9,
-    rf"\b{_DROP}{_S}(?:all|any|everything){_S}(?:[a-z]{{1,12}}{_S}){{0,3}}{_RULES}\b": 0.9,
+    rf"\b{_DROP}{_S}(?:all|any|everything){_S}{_WORDS}{_RULES}\b": 0.9,
     rf"\bforget{_S}(?:everything|all){_S}(?:you|above|before|that)\b": 0.8,
     rf"\bdo{_S}not{_S}(?:follow|obey){_FILLERS}{_S}{_OLD}{_KINDS}{_S}{_RULES}\b": 0.8,
     rf"{_KO_OLD}{_NEAR}{_KO_RULES}{_NEAR}{_KO_DROP}": 0.9,
@@ -49,3 +50,12 @@ LIKELY = re.compile(
 
 WEIGHTS = tuple((re.compile(rule, re.IGNORECASE), weight) for rule, weight in _WEIGHED.items())
 """Rule, and from 0 to 1 how sure it makes."""
+
+LOOSE = tuple(
+    re.compile(
+        rule.replace(_WORDS, r"[a-z\W_]{0,60}").replace(_S, r"[\W_]{0,8}").replace(r"\b", ""),
+        re.IGNORECASE,
+    )
+    for rule in _WEIGHED
+)
+"""The same rules where nobody can tell where words end."""

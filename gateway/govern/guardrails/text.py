@@ -2,7 +2,7 @@
 
 import re
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from gateway.govern.masking.normal import view
 from gateway.govern.masking.threads import Turns
@@ -12,7 +12,15 @@ WINDOW = 2_048
 SHARED = 512
 """What may be found is no longer than this, so that one window has all of it."""
 
+_LATIN = str.maketrans(
+    # Cyrillic; then Greek, and letters of phonetics.
+    "аеорсухіјѕһԁԛԝӏкмнтвгпАВЕКМНОРСТУХІЈЅԌԚԜӀαεγηικνορςτυχωΑΒΕΖΗΙΚΜΝΟΡΤΥΧıɡɑ",
+    "aeopcyxijshdqwlkmhtbrnabekmhopctyxijsgqwi" + "aeynikvopctuxwabezhikmnoptyxiga",
+)
+_LIKE_LATIN = re.compile("[\u0131\u0251\u0261\u0370-\u03ff\u0400-\u052f]")
 _SPACES = re.compile(r"\s+")
+_APART = re.compile(r"(?<![^\W_])[^\W\d_](?:[\W_]{1,4}[^\W\d_](?![^\W_])){2,}")
+_BETWEEN = re.compile(r"[\W_]+")
 _MOST_JOINED = 64
 
 
@@ -25,6 +33,28 @@ def windows(text: str, between: Turns) -> Iterator[str]:
         yield window
         between(end - at)
         before, at = window[-SHARED:], end
+
+
+def latin(window: str) -> str:
+    """Return a window with the Latin letters that Greek and Cyrillic ones look like, all small."""
+    return window.translate(_LATIN) if _LIKE_LATIN.search(window) else window
+
+
+def together(window: str) -> tuple[str, Sequence[range]]:
+    """Return a window in which letters that stand apart, three or more, are words; and where.
+
+    What separates them is up to four characters, so that where words end is not told from it.
+    """
+    parts: list[str] = []
+    words: list[range] = []
+    size = at = 0
+    for found in _APART.finditer(window):
+        word = _BETWEEN.sub("", found[0])
+        parts += (window[at : found.start()], word)
+        size += found.start() - at + len(word)
+        words.append(range(size - len(word), size))
+        at = found.end()
+    return "".join([*parts, window[at:]]), words
 
 
 def _plain(text: str) -> str:

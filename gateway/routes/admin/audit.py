@@ -9,8 +9,9 @@ from litestar.di import NamedDependency, Provide
 from litestar.params import FromQuery, QueryParameter
 
 from auth.admin.desk import view
-from auth.errors import UnknownTenant
+from auth.admin.tenants import seen_tenant
 from gateway.errors import InvalidRequest
+from gateway.govern.audit import SYSTEM
 from gateway.guards import Caller, needs
 from gateway.lifespan import Provided
 from gateway.openai.chat_request import JsonObject
@@ -61,9 +62,8 @@ async def list_all(
 
     An operator names any tenant; `@system` is the chain of what is nobody's.
     """
-    chain = caller.tenant if tenant is None else tenant
-    if view(caller) not in ("", chain):
-        raise UnknownTenant(chain)
+    nobodys = tenant == SYSTEM and not view(caller)
+    chain = SYSTEM if nobodys else await seen_tenant(services.desk, caller, tenant)
     found = await services.audit.page(chain, **asdict(which), limit=limit + 1)
     records = [_decode(record) for record in found[:limit]]
     return AuditPage(records, records[-1]["seq"] if len(found) > limit else None)

@@ -1,5 +1,6 @@
 """`/admin/budgets`: what may be spent, by whom, in a day or a month, and what is left of it."""
 
+import re
 from decimal import Decimal
 from typing import Annotated, Literal
 
@@ -9,6 +10,7 @@ from litestar.params import FromPath, FromQuery, JSONBody
 from msgspec import Meta
 
 from auth.admin.clients import get_client
+from auth.admin.tenants import seen_tenant
 from auth.errors import UnknownClient
 from auth.verify import named_as_end_user
 from gateway.errors import InvalidRequest
@@ -20,8 +22,9 @@ from gateway.lifespan import Provided
 from gateway.openai.knowledge import Deleted, ListPage
 from gateway.routes.pages import Limit, page, timestamp
 
-Usd = Annotated[str, Meta(pattern=r"^[0-9]{1,9}(\.[0-9]{1,9})?$", max_length=19)]
-_Name = Annotated[str, Meta(min_length=1, max_length=256, pattern=r"^[^\u0000-\u001f]*$")]
+_USD = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})?")
+Usd = Annotated[str, Meta(description="A decimal number of US dollars", examples=["12.50"])]
+_Name = Annotated[str, Meta(min_length=1, max_length=256, pattern=r"^[^\u0000-\u001f]*$(?!\n)")]
 
 
 class CreateBudget(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
@@ -83,7 +86,7 @@ async def create(
             raise UnknownClient(data.client)
     subject = (data.client or "", data.end_user or "")
     made = await services.budgets.create(
-        caller, tenant, subject, data.period, nanos(Decimal(data.amount_usd))
+        caller, tenant, subject, data.period, _amount(data.amount_usd)
     )
     await services.governor.money.budgets.refresh()
     return Response(budget_object(made), status_code=201)
@@ -98,7 +101,7 @@ async def list_all(
     tenant: FromQuery[str | None] = None,
 ) -> ListPage[BudgetObject]:
     """List a tenant's budgets, the oldest first; an operator names any tenant."""
-    whose = caller.tenant if tenant is None else tenant
+    whose = await seen_tenant(services.desk, caller, tenant)
     rows = await services.budgets.list_all(caller, whose, limit=limit + 1, after=after)
     return page(rows, limit, budget_object)
 
@@ -114,8 +117,7 @@ async def update(
     budget_id: FromPath[str], data: JSONBody[UpdateBudget], caller: Caller, services: Provided
 ) -> BudgetObject:
     """Raise or lower a budget, from now on in its current period."""
-    amount = nanos(Decimal(data.amount_usd))
-    changed = await services.budgets.update(caller, budget_id, amount)
+    changed = await services.budgets.update(caller, budget_id, _amount(data.amount_usd))
     await services.governor.money.budgets.refresh()
     return budget_object(changed)
 
@@ -146,6 +148,13 @@ def budget_object(state: BudgetState) -> BudgetObject:
         begins_anew_at=timestamp(state.ends_at),
         created_at=timestamp(state.created_at),
     )
+
+
+def _amount(usd: str) -> int:
+    if not _USD.fullmatch(usd):
+        message = "amount_usd: give a decimal number of dollars, such as 12.50"
+        raise InvalidRequest(message, param="amount_usd")
+    return nanos(Decimal(usd))
 
 
 def _usd(amount: int) -> str:

@@ -8,10 +8,16 @@ from litestar import Response, Router, delete, get, patch, post
 from litestar.params import FromPath, FromQuery, JSONBody
 from msgspec import UNSET, UnsetType
 
+from auth.admin.api_keys import ApiKey, get_key
+from auth.admin.clients import get_client
+from auth.admin.tenants import seen_tenant
+from auth.clients import Client
+from auth.errors import UnknownObject
+from config.scope import TenantScope
 from gateway.govern.limits_rules import COUNTING, Measure, Per
 from gateway.govern.limits_store import Rule
 from gateway.guards import Caller, needs
-from gateway.lifespan import Provided
+from gateway.lifespan import Provided, Services
 from gateway.openai.knowledge import Deleted, ListPage
 from gateway.routes.pages import Limit, page, timestamp
 
@@ -66,6 +72,7 @@ async def create(
     data: JSONBody[CreateLimit], caller: Caller, services: Provided
 ) -> Response[LimitObject]:
     """Make a rule; an admin's are of its tenant, and those of a tenant itself an operator's."""
+    await _check_known(data, caller, services)
     made = await services.limit_rules.create(
         caller, data.per, data.subject, data.values(), tenant=data.tenant
     )
@@ -81,7 +88,8 @@ async def list_all(
     tenant: FromQuery[str | None] = None,
 ) -> ListPage[LimitObject]:
     """List the rules, the oldest first; an operator's without `tenant` are all there are."""
-    rules = await services.limit_rules.page(caller, tenant=tenant, limit=limit + 1, after=after)
+    named = None if tenant is None else await seen_tenant(services.desk, caller, tenant)
+    rules = await services.limit_rules.page(caller, tenant=named, limit=limit + 1, after=after)
     return page(rules, limit, _object)
 
 
@@ -104,6 +112,20 @@ async def remove(limit_id: FromPath[str], caller: Caller, services: Provided) ->
     """Remove a rule; what is more general applies again."""
     await services.limit_rules.delete(caller, limit_id)
     return Deleted(limit_id, "limit.deleted")
+
+
+async def _check_known(data: CreateLimit, caller: TenantScope, services: Services) -> None:
+    """Look for the client or the key; a model may come later, and nobody keeps end users.
+
+    Raises:
+        UnknownObject: The tenant has none of this id.
+    """
+    if data.per not in ("client", "key") or not data.subject:
+        return
+    find = get_client if data.per == "client" else get_key
+    found: Client | ApiKey = await find(services.desk, caller, data.subject)
+    if found.tenant != (caller.tenant if data.tenant is None else data.tenant):
+        raise UnknownObject("client" if data.per == "client" else "API key", data.subject)
 
 
 def _object(rule: Rule) -> LimitObject:

@@ -144,6 +144,8 @@ async def test_who_may_not_is_told_so(callers: dict[str, httpx.AsyncClient]) -> 
         ({"amount_usd": "1", "period": "week"}, 400),
         ({"amount_usd": 1, "period": "day"}, 400),
         ({"amount_usd": "-1", "period": "day"}, 400),
+        ({"amount_usd": "1\n", "period": "day"}, 400),
+        ({"amount_usd": "1", "period": "day", "client": "*", "end_user": "ann\n"}, 400),
         ({"amount_usd": "1.0000000001", "period": "day"}, 400),
         ({"period": "day"}, 400),
     ],
@@ -154,6 +156,22 @@ async def test_what_can_t_be_a_budget_is_refused(
     answer = await callers["admin"].post("/admin/budgets", json=body)
     assert answer.status_code == status, answer.text
     assert set(answer.json()["error"]) == {"message", "type", "param", "code"}
+
+
+async def test_an_amount_that_is_none_is_explained(callers: dict[str, httpx.AsyncClient]) -> None:
+    for wrong in ("abc", "1.", "1e3", "", "9" * 10):
+        answer = await callers["admin"].post(
+            "/admin/budgets", json={"amount_usd": wrong, "period": "day"}
+        )
+        error = answer.json()["error"]
+        assert (answer.status_code, error["param"]) == (400, "amount_usd")
+        assert error["message"] == "amount_usd: give a decimal number of dollars, such as 12.50"
+
+
+async def test_an_unknown_tenant_has_no_budgets(callers: dict[str, httpx.AsyncClient]) -> None:
+    path = "/admin/budgets?tenant=nobody"
+    assert (await callers["operator"].get(path)).status_code == 404
+    assert (await callers["admin"].get("/admin/budgets?tenant=rival")).status_code == 404
 
 
 async def test_a_second_budget_of_the_same_is_refused(

@@ -158,7 +158,7 @@ async def test_what_can_never_be_had_is_told(limited: Caller) -> None:
     [
         ({"per": "client", "requests_per_minute": 0}, "requests_per_minute"),
         ({"per": "client", "tokens_per_day": 10**13}, "tokens_per_day"),
-        ({"per": "client", "subject": "a b"}, "subject"),
+        ({"per": "model", "subject": "a b"}, "subject"),
         ({"per": "tenant", "subject": "other"}, "subject"),
         ({"per": "planet"}, "per"),
     ],
@@ -194,9 +194,34 @@ async def test_a_tenants_own_limits_are_the_operators(service: Service, data_dir
         assert refused.status_code == 403
         elsewhere = await http.post("/admin/limits", json={"per": "key", "tenant": "rival"})
         assert elsewhere.status_code == 404
-        made = await http.post("/admin/limits", json={"per": "key", "subject": "nobodys"})
+        made = await http.post("/admin/limits", json={"per": "key", "subject": key.key_id})
         assert (made.status_code, made.json()["tenant"]) == (201, "acme")
         assert (await http.delete(f"/admin/limits/{made.json()['id']}")).status_code == 200
+
+
+@pytest.mark.parametrize("per", ["client", "key"])
+async def test_who_is_not_there_has_no_rule(
+    limited: Caller, service: Service, data_dir: Path, per: str
+) -> None:
+    box = auth.SecretBox.load(AuthSettings(), data_dir)
+    async with await open_pool(service.database, size=1, role="naru_auth") as identity:
+        other = await auth.create_client(identity, box, "rival", name="other")
+        key = await auth.create_key(identity, box, other.client_id)
+    foreign = {"client": other.client_id, "key": key.key_id}[per]
+    for subject in ("nobody-of-that-id", foreign):
+        answer = await limited._operator.post(
+            "/admin/limits", json={"per": per, "subject": subject, "tenant": "acme"}
+        )
+        assert (answer.status_code, answer.json()["error"]["code"]) == (404, "not_found")
+    body = {"per": per, "subject": foreign, "tenant": "rival"}
+    made = await limited._operator.post("/admin/limits", json=body)
+    assert made.status_code == 201
+    assert (await limited._operator.delete(f"/admin/limits/{made.json()['id']}")).status_code == 200
+
+
+async def test_an_unknown_tenant_has_no_rules(limited: Caller) -> None:
+    assert (await limited._operator.get("/admin/limits?tenant=rival")).status_code == 200
+    assert (await limited._operator.get("/admin/limits?tenant=nobody")).status_code == 404
 
 
 async def test_the_command_line_sets_lists_and_removes(limited: Caller) -> None:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from config.guardrails import InjectionSettings
 from gateway.govern.guardrails.injection import Injection
-from gateway.govern.guardrails.injection_rules import WEIGHTS
+from gateway.govern.guardrails.injection_rules import LOOSE, WEIGHTS
 from gateway.govern.guardrails.parts import Part
 from gateway.govern.guardrails.text import WINDOW
 from gateway.govern.guardrails.verdict import Action, Verdict
@@ -40,6 +40,10 @@ HARMLESS = [
     "How do I override a method in Python? Give me the system requirements.",
     "회사 지침을 알려 주세요. 무시하면 어떻게 되나요?",
     "시스템 설정 방법을 알려줘",
+    "A B C D E: previous instructions, ignore none of all a b c d rules",
+    "Правила внутреннего распорядка: Ноте, Аll, Рrоmрt",
+    "T H E E N D. Forget all your worries. T H E E N D",
+    "이 그 저 것 수 때: 이전 지시 사항을 확인",
     "\U0001f3f4\U000e0067\U000e0062\U000e0065\U000e006e\U000e0067\U000e007f",
 ]
 FILLER = "연차 휴가는 연간 15일이다. The office opens at eight. "
@@ -71,6 +75,17 @@ def test_what_only_looks_like_one_passes(text: str) -> None:
         lambda text: unicodedata.normalize("NFD", text),
         lambda text: "".join(chr(ord(c) + 0xFEE0) if "!" <= c <= "~" else c for c in text),
         lambda text: text.replace(" ", " \n\t   "),
+        " ".join,
+        "  ".join,
+        "   ".join,
+        ("\n" * 30).join,
+        "-".join,
+        ".".join,
+        "_".join,
+        lambda text: "      ".join(" - ".join(word) for word in text.split()),
+        lambda text: text.replace("o", "о").replace("e", "ε").replace("I", "І"),
+        lambda text: " ".join(text.replace("o", "о")),
+        lambda text: " ".join(text[:6]) + text[6:],
         lambda text: "decode: " + base64.b64encode(text.encode()).decode(),
         lambda text: "decode: " + base64.urlsafe_b64encode(text.encode()).decode().rstrip("="),
         lambda text: "decode: " + text.encode().hex(),
@@ -87,7 +102,14 @@ def test_text_that_nobody_sees_is_found() -> None:
 
 
 @given(
-    attack=st.sampled_from([*ATTACKS, *HARMLESS, base64.b64encode(ATTACKS[0].encode()).decode()]),
+    attack=st.sampled_from(
+        [
+            *ATTACKS,
+            *map(" . ".join, ATTACKS),
+            *HARMLESS,
+            base64.b64encode(ATTACKS[0].encode()).decode(),
+        ]
+    ),
     before=st.integers(0, 3 * WINDOW),
     after=st.integers(0, WINDOW),
 )
@@ -114,12 +136,16 @@ def test_hostile_text_takes_no_longer_than_other_text() -> None:
         "모든 ",
         "ignore" + "-" * 9,
         "\u200b",
+        "a b ",
+        "a----",
+        "i g n o r e a l l ",
     ):
         judged(hostile * (200_000 // len(hostile)))
 
 
 def test_rules_have_no_repetition_without_a_bound() -> None:
-    assert not [rule.pattern for rule, _ in WEIGHTS if "*" in rule.pattern or "+" in rule.pattern]
+    rules = [*(rule for rule, _ in WEIGHTS), *LOOSE]
+    assert not [rule.pattern for rule in rules if "*" in rule.pattern or "+" in rule.pattern]
 
 
 @pytest.mark.parametrize("role", ["system", "developer", "assistant", ""])
