@@ -171,6 +171,27 @@ async def test_the_same_question_has_the_same_answer(handbook: Handbook) -> None
     assert await handbook.ask(question) == await handbook.ask(question)
 
 
+@pytest.mark.parametrize(
+    ("polite", "questions"),
+    [
+        ("안녕하세요, 수고 많으십니다. 혹시 {}", heldout.KOREAN),
+        ("규정집을 찾아봤는데 못 찾겠어요. {}", heldout.KOREAN),
+        ("{} 확인 부탁드립니다.", heldout.KOREAN),
+        ("Hi there, could you kindly tell me: {} Thanks in advance!", heldout.ENGLISH),
+    ],
+)
+async def test_politeness_changes_few_answers(
+    handbook: Handbook, polite: str, questions: list[asked.Answerable]
+) -> None:
+    changed = [
+        question
+        for question, *_ in questions
+        if (await handbook.asked_once(question))[1]
+        != (await handbook.ask(polite.format(question)))[1]
+    ]
+    assert len(changed) <= 3, changed
+
+
 def whose(rows: list[asked.Answerable]) -> list[str]:
     return [question for question, *_ in rows]
 
