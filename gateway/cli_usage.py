@@ -10,6 +10,7 @@ Tenant = Annotated[str | None, typer.Option(help="Its id; default all.")]
 Since = Annotated[str | None, typer.Option("--from", help="A day or a moment; default 30 days.")]
 Until = Annotated[str | None, typer.Option("--to", help="A day or a moment, not included.")]
 Zone = Annotated[str, typer.Option(help="Whose days: Asia/Seoul, UTC …")]
+Only = Annotated[str | None, typer.Option(help="Of this one alone.")]
 
 
 @app.command()
@@ -22,12 +23,18 @@ def show(
     timezone: Zone = "UTC",
     tenant: Tenant = None,
     *,
+    client: Only = None,
+    model: Only = None,
+    target: Only = None,
+    end_user: Only = None,
+    ending: Only = None,
     as_json: Annotated[bool, typer.Option("--json", help="JSON, not CSV.")] = False,
 ) -> None:
     """Print requests, tokens and cost by groups, such as `--by day,model`."""
-    from gateway.commands.usage import grouped, with_usage
+    from gateway.commands.usage import Which, grouped, with_usage
 
-    with_usage(grouped, tenant, (since, until, timezone), by, as_json, typer.echo)
+    which = Which(since, until, timezone, client, model, target, end_user, ending)
+    with_usage(grouped, tenant, which, by, as_json, typer.echo)
 
 
 @app.command()
@@ -36,11 +43,18 @@ def export(
     until: Until = None,
     timezone: Zone = "UTC",
     tenant: Tenant = None,
+    *,
+    client: Only = None,
+    model: Only = None,
+    target: Only = None,
+    end_user: Only = None,
+    ending: Only = None,
 ) -> None:
     """Print the records as JSON, one a line, the oldest first."""
-    from gateway.commands.usage import exported, with_usage
+    from gateway.commands.usage import Which, exported, with_usage
 
-    with_usage(exported, tenant, (since, until, timezone), typer.echo)
+    which = Which(since, until, timezone, client, model, target, end_user, ending)
+    with_usage(exported, tenant, which, typer.echo)
 
 
 @app.command("break-even")
@@ -53,12 +67,17 @@ def break_even(
     timezone: Zone = "UTC",
     tenant: Tenant = None,
     *,
+    client: Only = None,
+    model: Only = None,
+    target: Only = None,
+    end_user: Only = None,
+    ending: Only = None,
     everything: Annotated[
         bool, typer.Option("--all", help="What hosted models answered too.")
     ] = False,
 ) -> None:
     """Print what the engines' tokens would have cost at hosted models."""
-    from gateway.commands.usage import compared, with_usage
+    from gateway.commands.usage import Which, compared, with_usage
 
-    span = (since, until, timezone)
-    with_usage(compared, tenant, span, gpu_hour, not everything, typer.echo)
+    which = Which(since, until, timezone, client, model, target, end_user, ending)
+    with_usage(compared, tenant, which, gpu_hour, not everything, typer.echo)

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any, Concatenate, ParamSpec
+from typing import Any, Concatenate, NamedTuple, ParamSpec
 
 import asyncpg
 import msgspec
@@ -19,15 +19,35 @@ from gateway.commands.identity import administer
 from gateway.errors import InvalidRequest
 from gateway.govern import usage_report
 from gateway.govern.usage_export import as_csv
-from gateway.govern.usage_report import span_of
+from gateway.govern.usage_report import SUMS, Span, span_of
 
 _Given = ParamSpec("_Given")
 _PAGE = 1000
 _MOST_USD = 1_000_000
 
 Print = Callable[[str], None]
-Times = tuple[str | None, str | None, str]
-"""From, to, time zone."""
+
+
+class Which(NamedTuple):
+    """Whose requests of which time, as `span_of` takes it."""
+
+    since: str | None
+    until: str | None
+    timezone: str
+    client: str | None
+    model: str | None
+    target: str | None
+    end_user: str | None
+    ending: str | None
+
+    @property
+    def span(self) -> Span:
+        """Return it as it is asked for now.
+
+        Raises:
+            InvalidRequest: A time is none.
+        """
+        return span_of(**self._asdict())
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,23 +87,24 @@ def with_usage(
         raise ConfigError(str(error)) from None
 
 
-async def grouped(desk: UsageDesk, times: Times, by: str, as_json: bool, show: Print) -> None:  # noqa: FBT001 - an option
+async def grouped(desk: UsageDesk, which: Which, by: str, as_json: bool, show: Print) -> None:  # noqa: FBT001 - an option
     """Print sums by groups."""
     rows: list[dict[str, Any]] = []
+    names = [name for name in by.split(",") if name]
     for tenant in desk.tenants:
-        names = [name for name in by.split(",") if name]
-        found = await usage_report.grouped(desk.pool, tenant, span_of(*times), names)
+        found = await usage_report.grouped(desk.pool, tenant, which.span, names)
         rows += [{"tenant": tenant, **row} for row in found]
-    show(msgspec.json.encode(rows).decode() if as_json else as_csv(rows).rstrip())
+    table = as_csv(rows, ("tenant", *names, *SUMS)).rstrip()
+    show(msgspec.json.encode(rows).decode() if as_json else table)
 
 
-async def exported(desk: UsageDesk, times: Times, show: Print) -> None:
+async def exported(desk: UsageDesk, which: Which, show: Print) -> None:
     """Print records, one a line."""
     for tenant in desk.tenants:
         after: str | None = None
         while True:
             page = await usage_report.records(
-                desk.pool, tenant, span_of(*times), after=after, limit=_PAGE
+                desk.pool, tenant, which.span, after=after, limit=_PAGE
             )
             for record in page.records:
                 show(record.decode())
@@ -94,7 +115,7 @@ async def exported(desk: UsageDesk, times: Times, show: Print) -> None:
 
 async def compared(
     desk: UsageDesk,
-    times: Times,
+    which: Which,
     gpu_hour: float | None,
     engines: bool,  # noqa: FBT001 - an option
     show: Print,
@@ -110,7 +131,7 @@ async def compared(
     if price is None:
         raise ConfigError("say what an hour of your engines costs: --gpu-hour 2.5")
     found = await usage_report.break_even(
-        desk.pool, desk.tenants, span_of(*times), price, engines=engines
+        desk.pool, desk.tenants, which.span, price, engines=engines
     )
     show(
         f"{found.requests} requests, {found.prompt_tokens:,} tokens in, "

@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -10,13 +10,15 @@ import msgspec
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
-def as_csv(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Return rows with a head; a text that a spreadsheet would compute is quoted with `'`."""
+def as_csv(rows: Sequence[Mapping[str, Any]], columns: Iterable[str]) -> str:
+    """Return rows with a head, which is `columns` where there are none.
+
+    A text that a spreadsheet would compute is quoted with `'`.
+    """
     out = io.StringIO()
-    if rows:
-        writer = csv.writer(out)
-        writer.writerow(rows[0])
-        writer.writerows([_cell(value) for value in row.values()] for row in rows)
+    writer = csv.writer(out)
+    writer.writerow(rows[0] if rows else columns)
+    writer.writerows([_cell(value) for value in row.values()] for row in rows)
     return out.getvalue()
 
 

@@ -35,6 +35,20 @@ _GROUPS = {
 GROUPS = tuple(_GROUPS)
 """What usage can be grouped by."""
 
+SUMS = (
+    *("requests", "prompt_tokens", "completion_tokens", "cached_tokens"),
+    *("priced_requests", "estimated_requests", "duration_ms", "cost_usd"),
+)
+"""What is told of each group."""
+
+RECORD = (
+    *("id", "tenant", "at", "request_id", "client", "key", "end_user", "kind", "model"),
+    *("agent_version", "target", "stream", "prompt_tokens", "completion_tokens", "cached_tokens"),
+    *("estimated", "cost", "first_token_ms", "duration_ms", "ending", "fallback", "attempts"),
+    *("verdicts", "expires_at"),
+)
+"""What is told of each record."""
+
 
 @dataclass(frozen=True, slots=True)
 class Span:

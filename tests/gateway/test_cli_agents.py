@@ -64,6 +64,9 @@ async def test_what_goes_wrong_is_one_line(service: Service, tmp_path: Path) -> 
         (("apply", "nowhere.yaml"), "can't read nowhere.yaml"),
         (("alias", "hr", "prod", "one"), "'one' is no NUMBER"),
         (("rollback", "nobody"), "no agent `nobody` here"),
+        (("get", "../models"), "no agent"),
+        (("delete", "../vector_stores/vs_1"), "no agent"),
+        (("versions", ".."), "'..' is no id"),
     ):
         result = await naru(service, *arguments)
         assert (result.returncode, result.stdout) == (2, "")

@@ -25,6 +25,12 @@ async def test_usage_is_shown_exported_and_compared(naru: Naru, database: str) -
     head, row = naru.say("usage", "show", "--by", "model,ending").splitlines()
     assert head.startswith("tenant,model,ending,requests,prompt_tokens")
     assert row.startswith("acme,smart,completed,1,1000,100,0")
+    others = ("--client", "x"), ("--model", "x"), ("--target", "x"), ("--ending", "x")
+    for other in (*others, ("--end-user", "x")):
+        assert naru.say("usage", "show", "--by", "model,ending", *other) == head
+    for same in (("--client", "app"), ("--model", "smart"), ("--target", "engine/small")):
+        assert naru.say("usage", "show", "--by", "model,ending", *same).endswith(row)
+    assert naru.say("usage", "export", "--client", "x") == ""
     rows = json.loads(naru.say("usage", "show", "--tenant", "acme", "--json"))
     assert rows[0]["day"] == dt.datetime.now(dt.UTC).date().isoformat()
     assert json.loads(naru.say("usage", "export"))["id"].replace("-", "") == charge.id

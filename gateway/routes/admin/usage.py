@@ -1,5 +1,6 @@
 """`/admin/usage`: what was used, by whom, and what it cost."""
 
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -13,7 +14,7 @@ from config.scope import TenantScope
 from gateway.errors import InvalidRequest
 from gateway.govern import usage_report
 from gateway.govern.usage_export import as_csv
-from gateway.govern.usage_report import BreakEven, Span, span_of
+from gateway.govern.usage_report import RECORD, SUMS, BreakEven, Span, span_of
 from gateway.guards import Caller, needs
 from gateway.lifespan import Provided, Services
 from gateway.openai.chat_request import JsonObject
@@ -67,7 +68,7 @@ async def sums(
     for each in await _tenants(caller, services, tenant):
         found = await usage_report.grouped(services.pool, each, span, by)
         rows += [{"tenant": each, **row} for row in found]
-    return _csv(rows) if format == "csv" else Response(UsageList(rows))
+    return _csv(rows, ("tenant", *by, *SUMS)) if format == "csv" else Response(UsageList(rows))
 
 
 @get("/records", operation_id="list_usage_records")
@@ -89,7 +90,7 @@ async def list_records(
         return Response(body, media_type="application/x-ndjson", headers=headers)
     rows = [_decode(record) for record in page.records]
     if format == "csv":
-        return _csv(rows, headers)
+        return _csv(rows, RECORD, headers)
     return Response(UsageList(rows, page.after), headers=headers)
 
 
@@ -132,9 +133,11 @@ async def _tenants(
     return [each.id for each in await platform.list_tenants(services.desk, caller)]
 
 
-def _csv(rows: list[dict[str, Any]], headers: dict[str, str] | None = None) -> Response[UsageList]:
-    body: Any = as_csv(rows)
-    return Response(body, media_type="text/csv; charset=utf-8", headers=headers)
+def _csv(
+    rows: list[dict[str, Any]], columns: Sequence[str], headers: dict[str, str] | None = None
+) -> Response[UsageList]:
+    body: Any = as_csv(rows, columns)
+    return Response(body, media_type="text/csv", headers=headers)
 
 
 ROUTER = Router(

@@ -1,6 +1,7 @@
 """Usage by groups, one by one, and against prices, over a real PostgreSQL."""
 
 import datetime as dt
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,7 +14,7 @@ from gateway.govern.charge import Asked, Charge, Kind, Place
 from gateway.govern.ledger_record import begun_text, ended_text
 from gateway.govern.ledger_store import LedgerStore
 from gateway.govern.usage_export import as_csv
-from gateway.govern.usage_report import Span, break_even, grouped, records, span_of
+from gateway.govern.usage_report import RECORD, SUMS, Span, break_even, grouped, records, span_of
 from gateway.openai.usage import TokenUsage
 
 YEAR = Span("2026-01-01", "2027-01-01")
@@ -133,8 +134,15 @@ async def test_what_engines_took_against_hosted_models(filled: asyncpg.Pool) -> 
 
 def test_a_spreadsheet_computes_nothing_that_a_caller_wrote() -> None:
     row: Mapping[str, Any] = {"end_user": "=1+1", "tokens": -3, "attempts": [{"a": 1}]}
-    assert as_csv([row]).splitlines() == [
+    assert as_csv([row], ()).splitlines() == [
         "end_user,tokens,attempts",
         '\'=1+1,-3,"[{""a"":1}]"',
     ]
-    assert as_csv([]) == ""
+
+
+async def test_the_head_of_no_rows_is_that_of_some(filled: asyncpg.Pool) -> None:
+    sums = await grouped(filled, "acme", YEAR, ["model"])
+    page = await records(filled, "acme", YEAR, after=None, limit=1)
+    told = [json.loads(page.records[0])]
+    assert as_csv([], ("model", *SUMS)).splitlines() == as_csv(sums, ()).splitlines()[:1]
+    assert as_csv([], RECORD).splitlines() == as_csv(told, ()).splitlines()[:1]

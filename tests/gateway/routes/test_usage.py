@@ -73,7 +73,9 @@ async def test_sums(callers: dict[str, httpx.AsyncClient]) -> None:
     assert (await sums(callers["admin"])).keys() == {"acme"}
     assert (await sums(callers["admin"], client="nobody")) == {}
     answer = await callers["admin"].get("/admin/usage?group_by=day,client&format=csv")
-    assert answer.headers["content-type"].startswith("text/csv")
+    assert answer.headers["content-type"] == "text/csv; charset=utf-8"
+    none = await callers["admin"].get("/admin/usage?group_by=day,client&client=-&format=csv")
+    assert none.text.splitlines() == answer.text.splitlines()[:1]
     rows = list(csv.DictReader(io.StringIO(answer.text)))
     assert {row["tenant"] for row in rows} == {"acme"}
     assert {"day", "client", "requests", "cost_usd"} < rows[0].keys()
@@ -88,6 +90,8 @@ async def test_records_in_every_form(callers: dict[str, httpx.AsyncClient]) -> N
     assert [json.loads(line) for line in lines.text.splitlines()] == page["data"]
     assert lines.headers.get("x-naru-next") == page["next"]
     table = await callers["admin"].get(f"{path}&format=csv")
+    none = await callers["admin"].get(f"{path}&format=csv&client=-")
+    assert none.text.splitlines() == table.text.splitlines()[:1]
     (row,) = csv.DictReader(io.StringIO(table.text))
     assert row["id"] == page["data"][0]["id"]
 
