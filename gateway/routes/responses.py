@@ -76,7 +76,7 @@ async def get_one(
     caller: Caller,
     services: Provided,
     stream: FromQuery[bool] = False,  # noqa: FBT002 - OpenAI's parameter
-    starting_after: Annotated[int, QueryParameter(ge=-1)] = -1,
+    starting_after: Annotated[int, QueryParameter(ge=-1, le=2**31 - 1)] = -1,
 ) -> Response[ResponseObject]:
     """Return a response; with `stream` its events, those behind `starting_after`."""
     stored = await services.responses.store.find(caller, response_id)
