@@ -138,7 +138,7 @@ async def assess(
     deadline, closer = loop.time() + _EMBED_TIMEOUT_S, verdict
     for part in steps:
         near = await cosines(
-            asked(question).question, part, embedder, timeout_s=deadline - loop.time()
+            asked(question).whole, part, embedder, timeout_s=deadline - loop.time()
         )
         if near is None:
             return verdict
@@ -232,7 +232,7 @@ def _most_possible(retrieval: Retrieval) -> float:
     A word that only parting a run of words made was not searched for: as good as unknown.
     """
     weights, parts = retrieval.term_weights, asked(retrieval.question)
-    own, beside = {*tokens(parts.question)}, {*tokens(parts.context)}
+    own, beside = {*tokens(f"{parts.question} {parts.aside}")}, {*tokens(parts.context)}
     highest = max(weights.values(), default=0.0)
     counted = own | {token for token in beside if weights.get(token, highest) < highest}
     return most_possible({token: weights.get(token, highest) for token in counted})

@@ -6,8 +6,10 @@ from functools import lru_cache
 
 from rag import korean
 
-# A comma ends a clause behind an ending (`…는데요, `), not in a list.
-_CLAUSE = re.compile(r"(?<=[.!?。？！])\s+|\n+|(?<=[가-힣][요만데],)|(?<=니다,)")
+# A comma ends a clause behind an ending (`…는데요, `), not in a list; `E. E.`, `Dr.` end none.
+_CLAUSE = re.compile(
+    r"(?<=[.!?。？！])(?<![A-Z]\.)(?<!\b[A-Z][a-z]\.)(?<!\bMrs\.)(?<!\b(?:vs|no)\.)\s+|\n+|(?<=[가-힣][요만데],)|(?<=니다,)"
+)
 _STATED = re.compile(r"[.!,。！]$")
 _ASKS = re.compile(
     r"[?？]$|^(?:please )?(?:tell|show|explain|give|list|find|describe)\b", re.IGNORECASE
@@ -29,34 +31,40 @@ _FRAME = re.compile(
     r"[,;.]?\s?\b(?:many )?thank(?:s\b| you\b)[^?]{0,80}$",
     re.IGNORECASE,
 )
+_ASIDE = re.compile(r"\(([^()]*)\)")
 
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A message in two.
+    """A message in parts.
 
     Attributes:
         question: What it asks; all of it where nothing does.
         context: What it states beside: `I'm new here.`, `규정집을 찾아봤는데요,`.
+        aside: What stands in parentheses: a gloss, or what a follow-up leans on.
+        whole: All of them, in their order.
     """
 
     question: str
-    context: str = ""
+    context: str
+    aside: str
+    whole: str
 
 
 @lru_cache(maxsize=256)
 def asked(message: str) -> Asked:
     """Tell a message's question from what stands around it; its words stay as they are."""
-    clauses = [bare for clause in _CLAUSE.split(message) if (bare := clause.strip())]
+    plain, aside = _ASIDE.sub(" ", message), " ".join(_ASIDE.findall(message))
+    clauses = [bare for clause in _CLAUSE.split(plain) if (bare := clause.strip())]
     marked = any(map(_ASKS.search, clauses))
-    stated = [_is_stated(clause, marked=marked) for clause in clauses]
-    if all(stated):
-        return Asked(" ".join(map(_bare, clauses)).strip() or message)
     parts: tuple[list[str], list[str]] = ([], [])
-    for clause, beside in zip(clauses, stated, strict=True):
-        parts[beside].append(_bare(clause))
+    for clause in clauses:
+        parts[_is_stated(clause, marked=marked)].append(_bare(clause))
     question, context = (" ".join(filter(None, part)) for part in parts)
-    return Asked(question, context) if question else Asked(message)
+    whole = " ".join(filter(None, map(_bare, clauses))) or plain.strip()
+    if not question:
+        question, context = whole, ""
+    return Asked(question, context, aside, f"{whole} ({aside})" if aside else whole)
 
 
 def _is_stated(clause: str, *, marked: bool) -> bool:

@@ -63,7 +63,7 @@ async def extract(
     terms, evidence = weigh(retrieval)
     candidates = _by_words(retrieval, narrowed(retrieval, evidence)[0])
     if retrieval.dense_weight and embedder.knows(retrieval.question):
-        question = asked(retrieval.question).question
+        question = asked(retrieval.question).whole
         candidates = await _by_meaning(question, embedder, candidates)
     if not candidates:
         return ()

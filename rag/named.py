@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from rag.asked import asked
 from rag.evidence import Evidence
 from rag.types import Passage, Retrieval
-from rag.words import Text, content_stems, is_code, without_asides
+from rag.words import Text, content_stems, is_code
 
 # `Q2` and `FY26` are written in many ways.
 _PERIOD_CODE = re.compile(r"(?:q|h|fy|cy)\d+")
@@ -24,7 +24,7 @@ def narrowed(retrieval: Retrieval, evidence: Sequence[Evidence]) -> tuple[Sequen
 
     Without any it is all of the evidence: the documents may write the name in another way.
     """
-    question = asked(without_asides(retrieval.question)).question
+    question = asked(retrieval.question).question
     codes = [s for s in content_stems(question) if is_code(s) and not _PERIOD_CODE.fullmatch(s)]
     held = [_held(codes, passage) for passage in retrieval.passages] if codes else []
     if not set(codes) <= {code for found in held for code in found}:

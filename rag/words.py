@@ -15,12 +15,11 @@ from rag.lexical import tokens
 _PARTS = r"\d+(?:[.,:]\d+)*(?:[가-힣]+|[a-z]{1,2}\b)?|[가-힣]+|[^\W\d_가-힣]+(?:['’]s\b)?"
 _WORD = re.compile(_PARTS)
 # `E05`, `GX-200-H`: a question's code is one word; a text may write it `GX 200`.
-_WORD_OR_CODE = re.compile(rf"(?<![a-z\d])[a-z]+-?\d[a-z\d]*(?:-[a-z\d]+|\.\d+)*|{_PARTS}")
+_WORD_OR_CODE = re.compile(rf"(?<![a-z\d-])[a-z]+-?\d[a-z\d]*(?:-[a-z\d]+|\.\d+)*|{_PARTS}")
 _PART_OF_CODE = re.compile(r"[a-z]+|\d+(?:\.\d+)*")
 # `3년 차`, `3년차부터는` and `3년` are one word.
 _NTH = re.compile(r"(\d+(?:년|일|주|개월))\s?차[가-힣]*")
 _COUNTER = re.compile(r"몇\s?[가-힣]+")
-_ASIDE = re.compile(r"\(([^()]*)\)")
 ASIDE_SHARE = 0.3
 """Weight of words in parentheses beside the rest: a gloss, or what a follow-up leans on."""
 CONTEXT_SHARE = 0.15
@@ -79,12 +78,7 @@ def content_stems(text: str) -> dict[str, float]:
 
 def has_aside(question: str) -> bool:
     """Tell whether a question has words in parentheses."""
-    return bool(_ASIDE.search(question))
-
-
-def without_asides(question: str) -> str:
-    """Return a question without its words in parentheses."""
-    return _ASIDE.sub(" ", question)
+    return bool(asked(question).aside)
 
 
 def question_terms(message: str, idf: Mapping[str, float]) -> tuple[Term, ...]:
@@ -95,11 +89,11 @@ def question_terms(message: str, idf: Mapping[str, float]) -> tuple[Term, ...]:
     """
     highest = max(idf.values(), default=1.0)
     parts = asked(message)
-    own = content_stems(without_asides(parts.question))
-    context = content_stems(without_asides(parts.context))
+    own = content_stems(parts.question)
+    context = content_stems(parts.context)
     own |= {s: share for s, share in context.items() if s not in own and _names(s)}
     shares = {s: CONTEXT_SHARE * share for s, share in context.items() if _known(s, idf, highest)}
-    gloss = content_stems(" ".join(_ASIDE.findall(message)))
+    gloss = content_stems(parts.aside)
     shares |= {s: ASIDE_SHARE * share for s, share in gloss.items()}
     terms = [Term(s, share * _idf(s, idf, highest)) for s, share in own.items()]
     terms += [

@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from rag.asked import Asked, asked
+from rag.asked import asked
 
 ASKED = "수습기간은 몇 개월인가요?"
 
@@ -22,7 +22,7 @@ ASKED = "수습기간은 몇 개월인가요?"
     ],
 )
 def test_greetings_and_thanks_are_no_part_of_it(message: str) -> None:
-    assert asked(message) == Asked(ASKED)
+    assert (asked(message).question, asked(message).context) == (ASKED, "")
 
 
 @pytest.mark.parametrize(
@@ -65,7 +65,8 @@ def test_polite_english(message: str) -> None:
     ],
 )
 def test_what_is_stated_beside_the_question(message: str, context: str) -> None:
-    assert asked(message) == Asked(ASKED, context)
+    assert (asked(message).question, asked(message).context) == (ASKED, context)
+    assert asked(message).whole == f"{context} {ASKED}"
 
 
 @pytest.mark.parametrize(
@@ -80,12 +81,19 @@ def test_what_is_stated_beside_the_question(message: str, context: str) -> None:
         "Can I take my dog, my cat and my parrot?",
         "When is pay day? What if it is a Sunday?",
         "Annual leave is 15 days.",
+        "Who were E. E. Cummings, Dr. Kim and Mrs. Lee, and what is No. 5?",
         "Thanks!",
         "",
     ],
 )
 def test_what_is_all_question_stays(message: str) -> None:
-    assert asked(message) == Asked(message)
+    assert (asked(message).question, asked(message).context) == (message, "")
+
+
+def test_what_stands_in_parentheses_is_neither() -> None:
+    parts = asked("Hi, what of the kit. (annual leave)")
+    assert (parts.question, parts.context, parts.aside) == ("what of the kit.", "", "annual leave")
+    assert parts.whole == "what of the kit. (annual leave)"
 
 
 def test_what_asks_is_parted_from_what_it_asks_about() -> None:

@@ -21,6 +21,7 @@ from rag.words import (
         ("3년 차부터는 몇 일이죠?", ["3년"]),
         ("VPN은 어떻게 접속하나요?", ["vpn", "접속"]),
         ("How many days of annual leave do I get?", ["days", "annual", "leave"]),
+        ("peer-t0-peer", ["peer", "0"]),
         ("in the third year", ["3", "year"]),
         ("그럼 언제 되나요?", []),
         ("GX-200-H의 교정 주기는?", ["gx-200-h", "교정", "주기"]),
