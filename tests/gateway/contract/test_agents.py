@@ -259,7 +259,8 @@ async def test_refusals_are_the_sdks_errors(
     client: openai.AsyncOpenAI, facade: str, agent: str
 ) -> None:
     create, asked = client.chat.completions.create, body_of(agent)
-    for more in ({"tools": []}, {"n": 2}, {"messages": []}):
+    tool = {"type": "function", "function": {"name": "f"}}
+    for more in ({"tools": [tool]}, {"n": 2}, {"messages": []}):
         for streamed in (False, True):
             with pytest.raises(openai.BadRequestError) as refused:
                 await create(**asked | more, stream=streamed)

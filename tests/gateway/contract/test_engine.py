@@ -155,7 +155,7 @@ async def test_fields_an_engine_has_no_use_for(engine_http: httpx.AsyncClient) -
         ({"stream_options": {"include_usage": True}}, "stream_options"),
         (
             {"messages": [{"role": "user", "content": [{"type": "image_url"}]}]},
-            "messages[0].content[0]",
+            "messages[0].content[0].image_url",
         ),
     ],
 )
