@@ -18,11 +18,11 @@ STATIC = {"type": "static", "static": SIZES}
 REFUSED: list[tuple[dict[str, Any], str | None, str | None]] = [
     ({"model": "bge"}, "model", "model_not_found"),
     ({"model": ""}, "model", None),
-    ({"models": MODEL}, None, None),
+    ({"models": MODEL}, "models", None),
     ({"chunking_strategy": {"type": "semantic"}}, "chunking_strategy.type", None),
     (
         {"chunking_strategy": {"type": "static", "static": SIZES | {"chunk_overlap_tokens": 101}}},
-        "chunking_strategy.static",
+        "chunking_strategy.static.chunk_overlap_tokens",
         None,
     ),
 ]
