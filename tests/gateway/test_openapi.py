@@ -6,7 +6,7 @@ import httpx
 import jsonschema
 import pytest
 from gateway_support import Service, client_of
-from upstream_support import Upstream
+from upstream_support import COMPLETION, Upstream, json_answer
 
 WEATHER = {"type": "function", "name": "weather", "parameters": {"type": "object"}}
 AGENT = {"name": "a", "instructions": "", "model": "default", "vector_stores": ["vs_1"]}
@@ -55,6 +55,7 @@ def test_types_of_one_name_are_told_apart(document: Document) -> None:
 async def test_responses_fit(
     http: httpx.AsyncClient, upstream: Upstream, document: Document
 ) -> None:
+    upstream.answer = lambda _: json_answer(COMPLETION)
     asked = {"model": "smart", "input": "hello", "tools": [WEATHER], "tool_choice": "auto"}
     answer = (await http.post("/v1/responses", json=asked)).json()
     assert answer["tools"]
