@@ -13,7 +13,7 @@ from rag.embed import Embedder
 from rag.evidence import Evidence, weigh
 from rag.expected import expected_answer
 from rag.lexical import most_possible, tokens
-from rag.named import narrowed
+from rag.named import About, narrowed
 from rag.nearness import cosines, nearness
 from rag.types import Retrieval
 from rag.words import has_aside
@@ -105,7 +105,7 @@ class Verdict:
 
 def judge(retrieval: Retrieval, threshold: float | None = None) -> Verdict:
     """Weigh the question's words, and the passages' vectors where those voted."""
-    return judge_evidence(retrieval, weigh(retrieval)[1], threshold)
+    return judge_evidence(retrieval, narrowed(retrieval, weigh(retrieval)[1]), threshold)
 
 
 async def assess(
@@ -121,15 +121,14 @@ async def assess(
     sentence is embedded once one makes it so, and none that is not likely to: whether it is comes
     out the same for a fraction of the work, and the confidence is the least that it can be.
     """
-    evidence = weigh(retrieval)[1]
-    verdict = judge_evidence(retrieval, evidence, threshold)
+    about = narrowed(retrieval, weigh(retrieval)[1])
+    verdict = judge_evidence(retrieval, about, threshold)
     question, signals = retrieval.question, verdict.signals
     if signals is None or signals.similarity is None or has_aside(question):
         return verdict
     if not embedder.knows(question):
         return verdict
-    about, _ = narrowed(retrieval, evidence)
-    best = heapq.nlargest(_SENTENCES, about, key=lambda item: item.coverage)
+    best = heapq.nlargest(_SENTENCES, about.evidence, key=lambda item: item.coverage)
     steps: list[Sequence[Evidence]] = [best]
     if until_answerable:
         likely = [item for item in best[1:] if _may_answer(item, retrieval, signals, threshold)]
@@ -166,11 +165,9 @@ def _in_steps(items: Sequence[Evidence]) -> Iterator[Sequence[Evidence]]:
         start += size
 
 
-def judge_evidence(
-    retrieval: Retrieval, evidence: Sequence[Evidence], threshold: float | None = None
-) -> Verdict:
-    """Judge a retrieval whose evidence was weighed already."""
-    if not evidence:
+def judge_evidence(retrieval: Retrieval, about: About, threshold: float | None = None) -> Verdict:
+    """Judge a retrieval whose evidence was weighed and narrowed already."""
+    if not about.evidence:
         return Verdict(
             answerable=False,
             confidence=0.0,
@@ -179,15 +176,14 @@ def judge_evidence(
             threshold=THRESHOLD if threshold is None else threshold,
         )
     expected = expected_answer(retrieval.question)
-    about, is_named = narrowed(retrieval, evidence)
     first, second = _best_two([passage.lexical for passage in retrieval.passages])
     most = _most_possible(retrieval) or 1.0
     signals = Signals(
-        coverage=max(_plausible(item, expected) for item in about),
+        coverage=max(_plausible(item, expected) for item in about.evidence),
         score=min(1.0, first / most),
         margin=min(1.0, (first - second) / most),
         similarity=None if has_aside(retrieval.question) else _similarity(retrieval),
-        of_another=not is_named,
+        of_another=not about.is_named,
     )
     return _verdict(signals, threshold)
 

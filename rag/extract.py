@@ -61,7 +61,8 @@ async def extract(
     the answer; `threshold` is what it found that by, and a low one asks for less here too.
     """
     terms, evidence = weigh(retrieval)
-    candidates = _by_words(retrieval, narrowed(retrieval, evidence)[0])
+    about = narrowed(retrieval, evidence)
+    candidates = _by_words(retrieval, about.evidence)
     if retrieval.dense_weight and embedder.knows(retrieval.question):
         question = asked(retrieval.question).whole
         candidates = await _by_meaning(question, embedder, candidates)
@@ -70,7 +71,7 @@ async def extract(
     if candidates[0].similarity is not None and not has_aside(retrieval.question):
         holds = _is_near(candidates[0], threshold)
     else:
-        holds = judged or judge_evidence(retrieval, evidence, threshold).answerable
+        holds = judged or judge_evidence(retrieval, about, threshold).answerable
     if not holds:
         return ()
     return _quotes(_choose(terms, candidates, max_quotes))

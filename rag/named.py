@@ -5,6 +5,7 @@ By words alone `GX-335` is as good as answered by what is said of `GX-330`.
 
 import re
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from rag.asked import asked
 from rag.evidence import Evidence
@@ -19,23 +20,33 @@ _FROM_TO = re.compile(r"\d\s?(?:월|분기)?\s?[~∼–-]\s?\d{1,2}\s?(?:월|분
 _PERIOD_ASKED = re.compile(rf"{_PERIOD.pattern}의?\s+(?=[^\W\d])")
 
 
-def narrowed(retrieval: Retrieval, evidence: Sequence[Evidence]) -> tuple[Sequence[Evidence], bool]:
-    """Return the evidence about what the question names, and whether there is any such.
+class About(NamedTuple):
+    """The evidence about what a question names.
 
-    Without any it is all of the evidence: the documents may write the name in another way.
+    Attributes:
+        evidence: All there is, where none is about that: documents may write it in another way.
+        is_named: Whether the passages are about it; true where the question names nothing.
     """
+
+    evidence: Sequence[Evidence]
+    is_named: bool
+
+
+def narrowed(retrieval: Retrieval, evidence: Sequence[Evidence]) -> About:
+    """Return what of a retrieval's evidence is about what the question names."""
     question = asked(retrieval.question).question
     codes = [s for s in content_stems(question) if is_code(s) and not _PERIOD_CODE.fullmatch(s)]
     held = [_held(codes, passage) for passage in retrieval.passages] if codes else []
     if not set(codes) <= {code for found in held for code in found}:
-        return evidence, False
+        return About(evidence, is_named=False)
     if codes:
         most = max(map(len, held))
-        evidence = [item for item in evidence if len(held[item.passage]) == most]
+        # The passage that names it may have nothing to quote: a heading alone.
+        evidence = [item for item in evidence if len(held[item.passage]) == most] or evidence
     periods = {(number, unit) for number, unit in _PERIOD_ASKED.findall(question)}
     fitting = [item for item in evidence if not _of_another_period(item, periods)]
     best = max(evidence, key=lambda item: item.coverage, default=None)
-    return fitting or evidence, best is None or best in fitting
+    return About(fitting or evidence, best is None or best in fitting)
 
 
 def _held(codes: Sequence[str], passage: Passage) -> list[str]:

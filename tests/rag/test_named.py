@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 from passages import retrieval_of
 
+from rag.answerable import judge
 from rag.evidence import weigh
 from rag.named import narrowed
 
@@ -29,6 +30,11 @@ def test_a_product_of_no_passage_leaves_all_of_them() -> None:
     assert about("GX-335의 교정 주기는?", *GX) == (GX, False)
     assert about("오류 E99의 원인은?", *GX) == (GX, False)
     assert about("그럼 무게는요? (GX-335)", *GX) == (GX, True)
+
+
+def test_a_passage_that_names_it_and_has_nothing_to_quote_leaves_all_of_them() -> None:
+    assert about("GX-220의 교정 주기는?", "# GX-220", GX[2]) == ([GX[2]], True)
+    assert judge(retrieval_of("GX-220의 교정 주기는?", "# GX-220", GX[2])).signals
 
 
 def test_the_files_name_counts() -> None:
