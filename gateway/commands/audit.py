@@ -18,15 +18,13 @@ from config.load import load_settings
 from config.postgres import open_pool, tenant_transaction
 from config.settings import Settings
 from gateway.commands.identity import administer
-from gateway.govern.audit import SYSTEM, AuditLog, chains, inspect, prune
+from gateway.govern.audit import LAST_SEQ, LATEST_S, SYSTEM, AuditLog, chains, inspect, prune
 from gateway.govern.audit_chain import Inspection
 
 _Given = ParamSpec("_Given")
 _Result = TypeVar("_Result")
 _PAGE = 500
 _MOST_DAYS = 36_500
-_LATEST_S = 1 << 40
-_LAST = (1 << 63) - 1
 
 Print = Callable[[str], None]
 
@@ -122,7 +120,7 @@ async def pruned(desk: AuditDesk, tenant: str | None, days: float, show: Print) 
 
 
 def _ms(option: str, seconds: int | None) -> int | None:
-    if seconds is not None and not 0 <= seconds < _LATEST_S:
+    if seconds is not None and not 0 <= seconds < LATEST_S:
         raise ConfigError(f"{option}: give seconds since 1970")
     return None if seconds is None else seconds * 1000
 
@@ -130,7 +128,7 @@ def _ms(option: str, seconds: int | None) -> int | None:
 def _anchor(text: str) -> tuple[str, int, str]:
     tenant, _, rest = text.partition(":")
     seq, _, digest = rest.partition(":")
-    if not (seq.isdecimal() and len(seq) < 20 and int(seq) <= _LAST and digest):
+    if not (seq.isdecimal() and len(seq) < 20 and int(seq) <= LAST_SEQ and digest):
         raise ConfigError(f"{text}: write an anchor as TENANT:SEQ:HASH")
     return tenant, int(seq), digest
 

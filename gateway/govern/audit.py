@@ -26,6 +26,12 @@ from gateway.openai.chat_request import JsonObject
 SYSTEM = "@system"
 """The chain of what is no tenant's: credentials that nobody has, the service's own doings."""
 
+LATEST_S = 1 << 40
+"""No record is of a later moment, in seconds of the epoch."""
+
+LAST_SEQ = (1 << 63) - 1
+"""The highest number that a record may have."""
+
 _log = logging.getLogger(__name__)
 _SQL = load_queries("gateway.govern", "audit.sql")
 _MOST_WAITING = 10_000

@@ -11,14 +11,12 @@ from litestar.params import FromQuery, QueryParameter
 from auth.admin.desk import view
 from auth.admin.tenants import seen_tenant
 from gateway.errors import InvalidRequest
-from gateway.govern.audit import SYSTEM
+from gateway.govern.audit import LAST_SEQ, LATEST_S, SYSTEM
 from gateway.guards import Caller, needs
 from gateway.lifespan import Provided
 from gateway.openai.chat_request import JsonObject
 from gateway.routes.pages import Limit
 
-_LATEST_S = 1 << 40
-_LAST = (1 << 63) - 1
 _decode = msgspec.json.Decoder().decode
 
 
@@ -41,7 +39,7 @@ class Sought:
 
 
 def sought(
-    before: Annotated[int | None, QueryParameter(ge=0, le=_LAST)] = None,
+    before: Annotated[int | None, QueryParameter(ge=0, le=LAST_SEQ)] = None,
     action: FromQuery[str | None] = None,
     since: FromQuery[int | None] = None,
     until: FromQuery[int | None] = None,
@@ -70,7 +68,7 @@ async def list_all(
 
 
 def _ms(seconds: int | None) -> int | None:
-    if seconds is not None and not 0 <= seconds < _LATEST_S:
+    if seconds is not None and not 0 <= seconds < LATEST_S:
         raise InvalidRequest("since, until: give seconds since 1970", param="since")
     return None if seconds is None else seconds * 1000
 
