@@ -4,11 +4,13 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import zip_longest
 
+LABEL_CHARS = 60
+"""Of a merged cell that is said again in every row; a longer one is a remark."""
+
 _APART = " | "
 _BLOCK_CHARS = 400  # smaller than a chunk: with its header it stays in one
 _CELL_CHARS = 500
 _HEADER_CHARS = 60
-_LABEL_CHARS = 60  # of a merged cell that is said again in every row; a longer one is a remark
 _MOST_SPANNED = 50  # columns by one cell: pages ask for any number
 _MOST_COLUMNS = 200  # in which cells reach down
 _MOST_REPEATED_CHARS = 1 << 20
@@ -73,7 +75,7 @@ class Spans:
 def _repeated(text: str) -> str:
     """Return what of a merged cell is said in its other rows."""
     text = " ".join(text.split())
-    return text if len(text) <= _LABEL_CHARS else ""
+    return text if len(text) <= LABEL_CHARS else ""
 
 
 def repeat_header(lines: Sequence[str]) -> str:

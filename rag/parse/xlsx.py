@@ -13,11 +13,10 @@ from openpyxl.worksheet._read_only import ReadOnlyWorksheet
 
 from rag.errors import UnreadableDocument
 from rag.parse.archive import Archive
-from rag.parse.tables import fill_down, sheet_text
+from rag.parse.tables import LABEL_CHARS, fill_down, sheet_text
 from rag.types import Page
 
 _MOST_CHARS = 64 << 20  # cells share their strings: a small file may say a long one often
-_MERGED_CHARS = 60
 _MERGE = re.compile(
     rb"<(?:\w+:)?mergeCell [^<>]*?ref=[\"']([A-Z]{1,3}\d{1,7}:[A-Z]{1,3}\d{1,7})[\"']"
 )
@@ -62,7 +61,7 @@ def _rows(sheet: ReadOnlyWorksheet, merges: _Merges) -> Iterator[list[str | None
             for column in reaching:
                 texts[column - 1] = None
         reaching.update(merges.get(number, ()))
-        size += sum(_MERGED_CHARS if text is None else len(text) for text in texts)
+        size += sum(LABEL_CHARS if text is None else len(text) for text in texts)
         if size > _MOST_CHARS:
             raise UnreadableDocument("a sheet holds more text than can be read; split the file")
         yield texts
