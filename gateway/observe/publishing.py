@@ -6,6 +6,7 @@ import logging
 import os
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from importlib.metadata import version
 from pathlib import Path
@@ -44,13 +45,16 @@ class Published:
         metrics.BUILD.set(1, version("naru-gateway"))
         self._rendering = asyncio.Lock()
         self._rendered: tuple[float, str, tuple[bytes, str]] | None = None
+        # One: what was counted later is written later, and nothing is written twice at once.
+        self._thread = ThreadPoolExecutor(1, "metrics")
 
     async def scrape(self, accept: str) -> tuple[bytes, str]:
         """Return the metrics of all processes, and their media type."""
         async with self._rendering:
             told = self._rendered
             if not told or told[1] != accept or time.monotonic() - told[0] > _FRESH_S:
-                answer = await asyncio.to_thread(self._render, self._own(), accept)
+                loop = asyncio.get_running_loop()
+                answer = await loop.run_in_executor(self._thread, self._render, self._own(), accept)
                 told = self._rendered = (time.monotonic(), accept, answer)
             return told[2]
 
@@ -63,6 +67,7 @@ class Published:
         finally:
             await end_task(running)
             await self._write()
+            self._thread.shutdown(wait=False)
 
     async def _publish(self) -> None:
         loop = asyncio.get_running_loop()
@@ -76,7 +81,8 @@ class Published:
 
     async def _write(self) -> None:
         try:
-            await asyncio.to_thread(self._shared.write, self._own())
+            loop = asyncio.get_running_loop()
+            await loop.run_in_executor(self._thread, self._shared.write, self._own())
         except OSError as error:
             if self._heard:
                 _log.warning("metrics are not told: %s", error.strerror)
