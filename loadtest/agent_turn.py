@@ -82,9 +82,9 @@ def make_agent(process: NaruProcess) -> dict[str, str]:
 
 
 def turns(url: str, caller: dict[str, str], questions: Sequence[str], count: int) -> Target:
-    """Return turns of a few hundred sessions."""
-    chance = random.Random(1)
+    """Return turns of a few hundred sessions; other questions each time."""
     run = uuid.uuid4().hex[:8]
+    chance = random.Random(run)
     bodies = [
         {"message": f"{chance.choice(questions)} {n}", "session_id": f"{run}-{n % _SESSIONS}"}
         for n in range(count)
@@ -123,8 +123,9 @@ def measure(mock: Gateway, naru: Naru, rate: float, seconds: float) -> dict[str,
     caller = make_agent(naru.process)
     set_budget(naru.process, _TENANT)
     questions = read_passages(None).questions
-    asked = turns(naru.gateway.url, caller, questions, int(rate * seconds * 2))
-    at_rate(naru.gateway, asked, rate, seconds / 2)  # caches fill
+    url, count = naru.gateway.url, int(rate * seconds * 2)
+    at_rate(naru.gateway, turns(url, caller, questions, count), rate, seconds / 2)  # it warms up
+    asked = turns(url, caller, questions, count)
     before = cpu_seconds(naru.process)
     cost = at_rate(naru.gateway, asked, rate, seconds)
     assert not cost.result.failures, cost.result.failures
@@ -138,7 +139,7 @@ def measure(mock: Gateway, naru: Naru, rate: float, seconds: float) -> dict[str,
     for who, spent in computed.items():
         each = 1000 * (spent - before[who]) / len(cost.result.latencies)
         took[f"agent turn CPU ms of {who}"] = each
-    told = parts(naru.gateway.url, caller, [f"{each}?" for each in questions[:50]])
+    told = parts(url, caller, [f"{each}?" for each in questions[:50]])
     return took | {f"Server-Timing {name}": value for name, value in told.items()}
 
 

@@ -18,16 +18,16 @@ Positive = Annotated[int, Meta(ge=1, le=2**31 - 1)]
 Seed = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
 Answers = Annotated[int, Meta(ge=1, le=128)]
 Word = Annotated[str, Meta(max_length=512)]
+FunctionName = Annotated[str, Meta(pattern=r"^[a-zA-Z0-9_-]{1,64}$(?!\n)")]
+"""Of a function, or of a JSON schema."""
 Stop = (
     Annotated[str, Meta(min_length=1, max_length=1000)]
     | Annotated[
         list[Annotated[str, Meta(min_length=1, max_length=1000)]], Meta(min_length=1, max_length=4)
     ]
 )
-LogitBias = Annotated[
-    dict[Annotated[str, Meta(pattern=r"^[0-9]{1,9}$")], Annotated[float, Meta(ge=-100, le=100)]],
-    Meta(max_length=1024),
-]
+TokenId = Annotated[str, Meta(pattern=r"^[0-9]{1,9}$(?!\n)")]
+LogitBias = Annotated[dict[TokenId, Annotated[float, Meta(ge=-100, le=100)]], Meta(max_length=1024)]
 Metadata = Annotated[
     dict[Annotated[str, Meta(max_length=64)], Annotated[str, Meta(max_length=512)]],
     Meta(max_length=16),
@@ -45,7 +45,7 @@ class StreamOptions(msgspec.Struct, omit_defaults=True):
 class FunctionDefinition(msgspec.Struct, omit_defaults=True):
     """A function that a model may call; `parameters` is a JSON schema."""
 
-    name: Annotated[str, Meta(pattern=r"^[a-zA-Z0-9_-]{1,64}$")]
+    name: FunctionName
     description: str | None = None
     parameters: JsonObject | None = None
     strict: bool | None = None
@@ -98,7 +98,7 @@ class JsonFormat(msgspec.Struct, tag_field="type", tag="json_object"):
 class JsonSchema(msgspec.Struct, omit_defaults=True):
     """A JSON schema with a name."""
 
-    name: Annotated[str, Meta(pattern=r"^[a-zA-Z0-9_-]{1,64}$")]
+    name: FunctionName
     description: str | None = None
     schema: JsonObject | None = None
     strict: bool | None = None

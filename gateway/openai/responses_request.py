@@ -12,6 +12,7 @@ from msgspec import Meta
 
 from gateway.errors import InvalidRequest
 from gateway.openai.chat_request import (
+    FunctionName,
     JsonFormat,
     JsonObject,
     Metadata,
@@ -56,7 +57,7 @@ class FunctionTool(
 ):
     """A function that the model may call; `parameters` is a JSON schema."""
 
-    name: Annotated[str, Meta(pattern=r"^[a-zA-Z0-9_-]{1,64}$")]
+    name: FunctionName
     description: str | None = None
     parameters: JsonObject | None = None
     strict: bool | None = None
@@ -107,7 +108,7 @@ ToolChoice = Literal["none", "auto", "required"] | ChosenFunction | ChosenFileSe
 class SchemaFormat(msgspec.Struct, tag_field="type", tag="json_schema", omit_defaults=True):
     """JSON that fits a schema."""
 
-    name: Annotated[str, Meta(pattern=r"^[a-zA-Z0-9_-]{1,64}$")]
+    name: FunctionName
     schema: JsonObject
     description: str | None = None
     strict: bool | None = None

@@ -120,11 +120,16 @@ def test_messages_of_every_role(message: dict[str, Any]) -> None:
         ({"presence_penalty": 3}, "$.presence_penalty"),
         ({"logit_bias": {"1": 101}}, "$.logit_bias[...]"),
         ({"logit_bias": {"a": 1}}, "`key` in `$.logit_bias"),
+        ({"logit_bias": {"1\n": 1}}, "`key` in `$.logit_bias"),
         ({"tools": [TOOL] * 129}, "$.tools"),
         ({"tools": [{"type": "search"}]}, "$.tools[0].type"),
         ({"tools": [{"type": "function", "function": {}}]}, "$.tools[0].function"),
         ({"tool_choice": "maybe"}, "$.tool_choice"),
         ({"response_format": {"type": "xml"}}, "$.response_format.type"),
+        (
+            {"tools": [{"type": "function", "function": {"name": "a\n"}}]},
+            "$.tools[0].function.name",
+        ),
         (
             {"response_format": {"type": "json_schema", "json_schema": {"name": "a b"}}},
             "$.response_format.json_schema.name",
