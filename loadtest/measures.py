@@ -28,7 +28,7 @@ _HEALTH_RATE = 50
 # What a gateway is asked at a fixed rate, as a share of what it can do: above, a queue is measured.
 _MOST_OF_SATURATION = 0.8
 _LEAST_BEGUN = 100
-_CALM_S = 10.0
+_CALM_S = 60.0
 _LOOK_S = 0.15
 _IDLE_SHARE = 0.1
 

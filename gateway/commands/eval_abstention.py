@@ -23,6 +23,8 @@ from rag.eval.abstention import Judged, at_thresholds, best_threshold, fit
 from rag.eval.mtrag import Retrievals, Task, read_tasks
 
 _ANSWERED = ("answerable", "partial")
+_READ_TOKENS = 256
+"""Of one text: hardly a model reads less, the packaged one as much."""
 
 
 def figures(judged: Sequence[Judged]) -> dict[str, Any]:
@@ -71,7 +73,8 @@ async def judge_tasks(credentials: Credentials, path: Path) -> tuple[list[Judged
     tasks = read_tasks(path)
     key = credentials.api_key or await fetch_token(credentials, [])
     url = AnyHttpUrl(f"{credentials.url}/v1")
-    embedder = open_embedder(EmbeddingSettings(url=url, api_key=SecretStr(key)), Path())
+    settings = EmbeddingSettings(url=url, api_key=SecretStr(key), max_tokens=_READ_TOKENS)
+    embedder = open_embedder(settings, Path())
     try:
         return await _judge_all(tasks, embedder)
     except EmbedderUnavailable as error:

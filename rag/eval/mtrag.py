@@ -10,12 +10,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from config.errors import ConfigError
+from rag.chunk import Cut, chunk_pages, embedded_texts
 from rag.embed import Embedder
 from rag.fusion import Voted, fuse
 from rag.lexical import document_vector, query_weights, term_weights, tokens
 from rag.lexicon import Statistics
 from rag.nearness import dot
-from rag.types import Passage, Retrieval
+from rag.ruler import Ruler
+from rag.tokenizer import open_tokenizer
+from rag.types import Page, Passage, Retrieval
 
 _DENSE_WEIGHT = 0.5
 _AT_ONCE = 32
@@ -103,12 +106,21 @@ class Retrievals:
         return Retrieval(question, tuple(ranked), weights, share)
 
     async def _cosines(self, question: str, texts: Sequence[str]) -> list[float]:
+        """Return how near each text is, or the nearest of its chunks where it is too long."""
+        ruler = Ruler(open_tokenizer(await self._embedder.tokenizer()), self._embedder.languages)
+        chunks = [(n, chunk) for n, text in enumerate(texts) for chunk in _chunks(text, ruler)]
         (asked,) = await self._embedder.embed([question], "query")
-        found: list[float] = []
-        for at in range(0, len(texts), _AT_ONCE):
-            vectors = await self._embedder.embed(texts[at : at + _AT_ONCE])
-            found += [dot(asked, vector) for vector in vectors]
+        found = [-1.0] * len(texts)
+        for at in range(0, len(chunks), _AT_ONCE):
+            some = chunks[at : at + _AT_ONCE]
+            vectors = await self._embedder.embed([chunk for _, chunk in some])
+            for (n, _), vector in zip(some, vectors, strict=True):
+                found[n] = max(found[n], dot(asked, vector))
         return found
+
+
+def _chunks(text: str, ruler: Ruler) -> list[str]:
+    return embedded_texts(chunk_pages([Page(None, text)], Cut(ruler.limit), ruler), "", ruler)
 
 
 def _terms(text: str) -> dict[int, float]:
