@@ -16,8 +16,7 @@ from rag.fusion import Voted, fuse
 from rag.lexical import document_vector, query_weights, term_weights, tokens
 from rag.lexicon import Statistics
 from rag.nearness import dot
-from rag.ruler import Ruler
-from rag.tokenizer import open_tokenizer
+from rag.ruler import Ruler, RulerSource, open_ruler
 from rag.types import Page, Passage, Retrieval
 
 _DENSE_WEIGHT = 0.5
@@ -107,7 +106,8 @@ class Retrievals:
 
     async def _cosines(self, question: str, texts: Sequence[str]) -> list[float]:
         """Return how near each text is, or the nearest of its chunks where it is too long."""
-        ruler = Ruler(open_tokenizer(await self._embedder.tokenizer()), self._embedder.languages)
+        source = RulerSource(await self._embedder.tokenizer(), self._embedder.languages)
+        ruler = open_ruler(source)
         chunks = [(n, chunk) for n, text in enumerate(texts) for chunk in _chunks(text, ruler)]
         (asked,) = await self._embedder.embed([question], "query")
         found = [-1.0] * len(texts)
