@@ -34,6 +34,7 @@ _FIRST = 1_000_000
 _EMBEDDED_AT_ONCE = 32
 _DISTINCT = 10_000
 _SENTENCE = re.compile(r"(?<=[.?!])\s+")
+_WORD = re.compile(r"\S+\n?")  # a copy keeps the lines: rows of a table are no one sentence
 _LEFT_OUT, _SWAPPED = 0.1, 0.25
 _NOISE = 0.6
 
@@ -74,7 +75,8 @@ def _windows(texts: Sequence[str]) -> Iterable[tuple[int, Sequence[str]]]:
     made: list[tuple[int, Sequence[str]]] = []
     for place, text in enumerate(texts):
         own = _SENTENCE.split(text)
-        words = [s.split() for s in [*own, *_SENTENCE.split(texts[(place + 1) % len(texts)])]]
+        following = _SENTENCE.split(texts[(place + 1) % len(texts)])
+        words = [_WORD.findall(sentence) for sentence in (*own, *following)]
         around = (list(chain.from_iterable(words[n : n + len(own)])) for n in range(len(own)))
         made += ((place, window) for window in around)
     random.Random(1).shuffle(made)
@@ -102,7 +104,7 @@ async def build(
     started = time.perf_counter()
     centres = await _embed(embedder, passages.texts)
     figures["embedding s"], started = _lap(started)
-    others = [word for _, words in passages.windows[:2000] for word in words]
+    others = [word.rstrip() for _, words in passages.windows[:2000] for word in words]
     chosen = [passages.windows[n % len(passages.windows)] for n in range(chunks)]
     random.Random(3).shuffle(chosen)
     tasks = ((n, words, others[n % 1000 :: 1000]) for n, (_, words) in enumerate(chosen))
@@ -167,7 +169,7 @@ async def _write_part(
     leg = [f"{index}\t{_FIRST + n // _PER_DOCUMENT}\t{_FIRST + n}" for n in numbers]
     chunks = [
         f"{_FIRST + n}\t{_FIRST + n // _PER_DOCUMENT}\t{n % _PER_DOCUMENT}"
-        f"\t{n * 1000}\t{n * 1000 + 999}\t\t" + texts[n][0].replace("\\", "")
+        f"\t{n * 1000}\t{n * 1000 + 999}\t\t" + texts[n][0].replace("\\", "").replace("\n", "\\n")
         for n in numbers
     ]
     terms = [f"{place}\t{texts[n][1]}" for n, place in zip(numbers, leg, strict=True)]

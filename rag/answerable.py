@@ -49,7 +49,7 @@ _OF_ANOTHER_SHARE = 0.4
 """Of the confidence, where no passage is about the product or month that the question names."""
 _STEPS = (1, 1, 2, 8)  # sentences embedded at a time: half of all questions need the first alone
 _SENTENCES = sum(_STEPS)
-_NEARER = 0.4
+_NEARER = 0.3
 """How far a sentence's cosine is above its passage's at most, of those that decided a verdict."""
 _EMBED_TIMEOUT_S = 1.0
 
