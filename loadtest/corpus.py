@@ -35,6 +35,7 @@ _EMBEDDED_AT_ONCE = 32
 _DISTINCT = 10_000
 _SENTENCE = re.compile(r"(?<=[.?!])\s+")
 _WORD = re.compile(r"\S+\n?")  # a copy keeps the lines: rows of a table are no one sentence
+_ASKED_WORDS = 8
 _LEFT_OUT, _SWAPPED = 0.1, 0.25
 _NOISE = 0.6
 
@@ -65,10 +66,18 @@ def read_passages(korquad: Path | None) -> Passages:
         files = sorted([*(ROOT / "docs").rglob("*.md"), *(ROOT / "demo").rglob("*.md")])
         parts = [part for file in files for part in file.read_text("utf-8").split("\n\n")]
         texts = [part for part in parts if len(part) > 120]
-        rng = random.Random(2)
-        words = [text.split() for text in texts * 20]
-        questions = [" ".join(rng.sample(each, min(8, len(each)))) for each in words]
+        questions = list(_questions(texts))
     return Passages(texts, list(_windows(texts)), questions)
+
+
+def _questions(texts: Sequence[str]) -> Iterable[str]:
+    """Ask each text twenty times, each time with words of one of its sentences."""
+    rng = random.Random(2)
+    for text in texts * 20:
+        said = [words for s in _SENTENCE.split(text) if len(words := s.split()) >= _ASKED_WORDS]
+        words = rng.choice(said or [text.split()])
+        chosen = sorted(rng.sample(range(len(words)), min(_ASKED_WORDS, len(words))))
+        yield " ".join(words[place] for place in chosen)
 
 
 def _windows(texts: Sequence[str]) -> Iterable[tuple[int, Sequence[str]]]:
