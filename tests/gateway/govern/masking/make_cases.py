@@ -1,10 +1,11 @@
-"""Writes `cases.jsonl` and `held_out.jsonl`: texts with what of them is personal data, and near
-misses without any.
+"""Writes `cases.jsonl`, `held_out.jsonl` and `columns.jsonl`: texts with what of them is personal
+data, and near misses without any.
 
     python tests/gateway/govern/masking/make_cases.py
 
-Contexts are written by hand, numbers are drawn from a seed. The two files share no context: rules
-are tuned on the first alone. No number is anybody's.
+Contexts are written by hand, numbers are drawn from a seed. The first two share no context: rules
+are tuned on the first alone. In the third only the head of a column or list says what a number is.
+No number is anybody's.
 """
 
 import datetime as dt
@@ -15,6 +16,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from case_contexts import HELD_OUT, TUNED, Contexts
+from column_contexts import COLUMNS
 
 HERE = Path(__file__).parent
 POSITIVE, NEAR_MISSES = 4, 5
@@ -246,7 +248,8 @@ def cases(contexts: Contexts, seed: int) -> Iterator[dict[str, object]]:
 
 
 def main() -> None:
-    for name, contexts, seed in (("cases", TUNED, 20261126), ("held_out", HELD_OUT, 42)):
+    sets = (("cases", TUNED, 20261126), ("held_out", HELD_OUT, 42), ("columns", COLUMNS, 7))
+    for name, contexts, seed in sets:
         lines = [json.dumps(case, ensure_ascii=False) + "\n" for case in cases(contexts, seed)]
         (HERE / f"{name}.jsonl").write_text("".join(lines), encoding="utf-8")
 
