@@ -24,6 +24,8 @@ TEXTS = {
     "personal data alone": PERSONAL,
     "digits alone": "1",
     "spaced digits": "1 ",
+    "pairs of digits": "12 34 07 ",
+    "rows under a head": f"이름,계좌번호\n{'홍길동,110-123-456789' + chr(10)}",
     "joined digits": "12-3456-",
     "letters and digits": "A1B2",
     "a@a@…": "a@",
@@ -39,10 +41,12 @@ def _megabyte(text: str) -> str:
 
 
 def _say_figures() -> None:
-    for name in ("cases", "held_out", "blind"):
+    for name in ("cases", "held_out", "blind", "columns"):
         print(f"\n{name:<18} precision  recall   positives  near misses")
         for kind, each in measured(name).items():
             total = each.right + each.missed
+            if not total:
+                continue
             print(
                 f"{kind:<18} {each.precision:9.3f} {each.recall:7.3f} {total:11} "
                 f"{each.near_misses:12}"

@@ -31,7 +31,7 @@ class Figures:
 
 
 def measured(name: str) -> dict[str, Figures]:
-    """Return the figures of `cases`, `held_out` or `blind` by kind."""
+    """Return the figures of `cases`, `held_out`, `blind` or `columns` by kind."""
     figures = {str(kind): Figures() for kind in Kind}
     for line in (_HERE / f"{name}.jsonl").read_text(encoding="utf-8").splitlines():
         case = json.loads(line)

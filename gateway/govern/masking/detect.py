@@ -1,10 +1,10 @@
 """Personal data in normalised text, from left to right."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 from gateway.govern.masking.kinds import Found, Kind
-from gateway.govern.masking.rules import AHEAD, CONTEXT, LETTERED, NUMBERED, bare
+from gateway.govern.masking.rules import AHEAD, CONTEXT, HEADED, LETTERED, NUMBERED, Rule, bare
 
 REACH = 180
 """No more characters than these, from its first one on, decide whether something is found."""
@@ -35,12 +35,16 @@ _OPEN_NUMBER = re.compile(
 _OPEN_WORD = _LOCAL + "@"
 
 
-def detect(text: str, start: int, stop: int) -> Iterator[Found]:
+Over = Callable[[int], str | None]
+"""What the head says that a place stands under (`columns`): nothing of some columns of a table."""
+
+
+def detect(text: str, start: int, stop: int, over: Over | None = None) -> Iterator[Found]:
     """Yield what begins in `text[start:stop]`, without overlaps.
 
-    What stands before `start` is context alone.
+    What stands before `start` is context alone; `over` is asked for places in their order.
     """
-    number, email = _next_number(text, start, start), _next_email(text, start, start)
+    number, email = _next_number(text, start, over), _next_email(text, start, start)
     while number or email:
         if number and (email is None or number.start < email.start):
             found = number
@@ -51,7 +55,7 @@ def detect(text: str, start: int, stop: int) -> Iterator[Found]:
             return
         yield found
         if number and number.start < found.end:
-            number = _next_number(text, found.end, found.end)
+            number = _next_number(text, found.end, over)
         if email and email.start < found.end:
             email = _next_email(text, found.end, found.end)
 
@@ -79,10 +83,10 @@ def _may_go_on(tail: str, end: int) -> bool:
     return len(tail) - end < AHEAD and "\n" not in tail[end:]
 
 
-def _next_number(text: str, start: int, floor: int) -> Found | None:
+def _next_number(text: str, start: int, over: Over | None) -> Found | None:
     for digit in _NUMBER.finditer(text, start):
-        for first in _firsts(text, digit.start(), floor):
-            if found := _number_at(text, first):
+        for first in _firsts(text, digit.start(), start):
+            if found := _number_at(text, first, over):
                 return found
     return None
 
@@ -95,9 +99,18 @@ def _firsts(text: str, digit: int, floor: int) -> Iterator[int]:
     yield from range(first, digit + 1)
 
 
-def _number_at(text: str, first: int) -> Found | None:
+def _number_at(text: str, first: int, over: Over | None) -> Found | None:
     before = text[max(0, first - CONTEXT) : first]
-    for rule in LETTERED if text[first].isalpha() else NUMBERED:
+    head = over(first) if over else None
+    if head is not None:
+        # The line of the heads, just before, tells of other columns.
+        before = before.rpartition("\n")[2]
+    found = _by(LETTERED if text[first].isalpha() else NUMBERED, text, first, before)
+    return found or (_by(HEADED, text, first, head) if head else None)
+
+
+def _by(rules: Sequence[Rule], text: str, first: int, before: str) -> Found | None:
+    for rule in rules:
         match = rule.shape.match(text, first)
         if match and rule.holds(match, bare(match), before):
             return Found(rule.kind, first, match.end())

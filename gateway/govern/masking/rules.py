@@ -336,3 +336,11 @@ NUMBERED = (
     Rule(Kind.PASSPORT, _PASSPORT, _is_passport),
 )
 """Numbers that begin with a digit, a plus or a bracket; the first that holds again."""
+
+HEADED = (
+    Rule(Kind.BANK_ACCOUNT, _ACCOUNT, _is_said_account),
+    Rule(Kind.DRIVER_LICENCE, _LICENCE, _is_licence),
+    Rule(Kind.PASSPORT, _KOREAN_PASSPORT, _is_korean_passport),
+    Rule(Kind.PASSPORT, _PASSPORT, _is_passport),
+)
+"""Numbers that the head of their column or list may tell."""

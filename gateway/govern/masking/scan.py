@@ -5,6 +5,7 @@ what more text could still change: a number or a word that has not ended, and no
 characters of it.
 """
 
+from gateway.govern.masking.columns import Columns
 from gateway.govern.masking.detect import detect, undecided
 from gateway.govern.masking.kinds import Kind
 from gateway.govern.masking.normal import view
@@ -20,6 +21,7 @@ class Scanner:
     def __init__(self, before: str = "") -> None:
         self._before = view(before).text[-CONTEXT:]
         self._held = ""
+        self._columns = Columns()
 
     def push(self, text: str) -> list[Piece]:
         """Take a part; return what is decided by now."""
@@ -35,7 +37,7 @@ class Scanner:
         seen = view(raw)
         stop = len(seen.text) if last else undecided(seen.text, start)
         pieces, at = list[Piece](), start
-        for found in detect(seen.text, start, stop):
+        for found in detect(seen.text, start, stop, self._columns.over(seen.text, start)):
             first, end = seen.start(found.start), seen.end(found.end)
             if first > at:
                 pieces.append((raw[at:first], None))
@@ -44,6 +46,7 @@ class Scanner:
         end = len(raw) if last else max(at, seen.end(stop))
         if end > at:
             pieces.append((raw[at:end], None))
+        self._columns.read(seen.text[start:stop])
         self._before, self._held = seen.text[:stop][-CONTEXT:], raw[end:]
         return pieces
 

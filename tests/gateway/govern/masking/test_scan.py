@@ -14,7 +14,8 @@ from gateway.govern.masking.scan import Piece, Scanner, scan
 
 _CASES = [
     json.loads(line)["text"]
-    for line in Path(__file__).with_name("cases.jsonl").read_text(encoding="utf-8").splitlines()
+    for name in ("cases.jsonl", "columns.jsonl")
+    for line in Path(__file__).with_name(name).read_text(encoding="utf-8").splitlines()
 ]
 _SNIPPETS = st.sampled_from(
     [
@@ -56,6 +57,8 @@ _SNIPPETS = st.sampled_from(
             "\u2013",
             "é",
         ),
+        *("| 이름 | 계좌번호 |\n", "|---|---|\n", "| 김철수 | ", " |\n", "passport no,", '"', ","),
+        *("\n계좌번호:\n", "- ", "\t", "\r\n", "account\tname\n", "x" * 1030, "R12345678"),
     ]
 )
 _TEXTS = st.one_of(
