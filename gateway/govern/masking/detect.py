@@ -10,7 +10,7 @@ REACH = 180
 """No more characters than these, from its first one on, decide whether something is found."""
 
 _NUMBER = re.compile(
-    r"[0-9](?<![0-9].)(?=(?:[ .()-]{0,3}[0-9]){7}|(?<=[A-Za-z].)[0-9A-Za-z ]{5})", re.DOTALL
+    r"[0-9](?<![0-9].)(?=(?:[ .()/_~-]{0,3}[0-9]){7}|(?<=[A-Za-z].)[0-9A-Za-z ]{5})", re.DOTALL
 )
 """The first digit of what may be a number of a kind."""
 
@@ -30,7 +30,7 @@ _NO_DOMAIN = re.compile(
 """A file's name, `icon@2x.png`: none of these is a domain."""
 
 _OPEN_NUMBER = re.compile(
-    r"(?:[A-Z]{2}[0-9]{2} [A-Z]{0,4}|[+(]{0,2}[0-9])(?:[ .()-]{0,3}[0-9]|[A-Za-z])*"
+    r"(?:[A-Z]{2}[0-9]{2} [A-Z]{0,4}|[+(]{0,2}[0-9])(?:[ .()/_~-]{0,3}[0-9]|[A-Za-z])*"
 )
 _OPEN_WORD = _LOCAL + "@"
 

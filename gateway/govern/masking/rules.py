@@ -91,7 +91,8 @@ _SAYS_COMPANY = re.compile(
     r"(법인 ?등록|법인 ?번호|corporat(?:e|ion)|incorporation)[^0-9\n]{0,24}$", re.IGNORECASE
 )
 _REGISTRATION = _shape(
-    r"[0-9]{6}(?: |[ ]?[-.][ ]?)[0-9]{7}|[0-9]{13}|"
+    r"[0-9]{6}(?: |[ ]?[-.][ ]?)[0-9]{7}|[0-9]{13}"
+    r"|(?<![/_~A-Za-z])[0-9]{6}[/_~][0-9]{7}(?![/_~]|\.[A-Za-z])|"  # no part of a path
     + _ALONE.format(r"[0-9](?: [0-9]){5}(?: |[ ]?[-.][ ]?)[0-9](?: [0-9]){6}")
 )
 
@@ -100,10 +101,10 @@ def _registered(codes: str) -> Callable[[re.Match[str], str, str], bool]:
     def holds(match: re.Match[str], digits: str, before: str) -> bool:
         if digits[6] not in codes or not is_birth(digits) or _SAYS_COMPANY.search(before):
             return False
+        if _NOT_A_PERSON.search(before) and (match[0].isdigit() or match[0][6] in "/_~"):
+            return False
         if match[0].isdigit():
-            return _apart(match) and not (
-                _NOT_A_PERSON.search(before) or _SAYS_ACCOUNT.search(before)
-            )
+            return _apart(match) and not _SAYS_ACCOUNT.search(before)
         return match[0][1] != " " or len(set(digits)) >= _LEAST_DIGITS
 
     return holds
