@@ -15,25 +15,34 @@ from functools import cache
 _SPACES = "\u00a0\u1680\u2000-\u200a\u202f\u205f\u3000"
 _HYPHENS = "\u2010-\u2015\u2043\u2212\u2500\u30fc\u3161\ufe58\ufe63"
 _DOTS = "\u00b7\u2022\u2024\u2027\u2219\u22c5\u3002\u30fb\u318d\uff65"
+_MARKS = "\u00b2\u00b3\u00b9\u2074-\u2079\u2460-\u2468\u2474-\u247c\u2776-\u277e"
+"""Digits that count what follows, such as \u2460, or a note, such as \u00b9."""
+
 _DIGITS = (
-    "\u00b2\u00b3\u00b9\u0660-\u0669\u06f0-\u06f9\u0966-\u096f\u0e50-\u0e59\u2070\u2074-\u2079"
-    "\u2080-\u2089\u2460-\u2468\u2474-\u247c\u24ea\u2776-\u277e\U0001d7ce-\U0001d7ff"
+    "\u0660-\u0669\u06f0-\u06f9\u0966-\u096f\u0e50-\u0e59\u2070\u2080-\u2089\u24ea"
+    f"\U0001d7ce-\U0001d7ff{_MARKS}"
 )
 _FULL_WIDTH = "\uff01-\uff5e"
 _LOOKALIKES = re.compile(f"[{_SPACES}{_HYPHENS}{_DOTS}{_DIGITS}{_FULL_WIDTH}\ufe6b]")
-_INVISIBLE = re.compile(
-    "[\u00ad\u0300-\u036f\u061c\u115f\u1160\u180b-\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f"
-    "\u20e3\u3164\ufe00-\ufe0f\ufeff\uffa0\U000e0000-\U000e01ef]+"
+_UNSEEN = (
+    "\u00ad\u0300-\u036f\u061c\u115f\u1160\u180b-\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f"
+    "\u20e3\u3164\ufe00-\ufe0f\ufeff\uffa0\U000e0000-\U000e01ef"
 )
+_INVISIBLE = re.compile(f"[{_UNSEEN}]+")
 _MOST_INVISIBLE = 32
 """Longest run of invisible characters that is looked through: it bounds what is held back."""
 
 _BROKEN = "\ufffd"
 """Stands for each invisible character of a longer run."""
 
-
 _SEPARATOR = "\x1f"
-"""Stands for each character of what is escaped."""
+"""Stands for each character of what is escaped, and for a mark before a number."""
+
+_BEFORE_A_NUMBER = re.compile(
+    rf"[{_MARKS}](?<![0-9\uff10-\uff19{_DIGITS}{_UNSEEN}{_BROKEN}].)(?=[0-9\uff10-\uff19])",
+    re.DOTALL,
+)
+"""A mark that is no digit of a number, as it would be behind another one."""
 
 _ESCAPED = re.compile(r"\\+(?:[nrtbf]|x[0-9A-Fa-f]{2}|u[0-9A-Fa-f]{4})")
 
@@ -60,7 +69,7 @@ def view(text: str) -> View:
         text = _ESCAPED.sub(_separated, text)
     if text.isascii():
         return View(text)
-    plain = _LOOKALIKES.sub(_in_ascii, text)
+    plain = _LOOKALIKES.sub(_in_ascii, _BEFORE_A_NUMBER.sub(_SEPARATOR, text))
     if not _INVISIBLE.search(plain):
         return View(plain)
     parts, kept_before, at, kept = list[str](), list[int](), 0, 0
