@@ -29,6 +29,16 @@ _NO_DOMAIN = re.compile(
 )
 """A file's name, `icon@2x.png`: none of these is a domain."""
 
+
+def _any_shape(rules: Sequence[Rule]) -> re.Pattern[str]:
+    """Compile one shape for all of the rules': most digits have none of them."""
+    return re.compile("|".join({rule.shape.pattern: rule for rule in rules}))
+
+
+_LETTERED, _NUMBERED = _any_shape(LETTERED), _any_shape(NUMBERED)
+_WORDLESS = "0123456789 -.,"
+"""What tells nothing of a number that it stands before."""
+
 _OPEN_NUMBER = re.compile(
     r"(?:[A-Z]{2}[0-9]{2} [A-Z]{0,4}|[+(]{0,2}[0-9])(?:[ .()/_~-]{0,3}[0-9]|[A-Za-z])*"
 )
@@ -100,12 +110,16 @@ def _firsts(text: str, digit: int, floor: int) -> Iterator[int]:
 
 
 def _number_at(text: str, first: int, over: Over | None) -> Found | None:
+    is_letter = text[first].isalpha()
+    if not (_LETTERED if is_letter else _NUMBERED).match(text, first):
+        return None
     before = text[max(0, first - CONTEXT) : first]
     head = over(first) if over else None
     if head is not None:
         # The line of the heads, just before, tells of other columns.
         before = before.rpartition("\n")[2]
-    found = _by(LETTERED if text[first].isalpha() else NUMBERED, text, first, before)
+    said = before if before.strip(_WORDLESS) else ""
+    found = _by(LETTERED if is_letter else NUMBERED, text, first, said)
     return found or (_by(HEADED, text, first, head) if head else None)
 
 

@@ -218,7 +218,9 @@ def _is_old_licence(match: re.Match[str], digits: str, before: str) -> bool:
 
 # --- Bank accounts: any number of the right length beside a bank or the word itself
 
-_ACCOUNT = _shape(r"[0-9]{2,6}([ ]?-[ ]?| )[0-9]{2,7}(?:\1[0-9]{1,7}){0,3}|[0-9]{10,16}")
+_ACCOUNT = _shape(
+    r"[0-9]{2,6}(?P<joint>[ ]?-[ ]?| )[0-9]{2,7}(?:(?P=joint)[0-9]{1,7}){0,3}|[0-9]{10,16}"
+)
 _IBAN = re.compile(
     r"(?<![0-9A-Za-z])[A-Z]{2}[0-9]{2}(?:[A-Z0-9]{11,30}|(?: [A-Z]{4})?(?: ?[0-9]{4}){2,7}"
     r"(?: ?[0-9]{1,3})?)(?![0-9A-Za-z])"
@@ -269,7 +271,7 @@ def _may_be_account(match: re.Match[str], digits: str) -> bool:
 
 
 def _is_said_account(match: re.Match[str], digits: str, before: str) -> bool:
-    return bool(_SAYS_ACCOUNT.search(before)) and _may_be_account(match, digits)
+    return _may_be_account(match, digits) and bool(_SAYS_ACCOUNT.search(before))
 
 
 def _is_account(match: re.Match[str], digits: str, before: str) -> bool:
