@@ -271,7 +271,7 @@ def _may_be_account(match: re.Match[str], digits: str) -> bool:
 
 
 def _is_said_account(match: re.Match[str], digits: str, before: str) -> bool:
-    return _may_be_account(match, digits) and bool(_SAYS_ACCOUNT.search(before))
+    return bool(before and _may_be_account(match, digits) and _SAYS_ACCOUNT.search(before))
 
 
 def _is_account(match: re.Match[str], digits: str, before: str) -> bool:
