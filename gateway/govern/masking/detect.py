@@ -32,7 +32,7 @@ _NO_DOMAIN = re.compile(
 
 def _any_shape(rules: Sequence[Rule]) -> re.Pattern[str]:
     """Compile one shape for all of the rules': most digits have none of them."""
-    return re.compile("|".join({rule.shape.pattern: rule for rule in rules}))
+    return re.compile("|".join(dict.fromkeys(rule.shape.pattern for rule in rules)))
 
 
 _LETTERED, _NUMBERED = _any_shape(LETTERED), _any_shape(NUMBERED)
