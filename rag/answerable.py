@@ -123,7 +123,7 @@ async def assess(
     """
     about = narrowed(retrieval, weigh(retrieval)[1])
     verdict = judge_evidence(retrieval, about, threshold)
-    question, signals = retrieval.question, verdict.signals
+    question, signals = retrieval.read, verdict.signals
     if signals is None or signals.similarity is None or has_aside(question):
         return verdict
     if not embedder.knows(question):
@@ -175,14 +175,14 @@ def judge_evidence(retrieval: Retrieval, about: About, threshold: float | None =
             code="nothing_found",
             threshold=THRESHOLD if threshold is None else threshold,
         )
-    expected = expected_answer(retrieval.question)
+    expected = expected_answer(retrieval.read)
     first, second = _best_two([passage.lexical for passage in retrieval.passages])
     most = _most_possible(retrieval) or 1.0
     signals = Signals(
         coverage=max(_plausible(item, expected) for item in about.evidence),
         score=min(1.0, first / most),
         margin=min(1.0, (first - second) / most),
-        similarity=None if has_aside(retrieval.question) else _similarity(retrieval),
+        similarity=None if has_aside(retrieval.read) else _similarity(retrieval),
         of_another=not about.is_named,
     )
     return _verdict(signals, threshold)
@@ -227,7 +227,7 @@ def _most_possible(retrieval: Retrieval) -> float:
 
     A word that only parting a run of words made was not searched for: as good as unknown.
     """
-    weights, parts = retrieval.term_weights, asked(retrieval.question)
+    weights, parts = retrieval.term_weights, asked(retrieval.read)
     own, beside = {*tokens(f"{parts.question} {parts.aside}")}, {*tokens(parts.context)}
     highest = max(weights.values(), default=0.0)
     counted = own | {token for token in beside if weights.get(token, highest) < highest}

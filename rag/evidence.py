@@ -35,8 +35,8 @@ class Evidence:
 
 def weigh(retrieval: Retrieval) -> tuple[tuple[Term, ...], list[Evidence]]:
     """Return the question's terms and the best passages' quotable sentences, in their order."""
-    terms = question_terms(retrieval.question, retrieval.term_weights)
-    asked = frozenset(words(retrieval.question))
+    terms = question_terms(retrieval.read, retrieval.term_weights)
+    asked = frozenset(words(retrieval.read))
     found = [
         evidence
         for index, passage in enumerate(retrieval.passages[:_PASSAGES])

@@ -63,12 +63,12 @@ async def extract(
     terms, evidence = weigh(retrieval)
     about = narrowed(retrieval, evidence)
     candidates = _by_words(retrieval, about.evidence)
-    if retrieval.dense_weight and embedder.knows(retrieval.question):
-        question = asked(retrieval.question).whole
+    if retrieval.dense_weight and embedder.knows(retrieval.read):
+        question = asked(retrieval.read).whole
         candidates = await _by_meaning(question, embedder, candidates)
     if not candidates:
         return ()
-    if candidates[0].similarity is not None and not has_aside(retrieval.question):
+    if candidates[0].similarity is not None and not has_aside(retrieval.read):
         holds = _is_near(candidates[0], threshold)
     else:
         holds = judged or judge_evidence(retrieval, about, threshold).answerable
@@ -84,7 +84,7 @@ def _is_near(best: _Candidate, threshold: float) -> bool:
 
 def _by_words(retrieval: Retrieval, evidence: Sequence[Evidence]) -> list[_Candidate]:
     """Return all sentences, best first; equal ones in order of passages."""
-    expected = expected_answer(retrieval.question)
+    expected = expected_answer(retrieval.read)
     highest = max((passage.score for passage in retrieval.passages), default=0.0) or 1.0
     candidates = []
     for item in evidence:

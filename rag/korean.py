@@ -36,24 +36,41 @@ _ACTION = re.compile(
     r"겠|시|셨|았|을|은).*$|(?<=[가-힣]{2})(한|할|함|합|해|했|된|될|됨|됩|돼|됐)"
     r"(다|요|까|지|야|서|도|니|나|주|줘|가|데|수|때|때는|뒤|후|은|는|을)?[가-힣]*$"
 )
-_VERB = re.compile(
-    r"(으?려면|으?려고|나요|까요|[어아여]요|는지|은지|을지|습니[까다]|입니다|으면|면서|지만|는데|은데|"
+_VERB_ENDINGS = (
+    r"으?려면|으?려고|나요|까요|[어아여]요|는지|은지|을지|습니[까다]|입니다|으면|면서|지만|는데|은데|"
     r"던데|[어아여]야|으며|거나|도록|다가|더라도|[어아여]도|[어아여]서|으니|니까|자마자|네요|군요|죠|"
-    r"지요|을까|[었았]을?|(?<=[가-힣]{2})[면야])(는|은|요)?$"
+    r"지요|을까|[었았]을?"
 )
-_COPULA = re.compile(
-    r"(인가요|인지요|인지|인가|이에요|이예요|예요|이죠|이지요|입니까|입니다|일까요|이었나요|이나요|이요|요)$"
+_VERB = re.compile(rf"({_VERB_ENDINGS}|(?<=[가-힣]{{2}})[면야])(는|은|요)?$")
+_COPULAS = (
+    "인가요|인지요|인지|인가|이에요|이예요|예요|이죠|이지요|입니까|입니다|일까요|"
+    "이었나요|이나요|이요|요"
 )
+_COPULA = re.compile(rf"({_COPULAS})$")
 ASKING = re.compile(
     "무엇|무슨|무어|뭐|뭔|뭘|언제|어디|어느|어떤|어떻|얼마|며칠|누구|누가|왜$|몇$|것[은이을인]|이름은$"
 )
 """Begins a word that only asks."""
-PARTICLE = re.compile(
-    r"(으로부터|로부터|에서부터|에게서|이라도|이라면|이나마|만큼은|까지[는도만]?|부터[는도]?|에서[는도의]?|"
+_PARTICLES = (
+    r"으로부터|로부터|에서부터|에게서|이라도|이라면|이나마|만큼은|까지[는도만]?|부터[는도]?|에서[는도의]?|"
     r"에게[는도]?|에[는도]|으로[는도의]?|로[는도]|에선|에겐|한테|께서|마다|밖에|처럼|보다|만큼|조차|이랑|"
     r"하고|이나|이며|이고|인데|이면|과[는의]|와[는의]|이란|라면|라도|들[은이의을도]?|"
-    r"[의은는이가을를에와과도만로나랑인란])$"
+    r"[의은는이가을를에와과도만로나랑인란]"
 )
+PARTICLE = re.compile(rf"({_PARTICLES})$")
+# Of a stem that is known, or of a word that only asks: read nowhere else, they may be generous.
+_ENDING = re.compile(
+    rf"(?:{_PARTICLES}|{_COPULAS}|[게지줘서]|"
+    rf"(?:하|되|받|시키|당하)?(?:[었았였겠시]|으시)?(?:{_VERB_ENDINGS}|는가|[면야])|"
+    r"(?:하|되|받|시키|당하)(?:는|고|면|며|여|기|게|신|던|은|을|아)|"
+    r"[한함해된될됨돼]|[한할합해했된될됩돼됐](?:다|요|까요?|지|야|서|도|니까|니다|나요|가요|때))"
+    r"(?:[도는은요]|까지|인가요|이에요|예요)?"
+)
+_COUNTED = (
+    r"[\d몇](?:개월|시간|퍼센트|[천만억]?원|인당|"
+    r"[년월일시분초주달명인번회살세개만천억조호층배점쪽][차당간]?)"
+)
+_EMPTY = re.compile(rf"{_COUNTED}|{_WITHOUT_MEANING.pattern}|[가-힣]?(?:수[있없]|때)")
 
 # Before what asks and before `수 있나요`; behind a particle or a month that more follows.
 _IN_RUN = re.compile(
@@ -96,6 +113,21 @@ def stem(word: str, following: str = "") -> tuple[str, float] | None:
     else:
         bare = _without(PARTICLE, _without(_COPULA, bare))
     return None if len(bare) < 2 or _SYLLABLE.fullmatch(bare) else (bare, share)
+
+
+def is_empty(piece: str) -> bool:
+    """Tell whether a piece of a run is no name of anything: `언제까지`, `쓸수있나요`, `3년`."""
+    found = _EMPTY.match(piece)
+    return found is not None and _ends(piece, found.end())
+
+
+def stem_ends(piece: str) -> list[int]:
+    """Return where the stem of a piece of a run may end; at its own end in any case."""
+    return [end for end in range(1, len(piece) + 1) if _ends(piece, end)]
+
+
+def _ends(piece: str, at: int) -> bool:
+    return at == len(piece) or bool(_ENDING.fullmatch(piece, at))
 
 
 def spaced(text: str) -> str:

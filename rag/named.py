@@ -34,7 +34,7 @@ class About(NamedTuple):
 
 def narrowed(retrieval: Retrieval, evidence: Sequence[Evidence]) -> About:
     """Return what of a retrieval's evidence is about what the question names."""
-    question = asked(retrieval.question).question
+    question = asked(retrieval.read).question
     codes = [s for s in content_stems(question) if is_code(s) and not _PERIOD_CODE.fullmatch(s)]
     held = [_held(codes, passage) for passage in retrieval.passages] if codes else []
     if not set(codes) <= {code for found in held for code in found}:

@@ -39,6 +39,7 @@ from rag.legs import (
 from rag.lexical import query_vector, query_weights, term_id, term_weights, tokens
 from rag.lexicon import Statistics, read_statistics
 from rag.rerank import Reranker
+from rag.runs import parted, pieces
 from rag.types import Fusion, LeftOut, Passage, Place, Retrieval
 
 _T = TypeVar("_T")
@@ -114,6 +115,7 @@ async def search(  # noqa: PLR0913 - each is a part of the question
     worse = [passage for passage in ranked if passage.score < options.score_threshold]
     return Retrieval(
         question="\n".join(asked),
+        parted="\n".join(run.parted),
         passages=tuple(best[:k]),
         term_weights=run.weights,
         dense_weight=run.dense_weight,
@@ -154,6 +156,7 @@ class _Search:
     Attributes:
         also: What is a candidate in any case.
         indexes: What is searched; known once it began.
+        parted: The questions, with spaces between words where they have none.
         weights: The questions' tokens with their inverse document frequencies.
         dense_weight: The share that the embedding has had.
         timings: Seconds by phase.
@@ -167,6 +170,7 @@ class _Search:
     limit: int
     also: Sequence[Place] = ()
     indexes: list[Index] = field(default_factory=list)
+    parted: list[str] = field(default_factory=list)
     weights: dict[str, float] = field(default_factory=dict)
     dense_weight: float = 0.0
     timings: dict[str, float] = field(default_factory=dict)
@@ -241,9 +245,10 @@ class _Search:
 
     async def _read_words(self, con: Connection, texts: Sequence[str]) -> list[Words]:
         """Weigh the questions' words."""
-        asked = [dict.fromkeys(tokens(text)) for text in texts]
-        every = {term_id(word) for words in asked for word in words}
+        every = {term_id(word) for text in texts for word in (*tokens(text), *pieces(text))}
         statistics = await read_statistics(con, [i.id for i in self.indexes], list(every))
+        self.parted = [_part(text, statistics) for text in texts]
+        asked = [dict.fromkeys(tokens(text)) for text in self.parted]
         weighed = [term_weights(words, statistics) for words in asked]
         self.weights = {word: weight for words in weighed for word, weight in words.items()}
         return [_words(weights, statistics) for weights in weighed]
@@ -274,6 +279,11 @@ class _Search:
         weight = _DENSE_WEIGHT if given is None else given
         self.dense_weight = max(self.dense_weight, weight)
         return Voted(passages, weight)
+
+
+def _part(text: str, statistics: Statistics) -> str:
+    known = [piece for piece in pieces(text) if term_id(piece) in statistics.frequencies]
+    return parted(text, term_weights(known, statistics))
 
 
 def _words(weights: Mapping[str, float], statistics: Statistics) -> Words:

@@ -123,6 +123,8 @@ class Retrieval:
         timings: Seconds by phase; the embedding and the lexical leg run side by side.
         ends: When each of them ended, as `time.perf_counter` tells.
         left_out: The other candidates.
+        parted: The question with spaces between its words where it has none (`rag.runs`); empty
+            where that was not looked at.
     """
 
     question: str
@@ -133,3 +135,9 @@ class Retrieval:
     timings: Mapping[str, float] = field(default_factory=dict, compare=False)
     ends: Mapping[str, float] = field(default_factory=dict, compare=False)
     left_out: tuple[LeftOut, ...] = field(default=(), compare=False)
+    parted: str = ""
+
+    @property
+    def read(self) -> str:
+        """Return the question as its words are read."""
+        return self.parted or self.question

@@ -192,6 +192,33 @@ async def test_politeness_changes_few_answers(
     assert len(changed) <= 3, changed
 
 
+async def test_a_question_without_spaces_is_read_as_one_with_them(
+    handbook: Handbook, record_property: Callable[[str, object], None]
+) -> None:
+    held = whose(asked.KOREAN) + whose(heldout.KOREAN)
+    lacking = asked.KOREAN_UNANSWERABLE + heldout.KOREAN_UNANSWERABLE
+    wrongly = len(held) - len(await handbook.answered(unspaced(held)))
+    rightly = len(lacking) - len(await handbook.answered(unspaced(lacking)))
+    figures = Abstained(rightly, len(lacking), wrongly, len(held))
+    record_property("without spaces", str(figures))
+    sys.stdout.write(f"\nwithout spaces: {figures}")
+    assert wrongly <= 10
+    assert rightly >= len(lacking) - len(await handbook.answered(lacking)) - 1
+
+
+async def test_a_parted_question_is_told_as_it_was_asked(handbook: Handbook) -> None:
+    question = "육아휴직은얼마나쓸수있나요?"
+    found = await rag.search(
+        handbook.pool, handbook.embedder, scope_of(), [handbook.store], question, k=1
+    )
+    assert (found.question, found.read) == (question, "육아 휴직은 얼마나 쓸수있나요?")
+    assert {"육아", "휴직"} <= found.term_weights.keys()
+
+
+def unspaced(questions: list[str]) -> list[str]:
+    return [question.replace(" ", "") for question in questions]
+
+
 def whose(rows: list[asked.Answerable]) -> list[str]:
     return [question for question, *_ in rows]
 

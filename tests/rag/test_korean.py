@@ -2,7 +2,7 @@
 
 import pytest
 
-from rag.korean import ACTION_SHARE, VERB_SHARE, spaced, stem
+from rag.korean import ACTION_SHARE, VERB_SHARE, is_empty, spaced, stem, stem_ends
 
 
 @pytest.mark.parametrize(
@@ -50,3 +50,21 @@ def test_the_next_word_tells_a_verb() -> None:
 )
 def test_a_run_without_spaces_is_parted(run: str, parted: str) -> None:
     assert spaced(run) == parted
+
+
+@pytest.mark.parametrize(
+    "piece", ["언제까지", "며칠인가요", "쓸수있나요", "되나요", "3년이", "몇시부터"]
+)
+def test_a_piece_that_names_nothing(piece: str) -> None:
+    assert is_empty(piece)
+
+
+@pytest.mark.parametrize("piece", ["언제제출", "휴가는", "있나요연차", "3년휴가"])
+def test_a_piece_that_names_something(piece: str) -> None:
+    assert not is_empty(piece)
+
+
+def test_a_stem_ends_before_an_ending_or_nowhere() -> None:
+    assert stem_ends("휴가를") == [2, 3]
+    assert stem_ends("신청하려면") == [2, 3, 4, 5]
+    assert stem_ends("출산하면남편") == [6]
