@@ -5,6 +5,7 @@ right, only a prefix of the word as the text has it.
 """
 
 import re
+from functools import lru_cache
 
 VERB_SHARE = 0.4
 """Weight of a verb beside a noun's 1: questions and texts choose their verbs freely."""
@@ -118,16 +119,18 @@ def stem(word: str, following: str = "") -> tuple[str, float] | None:
 def is_empty(piece: str) -> bool:
     """Tell whether a piece of a run is no name of anything: `언제까지`, `쓸수있나요`, `3년`."""
     found = _EMPTY.match(piece)
-    return found is not None and _ends(piece, found.end())
+    return found is not None and _may_end(piece[found.end() :])
 
 
 def stem_ends(piece: str) -> list[int]:
     """Return where the stem of a piece of a run may end; at its own end in any case."""
-    return [end for end in range(1, len(piece) + 1) if _ends(piece, end)]
+    return [end for end in range(1, len(piece) + 1) if _may_end(piece[end:])]
 
 
-def _ends(piece: str, at: int) -> bool:
-    return at == len(piece) or bool(_ENDING.fullmatch(piece, at))
+@lru_cache(maxsize=8192)
+def _may_end(rest: str) -> bool:
+    """Tell whether a rest may stand behind a stem; a run has each in many pieces."""
+    return not rest or _ENDING.fullmatch(rest) is not None
 
 
 def spaced(text: str) -> str:
