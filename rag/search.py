@@ -247,7 +247,9 @@ class _Search:
         """Weigh the questions' words."""
         every = {term_id(word) for text in texts for word in (*tokens(text), *pieces(text))}
         statistics = await read_statistics(con, [i.id for i in self.indexes], list(every))
-        self.parted = [_part(text, statistics) for text in texts]
+        for text in texts:
+            self.parted.append(_part(text, statistics))
+            await asyncio.sleep(0)  # the longest takes 3 ms, and there may be sixteen
         asked = [dict.fromkeys(tokens(text)) for text in self.parted]
         weighed = [term_weights(words, statistics) for words in asked]
         self.weights = {word: weight for words in weighed for word, weight in words.items()}
