@@ -247,6 +247,7 @@ class _Search:
         """Weigh the questions' words."""
         every = {term_id(word) for text in texts for word in (*tokens(text), *pieces(text))}
         statistics = await read_statistics(con, [i.id for i in self.indexes], list(every))
+        self.parted = []
         for text in texts:
             self.parted.append(_part(text, statistics))
             await asyncio.sleep(0)  # the longest takes 3 ms, and there may be sixteen
