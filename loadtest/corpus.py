@@ -73,11 +73,16 @@ def read_passages(korquad: Path | None) -> Passages:
 def _questions(texts: Sequence[str]) -> Iterable[str]:
     """Ask each text twenty times, each time with words of one of its sentences."""
     rng = random.Random(2)
-    for text in texts * 20:
-        said = [words for s in _SENTENCE.split(text) if len(words := s.split()) >= _ASKED_WORDS]
-        words = rng.choice(said or [text.split()])
+    for said in [*map(_said, texts)] * 20:
+        words = rng.choice(said)
         chosen = sorted(rng.sample(range(len(words)), min(_ASKED_WORDS, len(words))))
         yield " ".join(words[place] for place in chosen)
+
+
+def _said(text: str) -> list[list[str]]:
+    """Return the words of its sentences that are long enough, or of all of it."""
+    said = [sentence.split() for sentence in _SENTENCE.split(text)]
+    return [words for words in said if len(words) >= _ASKED_WORDS] or [text.split()]
 
 
 def _windows(texts: Sequence[str]) -> Iterable[tuple[int, Sequence[str]]]:

@@ -25,7 +25,7 @@ TEXTS = {
     "digits alone": "1",
     "spaced digits": "1 ",
     "pairs of digits": "12 34 07 ",
-    "rows under a head": f"이름,계좌번호\n{'홍길동,110-123-456789' + chr(10)}",
+    "rows under a head": "이름,계좌번호\n홍길동,110-123-456789\n",
     "joined digits": "12-3456-",
     "letters and digits": "A1B2",
     "a@a@…": "a@",

@@ -6,7 +6,7 @@ How each leg finds its candidates stands in `rag.legs`.
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from operator import add
@@ -245,14 +245,16 @@ class _Search:
 
     async def _read_words(self, con: Connection, texts: Sequence[str]) -> list[Words]:
         """Weigh the questions' words."""
-        every = {term_id(word) for text in texts for word in (*tokens(text), *pieces(text))}
+        read = [(text, tokens(text), pieces(text)) for text in texts]
+        every = {term_id(word) for _, *both in read for words in both for word in words}
         statistics = await read_statistics(con, [i.id for i in self.indexes], list(every))
-        self.parted = []
-        for text in texts:
-            self.parted.append(_part(text, statistics))
+        self.parted, weighed = [], []
+        for text, words, possible in read:
+            split = _part(text, possible, statistics) if possible else text
+            asked = words if split == text else tokens(split)
+            self.parted.append(split)
+            weighed.append(term_weights(dict.fromkeys(asked), statistics))
             await asyncio.sleep(0)  # the longest takes 3 ms, and there may be sixteen
-        asked = [dict.fromkeys(tokens(text)) for text in self.parted]
-        weighed = [term_weights(words, statistics) for words in asked]
         self.weights = {word: weight for words in weighed for word, weight in words.items()}
         return [_words(weights, statistics) for weights in weighed]
 
@@ -284,8 +286,8 @@ class _Search:
         return Voted(passages, weight)
 
 
-def _part(text: str, statistics: Statistics) -> str:
-    known = [piece for piece in pieces(text) if term_id(piece) in statistics.frequencies]
+def _part(text: str, possible: Iterable[str], statistics: Statistics) -> str:
+    known = [piece for piece in possible if term_id(piece) in statistics.frequencies]
     return parted(text, term_weights(known, statistics))
 
 

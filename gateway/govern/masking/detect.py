@@ -35,7 +35,7 @@ def _any_shape(rules: Sequence[Rule]) -> re.Pattern[str]:
     return re.compile("|".join(dict.fromkeys(rule.shape.pattern for rule in rules)))
 
 
-_LETTERED, _NUMBERED = _any_shape(LETTERED), _any_shape(NUMBERED)
+_BY_LETTERS, _BY_DIGITS = (LETTERED, _any_shape(LETTERED)), (NUMBERED, _any_shape(NUMBERED))
 _WORDLESS = "0123456789 -.,"
 """What tells nothing of a number that it stands before."""
 
@@ -49,7 +49,7 @@ Over = Callable[[int], str | None]
 """What the head says that a place stands under (`columns`): nothing of some columns of a table."""
 
 
-def detect(text: str, start: int, stop: int, over: Over | None = None) -> Iterator[Found]:
+def detect(text: str, start: int, stop: int, over: Over | None) -> Iterator[Found]:
     """Yield what begins in `text[start:stop]`, without overlaps.
 
     What stands before `start` is context alone; `over` is asked for places in their order.
@@ -110,8 +110,8 @@ def _firsts(text: str, digit: int, floor: int) -> Iterator[int]:
 
 
 def _number_at(text: str, first: int, over: Over | None) -> Found | None:
-    is_letter = text[first].isalpha()
-    if not (_LETTERED if is_letter else _NUMBERED).match(text, first):
+    rules, shape = _BY_LETTERS if text[first].isalpha() else _BY_DIGITS
+    if not shape.match(text, first):
         return None
     before = text[max(0, first - CONTEXT) : first]
     head = over(first) if over else None
@@ -119,7 +119,7 @@ def _number_at(text: str, first: int, over: Over | None) -> Found | None:
         # The line of the heads, just before, tells of other columns.
         before = before.rpartition("\n")[2]
     said = before if before.strip(_WORDLESS) else ""
-    found = _by(LETTERED if is_letter else NUMBERED, text, first, said)
+    found = _by(rules, text, first, said)
     return found or (_by(HEADED, text, first, head) if head else None)
 
 

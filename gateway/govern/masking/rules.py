@@ -317,11 +317,12 @@ def _is_passport(match: re.Match[str], digits: str, before: str) -> bool:
 
 _residents, _foreigners = _registered("123490"), _registered("5678")
 
-LETTERED = (
-    Rule(Kind.BANK_ACCOUNT, _IBAN, _is_iban_number),
-    Rule(Kind.PASSPORT, _KOREAN_PASSPORT, _is_korean_passport),
-    Rule(Kind.PASSPORT, _PASSPORT, _is_passport),
-)
+_said_account = Rule(Kind.BANK_ACCOUNT, _ACCOUNT, _is_said_account)
+_licence = Rule(Kind.DRIVER_LICENCE, _LICENCE, _is_licence)
+_korean_passport = Rule(Kind.PASSPORT, _KOREAN_PASSPORT, _is_korean_passport)
+_passport = Rule(Kind.PASSPORT, _PASSPORT, _is_passport)
+
+LETTERED = (Rule(Kind.BANK_ACCOUNT, _IBAN, _is_iban_number), _korean_passport, _passport)
 """Numbers that begin with letters. The first rule that holds says what a number is."""
 
 NUMBERED = (
@@ -329,21 +330,16 @@ NUMBERED = (
     Rule(Kind.FOREIGNER_NUMBER, _REGISTRATION, _foreigners),
     Rule(Kind.CARD, _LONG_CARD, _is_card),
     Rule(Kind.CARD, _CARD, _is_card),
-    Rule(Kind.BANK_ACCOUNT, _ACCOUNT, _is_said_account),
+    _said_account,
     Rule(Kind.PHONE, _PHONE, _is_phone),
     Rule(Kind.BUSINESS_NUMBER, _BUSINESS, _is_business_number),
-    Rule(Kind.DRIVER_LICENCE, _LICENCE, _is_licence),
+    _licence,
     Rule(Kind.DRIVER_LICENCE, _OLD_LICENCE, _is_old_licence),
     Rule(Kind.BANK_ACCOUNT, _ACCOUNT, _is_account),
     Rule(Kind.PHONE, _LOCAL_PHONE, _is_local_phone),
-    Rule(Kind.PASSPORT, _PASSPORT, _is_passport),
+    _passport,
 )
 """Numbers that begin with a digit, a plus or a bracket; the first that holds again."""
 
-HEADED = (
-    Rule(Kind.BANK_ACCOUNT, _ACCOUNT, _is_said_account),
-    Rule(Kind.DRIVER_LICENCE, _LICENCE, _is_licence),
-    Rule(Kind.PASSPORT, _KOREAN_PASSPORT, _is_korean_passport),
-    Rule(Kind.PASSPORT, _PASSPORT, _is_passport),
-)
+HEADED = (_said_account, _licence, _korean_passport, _passport)
 """Numbers that the head of their column or list may tell."""
