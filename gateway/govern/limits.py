@@ -2,14 +2,15 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 
 from config.tasks import end_task
 from gateway.govern.charge import Charge
-from gateway.govern.limits_headers import refusal, standing_headers
+from gateway.govern.limits_headers import nearest_headers, refusal, standing_headers
+from gateway.govern.limits_quotas import Quotas, Taken
 from gateway.govern.limits_redis import Counters
-from gateway.govern.limits_rules import Demands, Rules, demands
+from gateway.govern.limits_rules import Demands, Limit, Rules, demands, worst_case
 from gateway.govern.limits_steps import Held, Outcome, now_ms
 from gateway.govern.limits_window import Here
 
@@ -36,6 +37,7 @@ class Limiter:
         self._fewest = counters.script.processes = workers
         self._here = Here()
         self._shares = counters.script.shares
+        self._quotas = Quotas(self._shares, self._here)
         self._reservations: dict[str, Held] = {}
         self._forgotten = False
 
@@ -45,21 +47,29 @@ class Limiter:
         Raises:
             LimitReached: It would go over one of them; nothing is reserved.
         """
-        limits = self.rules.of(charge.scope, *charge.asked.models)
-        asked = demands(limits, charge.asked, self._assumed_answer_tokens)
+        asked = charge.asked
+        limits = self.rules.of(charge.scope, *asked.models)
+        if not limits:
+            return
+        if not (self._counters.by_shares and self._let_in(charge, limits)):
+            await self._reserve(charge, demands(limits, asked, self._assumed_answer_tokens))
+
+    def _let_in(self, charge: Charge, limits: tuple[Limit, ...]) -> bool:
+        """Let the request in by this process's shares, if they cover it."""
+        asked, at_ms = charge.asked, now_ms()
+        tokens = worst_case(asked, self._assumed_answer_tokens)
+        taken = self._quotas.take(limits, tokens, asked.context_tokens, at_ms, stream=asked.stream)
+        if taken is None:
+            return False
+        self._counters.tell_soon()
+        charge.exchange.headers.update(nearest_headers(*taken.caller.nearest_now()))
+        self._reservations[charge.id] = Held(charge.id, taken, None, here_ms=at_ms, at_ms=at_ms)
+        return True
+
+    async def _reserve(self, charge: Charge, asked: Sequence[tuple[Limit, int]]) -> None:
+        """Ask Redis; where it is away, go by what is counted here."""
         if not asked:
             return
-        left = self._counters.let_in(asked)
-        if left is not None:
-            charge.exchange.headers.update(standing_headers(left))
-            held = Held(charge.id, asked, None)
-        else:
-            held = await self._reserve(charge, asked)
-        held.here_ms = self._here.take(asked)
-        self._reservations[charge.id] = held
-
-    async def _reserve(self, charge: Charge, asked: Demands) -> Held:
-        """Ask Redis; where it is away, go by what is counted here."""
         id_, outcome = await self._ask(charge.id, asked)
         alone = outcome is None
         if outcome is None:
@@ -73,7 +83,9 @@ class Limiter:
             raise refusal(asked, outcome, outcome.refusing)
         if alone:
             self._shares.count(asked, now_ms())
-        return Held(id_, asked, None if alone else [each.bucket for each in outcome.standings])
+        buckets = None if alone else [each.bucket for each in outcome.standings]
+        held = self._reservations[charge.id] = Held(id_, asked, buckets)
+        held.here_ms = self._here.take(asked)
 
     async def _ask(self, id_: str, asked: Demands) -> tuple[str, Outcome | None]:
         """Reserve in Redis; wait where others give back soon what they do not need.
@@ -98,8 +110,14 @@ class Limiter:
         if held is None:
             return
         tokens = sum(attempt.usage.total_tokens for attempt in charge.attempts)
-        self._here.settle(held.demands, held.here_ms, tokens)
-        self._counters.settle(held, tokens)
+        taken = held.demands
+        if isinstance(taken, Taken) and held.by_shares:
+            held.taken = tokens
+            self._quotas.settle(taken, tokens, held.at_ms, now_ms())
+            self._counters.tell_soon()
+        else:
+            self._here.settle(taken, held.here_ms, tokens)
+            self._counters.settle(held, tokens)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:

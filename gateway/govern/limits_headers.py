@@ -1,11 +1,11 @@
 """How limits are told: OpenAI's headers, and its error object."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 
 from gateway.errors import LimitReached
-from gateway.govern.limits_rules import Demands
+from gateway.govern.limits_rules import Limit
 from gateway.govern.limits_shares import Remaining
 from gateway.govern.limits_steps import Outcome
 from gateway.observe import metrics
@@ -22,21 +22,26 @@ def standing_headers(left: Iterable[Remaining]) -> dict[str, str]:
             fewest_requests, requests = part, each
         elif kind == "t" and part < fewest_tokens:
             fewest_tokens, tokens = part, each
-    return _told("requests", requests) | _told("tokens", tokens)
+    return nearest_headers(requests, tokens)
 
 
-def _told(name: str, nearest: Remaining | None) -> dict[str, str]:
-    if nearest is None:
-        return {}
-    limit, remaining, reset_ms = nearest
-    return {
-        f"x-ratelimit-limit-{name}": str(limit.most),
-        f"x-ratelimit-remaining-{name}": str(max(remaining, 0)),
-        f"x-ratelimit-reset-{name}": duration(reset_ms),
-    }
+def nearest_headers(requests: Remaining | None, tokens: Remaining | None) -> dict[str, str]:
+    """Return how the caller stands at these limits, if there are any."""
+    told = {}
+    if requests:
+        limit, remaining, reset_ms = requests
+        told["x-ratelimit-limit-requests"] = str(limit.most)
+        told["x-ratelimit-remaining-requests"] = str(max(remaining, 0))
+        told["x-ratelimit-reset-requests"] = duration(reset_ms)
+    if tokens:
+        limit, remaining, reset_ms = tokens
+        told["x-ratelimit-limit-tokens"] = str(limit.most)
+        told["x-ratelimit-remaining-tokens"] = str(max(remaining, 0))
+        told["x-ratelimit-reset-tokens"] = duration(reset_ms)
+    return told
 
 
-def refusal(demands: Demands, outcome: Outcome, place: int) -> LimitReached:
+def refusal(demands: Sequence[tuple[Limit, int]], outcome: Outcome, place: int) -> LimitReached:
     """Return the error of a request that goes over a limit."""
     limit, amount = demands[place]
     metrics.LIMIT_REFUSALS.add(limit.measure)

@@ -12,7 +12,7 @@ import redis.asyncio
 
 from gateway.govern.limits_rules import Demands
 from gateway.govern.limits_script import LEASE_S, PRESENCE, PROBE_S, SCRIPT, Script
-from gateway.govern.limits_shares import SILENT_MS, Remaining
+from gateway.govern.limits_shares import SILENT_MS
 from gateway.govern.limits_steps import (
     Held,
     Outcome,
@@ -103,17 +103,10 @@ class Counters:
         """Return for how long it has been away; 0: it is there."""
         return 0 if self._lost_at is None else int((time.monotonic() - self._lost_at) * 1000)
 
-    def let_in(self, demands: Demands) -> list[Remaining] | None:
-        """Let in at once what this process's shares cover, and tell Redis soon.
-
-        Return what is left of each limit; None: they do not cover it.
-        """
-        if not (self._present if self.answering else self.away_ms < SILENT_MS):
-            return None
-        left = self.script.shares.take(demands, now_ms())
-        if left is not None:
-            self._tell_soon()
-        return left
+    @property
+    def by_shares(self) -> bool:
+        """Tell whether what the shares cover may be let in without asking."""
+        return self._present if self.answering else self.away_ms < SILENT_MS
 
     async def reserve(self, id_: str, demands: Demands) -> Outcome | None:
         """Reserve at every counter or at none; None: Redis is away, which takes 50 ms at most."""
@@ -137,7 +130,7 @@ class Counters:
             return
         if held.buckets is None:
             self.script.shares.settle(held.demands, tokens, held.at_ms)
-            self._tell_soon()
+            self.tell_soon()
         elif step := settlement(held, tokens):
             self._settle(step)
 
@@ -235,7 +228,7 @@ class Counters:
         for each in late:
             if step := still_counted(each, time.monotonic()):
                 self._ask(step)
-        self._tell_soon()
+        self.tell_soon()
 
     async def close(self) -> None:
         """Tell Redis what it has not heard, and that this process is no more; a moment at most."""
@@ -298,15 +291,18 @@ class Counters:
         if self._soon is None:
             self._soon = loop.call_later(_COMPANY_S, self._launch)
 
-    def _tell_soon(self) -> None:
-        """Nobody waits for it; the next that somebody waits for takes it along."""
+    def tell_soon(self) -> None:
+        """Tell Redis what was taken of the shares.
+
+        Nobody waits for it; the next that somebody waits for takes it along.
+        """
         if self._due is None:
             self._due = asyncio.get_running_loop().call_later(_TELL_S, self._tell)
 
     def _tell(self) -> None:
         self._due = None
         if self._flight and self._telling:
-            self._tell_soon()
+            self.tell_soon()
         else:
             self._launch()
 
@@ -344,7 +340,7 @@ class Counters:
                 if self._queue:
                     self._launch()
                 elif self._telling and self.answering:
-                    self._tell_soon()
+                    self.tell_soon()
 
     def _heard(self, answers: Sequence[Any]) -> bool:
         ended = self._telling.heard(answers)

@@ -1,7 +1,7 @@
 """Which limits apply to a request: a tenant's rules, and the settings where it has none."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
@@ -87,7 +87,7 @@ class Limit:
         return f"{self.per}_{self.measure}"
 
 
-Demands = Sequence[tuple[Limit, int]]
+Demands = Iterable[tuple[Limit, int]]
 """The limits that apply to a request, and how much of each it may take."""
 
 Amounts = Mapping[Measure, int]
@@ -171,7 +171,9 @@ def amounts_of(values: Mapping[str, int | None]) -> Amounts:
     return {measure: most for measure in COUNTING if (most := values.get(measure)) is not None}
 
 
-def demands(limits: Sequence[Limit], asked: Asked, assumed_answer_tokens: int) -> Demands:
+def demands(
+    limits: Sequence[Limit], asked: Asked, assumed_answer_tokens: int
+) -> Sequence[tuple[Limit, int]]:
     """Return how much of each limit a request may take at most, as far as is known before."""
     tokens = worst_case(asked, assumed_answer_tokens)
     taken = [
@@ -182,7 +184,7 @@ def demands(limits: Sequence[Limit], asked: Asked, assumed_answer_tokens: int) -
     return _with_context(taken, tokens + asked.context_tokens) if asked.context_tokens else taken
 
 
-def _with_context(taken: Demands, tokens: int) -> Demands:
+def _with_context(taken: Demands, tokens: int) -> list[tuple[Limit, int]]:
     """What an agent adds is not the caller's to shorten: it alone takes no more than there is."""
     return [
         (limit, max(amount, min(tokens, limit.most)) if limit.counting.kind == "t" else amount)

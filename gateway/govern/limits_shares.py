@@ -1,7 +1,7 @@
 """What a process may let through without asking: its shares, which Redis keeps from the others."""
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from gateway.govern.limits_rules import Demands, Limit
@@ -13,6 +13,8 @@ SILENT_MS = 3000
 Remaining = tuple[Limit, int, int]
 """A limit, what remains of it as far as is known, and how many ms until all of it is free again,
 if nobody asks."""
+
+_NOTHING: Mapping[int, int] = {}
 
 _MINUTE_MS = 60_000
 _IDLE_S = 60.0
@@ -58,8 +60,9 @@ class _Share:
         return self.taken == self.told and not (self.asked or self.touched or self.untold)
 
     def spend(self, at_ms: int, amount: int) -> None:
-        at = at_ms // self.limit.counting.grain_ms
-        self.untold[at] = self.untold.get(at, 0) + amount
+        if amount:
+            at = at_ms // self.limit.counting.grain_ms
+            self.untold[at] = self.untold.get(at, 0) + amount
 
     def release(self) -> None:
         self.room = self.taken + self.asked
@@ -71,19 +74,29 @@ class Shares:
     Redis keeps each from the others, and what was taken of it until it counts that; so all
     processes together let through no more than the limit, whoever of them hears Redis. Of a counter
     that nobody asked for lately there is none: it was given back.
+
+    Attributes:
+        catch_up: Called before anybody looks at them: who takes of them in sums adds those.
     """
 
     def __init__(self) -> None:
-        self._shares: dict[str, _Share] = {}
+        self.catch_up: Callable[[], None] = lambda: None
+        self._known: dict[str, _Share] = {}
         self._touched: list[_Share] = []
+
+    @property
+    def _shares(self) -> dict[str, _Share]:
+        self.catch_up()
+        return self._known
 
     def __bool__(self) -> bool:
         """Tell whether there are any."""
-        return bool(self._shares)
+        return bool(self._known)
 
     @property
     def untold(self) -> bool:
         """Tell whether there is something that Redis has not heard of."""
+        self.catch_up()
         return bool(self._touched)
 
     @property
@@ -91,55 +104,43 @@ class Shares:
         """Tell whether nothing was taken beyond them."""
         return all(share.free >= 0 for share in self._shares.values())
 
-    def take(self, demands: Demands, at_ms: int) -> list[Remaining] | None:
-        """Let in by the shares what they cover, and return what is left; None: they do not."""
-        shares, covering = self._shares, []
-        for limit, amount in demands:
-            share = shares.get(limit.counter)
-            if share is None or share.room - share.taken - share.asked < amount:
-                return None
-            if share.limit.most != limit.most:
-                return None  # the rules have changed
-            covering.append(share)
-        return self._count(covering, demands, at_ms)
+    def look(self, limit: Limit) -> tuple[int, int] | None:
+        """Return what may be taken of a limit, and what remains of it; None: nobody knows."""
+        share = self._known.get(limit.counter)
+        if share is None or share.limit.most != limit.most:
+            return None  # of other rules, perhaps
+        return share.free, share.left - share.taken
+
+    def add(self, limit: Limit, taken: int, spent: Mapping[int, int] = _NOTHING) -> None:
+        """Count what was taken in sum, and what of it is for good, by the time in ms."""
+        share = self._known.get(limit.counter) or self._share(limit)
+        share.taken += taken
+        for at_ms, amount in spent.items():
+            share.spend(at_ms, amount)
+        if not share.touched:
+            self._touch(share)
 
     def count(self, demands: Demands, at_ms: int) -> None:
         """Count what is let in without Redis, covered or not."""
-        shares = [self._shares.get(limit.counter) or self._share(limit) for limit, _ in demands]
-        self._count(shares, demands, at_ms)
-
-    def _count(self, shares: Iterable[_Share], demands: Demands, at_ms: int) -> list[Remaining]:
-        # Every request comes here, for every limit: as `share.spend`, without a call.
-        left = []
-        for share, (limit, amount) in zip(shares, demands, strict=True):
-            share.taken += amount
-            how = limit.counting
-            if how.kind == "q":
-                untold, at = share.untold, at_ms // how.grain_ms
-                untold[at] = untold.get(at, 0) + amount
-            if not share.touched:
-                self._touch(share)
-            left.append((limit, share.left - share.taken, how.span_ms))
-        return left
+        self.catch_up()
+        for limit, amount in demands:
+            requests = limit.counting.kind == "q"
+            self.add(limit, amount, {at_ms: amount} if requests else _NOTHING)
 
     def settle(self, demands: Demands, tokens: int, at_ms: int) -> None:
         """Settle what was let in at `at_ms`, and Redis has not been told of."""
+        self.catch_up()
         for limit, reserved in demands:
-            kind = limit.counting.kind
-            if kind == "q":
-                continue
-            share = self._shares.get(limit.counter) or self._share(limit)
-            share.taken -= reserved
-            if kind == "t" and tokens:
-                share.taken += tokens
-                share.spend(at_ms, min(tokens, reserved))
+            if limit.counting.kind == "c":
+                self.add(limit, -reserved)
+            elif limit.counting.kind == "t":
+                self.add(limit, tokens - reserved, {at_ms: min(tokens, reserved)})
                 if tokens > reserved:
-                    share.spend(now_ms(), tokens - reserved)
-            if not share.touched:
-                self._touch(share)
+                    self.add(limit, 0, {now_ms(): tokens - reserved})
 
     def ask(self, demands: Demands) -> None:
         """Give to nobody what Redis is asked for."""
+        self.catch_up()
         for limit, amount in demands:
             self._share(limit).asked += amount
 
@@ -167,6 +168,7 @@ class Shares:
 
     def spend(self, most: int) -> list[Spent]:
         """Return what of some counters Redis has to hear; it takes it for told."""
+        self.catch_up()
         touched, self._touched = self._touched[:most], self._touched[most:]
         spent: list[Spent] = []
         now = time.monotonic()
@@ -179,6 +181,7 @@ class Shares:
 
     def tell(self, demands: Demands, sign: int = 1) -> None:
         """Take what is under way for told, or -1: take that back."""
+        self.catch_up()
         for limit, amount in demands:
             if limit.counting.kind != "q":
                 self._share(limit).told += sign * amount
@@ -261,8 +264,8 @@ class Shares:
         self._touched.append(share)
 
     def _share(self, limit: Limit) -> _Share:
-        share = self._shares.get(limit.counter)
+        share = self._known.get(limit.counter)
         if share is None:
-            share = self._shares[limit.counter] = _Share(limit)
+            share = self._known[limit.counter] = _Share(limit)
         share.limit = limit
         return share

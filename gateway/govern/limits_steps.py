@@ -56,6 +56,11 @@ class Held:
     told: bool = False
     taken: int | None = None
 
+    @property
+    def by_shares(self) -> bool:
+        """Tell whether Redis counts it as taken of the process's shares, and not by itself."""
+        return self.buckets is None and not self.told
+
 
 class Standing(NamedTuple):
     """How a caller stands at one limit.

@@ -49,9 +49,14 @@ class Window:
 
 
 class Here:
-    """The counters of one process."""
+    """The counters of one process.
+
+    Attributes:
+        catch_up: Called before anybody looks at them, as that of `Shares`.
+    """
 
     def __init__(self, clock_ms: Callable[[], int] = now_ms) -> None:
+        self.catch_up: Callable[[], None] = lambda: None
         self._clock_ms = clock_ms
         self._windows: dict[str, Window] = {}
         self._under_way: dict[str, int] = {}
@@ -60,26 +65,28 @@ class Here:
         """Count what was reserved; return the time at which that was."""
         now = self._clock_ms()
         for limit, amount in demands:
-            how = limit.counting
-            if how.kind == "c":
-                self._under_way[limit.counter] = self._under_way.get(limit.counter, 0) + amount
-                continue
-            window = self._windows.get(limit.counter) or self._window(limit)
-            amounts, bucket = window.amounts, now // how.width_ms
-            amounts[bucket] = amounts.get(bucket, 0) + amount
-            window.sum += amount
+            if limit.counting.kind == "c":
+                self.hold(limit, amount)
+            else:
+                self.add(limit, amount, now)
         return now
 
     def settle(self, demands: Demands, at_ms: int, tokens: int) -> None:
         """Count what was taken in the place of what was reserved at `at_ms`."""
         for limit, reserved in demands:
-            how = limit.counting
-            if how.kind == "c":
-                self._under_way[limit.counter] -= reserved
-            elif how.kind == "t" and tokens != reserved:
+            if limit.counting.kind == "c":
+                self.hold(limit, -reserved)
+            elif limit.counting.kind == "t":
                 when = at_ms if tokens < reserved else self._clock_ms()
-                window = self._windows.get(limit.counter) or self._window(limit)
-                window.add(when // how.width_ms, tokens - reserved)
+                self.add(limit, tokens - reserved, when)
+
+    def add(self, limit: Limit, amount: int, at_ms: int) -> None:
+        """Count an amount at a time; less than none takes back what was counted then."""
+        self._window(limit).add(at_ms // limit.counting.width_ms, amount)
+
+    def hold(self, limit: Limit, amount: int) -> None:
+        """Count what began, less what ended."""
+        self._under_way[limit.counter] = self._under_way.get(limit.counter, 0) + amount
 
     def look(
         self, demands: Demands, workers: int, shares: Shares | None = None, away_ms: int = 0
@@ -89,6 +96,7 @@ class Here:
         Where nobody knows, a process has one of `workers` parts, and who is the only one to ask may
         ask for more than a part.
         """
+        self.catch_up()
         now = self._clock_ms()
         refusing, wait, standings = None, 0, []
         for place, (limit, amount) in enumerate(demands):
@@ -107,6 +115,7 @@ class Here:
 
     def past(self, open_: Iterable[tuple[Demands, int]]) -> list[Past]:
         """Return what is counted, without the tokens of what is under way, and since when."""
+        self.catch_up()
         now = self._clock_ms()
         for window in self._windows.values():
             window.slide(now)
@@ -127,12 +136,14 @@ class Here:
 
     def taken(self, limit: Limit) -> int:
         """Return what this process counts within the window."""
+        self.catch_up()
         window = self._window(limit)
         window.slide(self._clock_ms())
         return window.sum
 
     def sweep(self) -> None:
         """Forget what is empty."""
+        self.catch_up()
         now = self._clock_ms()
         for counter, window in list(self._windows.items()):
             window.slide(now)

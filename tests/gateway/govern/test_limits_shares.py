@@ -16,10 +16,12 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
 from gateway.govern import limits_redis
+from gateway.govern.limits_quotas import Quotas, Taken
 from gateway.govern.limits_redis import Counters
 from gateway.govern.limits_rules import Limit, Measure
 from gateway.govern.limits_script import LEASE_S
-from gateway.govern.limits_steps import Held
+from gateway.govern.limits_steps import Held, now_ms
+from gateway.govern.limits_window import Here
 
 PROCESSES = 3
 MOST: dict[Measure, int] = {
@@ -31,7 +33,7 @@ WHO = st.integers(0, PROCESSES - 1)
 
 
 @dataclass
-class Taken:
+class Request:
     """What the model knows of a request."""
 
     at: int
@@ -45,10 +47,13 @@ class Process:
     """Counters of a process, and what it has let in."""
 
     counters: Counters
-    taken: list[Taken] = field(default_factory=list)
+    taken: list[Request] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.quotas = Quotas(self.counters.script.shares, Here())
 
     @property
-    def under_way(self) -> list[Taken]:
+    def under_way(self) -> list[Request]:
         return [each for each in self.taken if each.under_way]
 
 
@@ -66,13 +71,13 @@ class Processes(RuleBasedStateMachine):
         self.run(self.redis.delete("naru:limits:processes", "naru:limits:wanted"))
         self.run(self.go(0))
         word = uuid.uuid4().hex
-        self.limits = [
+        self.limits = tuple(
             Limit("client", "app", measure, most, f"test:{word}:{measure}")
             for measure, most in MOST.items()
-        ]
+        )
         self.processes = [Process(Counters(self.redis, CLOCKED)) for _ in range(PROCESSES)]
         self.ids = itertools.count()
-        self.gone: list[Taken] = []
+        self.gone: list[Request] = []
         for _ in range(2):
             self.run(self.beat())
 
@@ -126,14 +131,22 @@ class Processes(RuleBasedStateMachine):
         amounts = [tokens if limit.counting.kind == "t" else 1 for limit in self.limits]
         demands = list(zip(self.limits, amounts, strict=True))
         held = Held(str(next(self.ids)), demands, None)
-        if not process.counters.let_in(demands):
+        if taken := self.by_shares(process, tokens):
+            held.demands = taken
+        else:
             outcome = await process.counters.reserve(held.id, demands)
             assert outcome
             if outcome.refusing is not None:
                 return outcome.withheld
             held.buckets = [each.bucket for each in outcome.standings]
-        process.taken.append(Taken(self.clock.ms, amounts, held))
+        process.taken.append(Request(self.clock.ms, amounts, held))
         return False
+
+    def by_shares(self, process: Process, tokens: int) -> Taken | None:
+        if not process.counters.by_shares:
+            return None
+        process.counters.tell_soon()
+        return process.quotas.take(self.limits, tokens, 0, now_ms(), stream=False)
 
     @rule(who=WHO, place=st.integers(0, 20), share=st.floats(0, 1))
     def settle(self, who: int, place: int, share: float) -> None:
@@ -142,7 +155,16 @@ class Processes(RuleBasedStateMachine):
             taken = alive[place % len(alive)]
             taken.under_way = False
             taken.amounts[1] = int(taken.amounts[1] * share)
-            self.run(self.say(lambda: process.counters.settle(taken.held, taken.amounts[1])))
+            self.run(self.say(lambda: self.settle_one(process, taken)))
+
+    def settle_one(self, process: Process, taken: Request) -> None:
+        held, tokens = taken.held, taken.amounts[1]
+        if isinstance(held.demands, Taken) and held.by_shares:
+            held.taken = tokens
+            process.quotas.settle(held.demands, tokens, held.at_ms, now_ms())
+            process.counters.tell_soon()
+        else:
+            process.counters.settle(held, tokens)
 
     async def say(self, work: Callable[[], None]) -> None:
         work()
