@@ -81,8 +81,9 @@ async def open_governance(
     """Open limits, money, ledger, audit, guardrails and masks."""
     audit = AuditLog(stores.pool, stores.box.audit_key)
     await stack.enter_async_context(audit.writing())
+    audited = stores.box.audit_key if settings.audit.calls else None
     ledger = await stack.enter_async_context(
-        open_ledger(settings.ledger, settings.data_dir, stores.url)
+        open_ledger(settings.ledger, settings.data_dir, stores.url, audit_key=audited)
     )
     limits = await stack.enter_async_context(
         open_limits(
@@ -99,9 +100,8 @@ async def open_governance(
     answers = ResponseCache(stores.redis, stores.box, settings.cache)
     guardrails = Guardrails(settings.guardrails)
     stack.callback(guardrails.close)
-    calls = audit if settings.audit.calls else None
     record = Recorder(Targets.of(settings), tracing).record
-    governor = Governor(ledger, calls, limits.limiter, answers, money, guardrails, record)
+    governor = Governor(ledger, limits.limiter, answers, money, guardrails, record)
     stack.push_async_callback(governor.close)
     masking = Masking(settings.masking, stores.box.masking_key)
     stack.callback(masking.close)

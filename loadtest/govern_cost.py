@@ -31,7 +31,6 @@ from config import embedded, postgres
 from config.scope import DEFAULT_SCOPES, TenantScope
 from config.settings import AuthSettings
 from gateway import governance, web_worker
-from gateway.govern.audit import AuditLog
 from gateway.govern.budgets_admin import BudgetDesk
 from gateway.govern.charge import Charge
 from gateway.govern.governor import Governor, Ledger
@@ -44,7 +43,8 @@ CHUNKS = 80
 PATIENCE = aiohttp.ClientTimeout(5)
 AMPLE = {"requests_per_minute": 10**9, "tokens_per_minute": 10**12}
 LIMITS = dict.fromkeys(("tenant", "client", "key", "end_user", "model"), AMPLE)
-PARTS = ("ledger", "limits", "budgets", "audit")
+PARTS = ("ledger", "limits", "budgets")
+AUDITED = "ledger+audit"
 
 
 def main() -> None:
@@ -68,7 +68,6 @@ def serve(parts: frozenset[str]) -> None:
 
     def governor(
         ledger: Ledger,
-        calls: AuditLog,
         limiter: Limiter,
         cache: object,
         money: Money,
@@ -78,7 +77,6 @@ def serve(parts: frozenset[str]) -> None:
         del cache
         return Governor(
             ledger if "ledger" in parts else None,
-            calls if "audit" in parts else None,
             limiter if "limits" in parts else None,
             money=money if "budgets" in parts else None,
             guardrails=guardrails,
@@ -142,12 +140,15 @@ async def compare(args: argparse.Namespace) -> None:
             "NARU__PROVIDERS": json.dumps({"fake": {"base_url": f"{mock.url}/v1"}}),
             "NARU__PRICES": json.dumps({"fake/mock": {"input": 1, "output": 2}}),
             "NARU__LIMITS": json.dumps(LIMITS),
-            "NARU__AUDIT__CALLS": "true",
             "NARU__DATABASE__POOL_SIZE": "4",
         }
-        names = ["", "+".join(PARTS), *(PARTS if args.apart else ())]
+        names = ["", "+".join((*PARTS, "audit")), *((*PARTS, AUDITED) if args.apart else ())]
         arms = [
-            stack.enter_context(running_worker(name, {**os.environ, **shared})) for name in names
+            stack.enter_context(
+                running_worker(name, {**os.environ, **shared, "NARU__AUDIT__CALLS": audited})
+            )
+            for name in names
+            for audited in ("true" if "audit" in name else "false",)
         ]
         headers = {"authorization": f"Bearer {key}"}
         for number in range(args.rounds + 1):

@@ -20,7 +20,6 @@ from config.scope import TenantScope
 from config.tasks import end_task
 from gateway.errors import Unavailable
 from gateway.govern.audit_chain import PRUNED, Inspection, Link, link
-from gateway.govern.charge import ABSTAINED, Charge
 from gateway.openai.chat_request import JsonObject
 
 SYSTEM = "@system"
@@ -40,7 +39,6 @@ _BUSY_S = 0.1
 _GATHER_S = 0.01
 _PATIENCE_S = 15.0
 _PAGE = 1000
-_DONE = ("completed", ABSTAINED)
 
 
 class AuditEvent(msgspec.Struct, frozen=True, omit_defaults=True, rename={"at_ms": "at"}):
@@ -73,28 +71,6 @@ def actor_of(scope: TenantScope) -> dict[str, str]:
     """Return who a caller is, without what is empty."""
     named = (("client", scope.client), ("key", scope.key), ("end_user", scope.end_user))
     return {name: value for name, value in named if value}
-
-
-def call_event(charge: Charge) -> AuditEvent:
-    """Return the event of a call of a model or an agent, once that has ended."""
-    asked = said = 0
-    for attempt in charge.attempts:
-        asked += attempt.usage.prompt_tokens
-        said += attempt.usage.completion_tokens
-    return AuditEvent(
-        tenant=charge.scope.tenant,
-        action=f"call.{charge.asked.kind}",
-        outcome="done" if charge.ending in _DONE else "failed",
-        target={"model": charge.asked.model},
-        actor=actor_of(charge.scope),
-        detail={
-            "request": charge.exchange.request_id,
-            "targets": [attempt.target for attempt in charge.attempts],
-            "prompt_tokens": asked,
-            "completion_tokens": said,
-            "ending": charge.ending,
-        },
-    )
 
 
 class AuditLog:

@@ -6,7 +6,6 @@ from types import TracebackType
 from typing import Protocol
 
 from config.guardrails import GuardrailSettings
-from gateway.govern.audit import AuditLog, call_event
 from gateway.govern.cache import ResponseCache
 from gateway.govern.charge import Charge
 from gateway.govern.guardrails.guardrails import Guardrails
@@ -39,8 +38,7 @@ class Ledger(Protocol):
 class Governor:
     """Governs the requests of one process.
 
-    `calls` is where each is audited, if that is wanted; `cache` keeps answers to be told again;
-    `record` is called once for each that is settled.
+    `cache` keeps answers to be told again; `record` is called once for each that is settled.
 
     Attributes:
         money: What they cost, and what their callers may spend.
@@ -49,7 +47,6 @@ class Governor:
     def __init__(
         self,
         ledger: Ledger | None = None,
-        calls: AuditLog | None = None,
         limiter: Limiter | None = None,
         cache: ResponseCache | None = None,
         money: Money | None = None,
@@ -58,7 +55,6 @@ class Governor:
     ) -> None:
         self.money = money or Money()
         self._ledger = ledger
-        self._calls = calls
         self._limiter = limiter
         self.cache = cache
         self.guardrails = guardrails or Guardrails(GuardrailSettings())
@@ -105,7 +101,6 @@ class Governor:
         if self._ledger and self._ledger.waits:
             await asyncio.shield(self.settle_soon(charge))
         else:
-            # It waits for the record of the audit alone, which is stored all the same.
             await self._settle(charge)
 
     def settle_soon(self, charge: Charge) -> asyncio.Task[None]:
@@ -130,8 +125,6 @@ class Governor:
             # Last, when all that the record tells is known.
             if self._ledger:
                 await self._ledger.close(charge)
-            if self._calls:
-                await self._calls.try_to_record(call_event(charge))
 
 
 class Settling:

@@ -101,13 +101,18 @@ class Ledger:
 
 
 @asynccontextmanager
-async def open_ledger(settings: LedgerSettings, data_dir: Path, url: str) -> AsyncIterator[Ledger]:
-    """Open this process's ledger; what is not shipped at the end is left in the journal."""
+async def open_ledger(
+    settings: LedgerSettings, data_dir: Path, url: str, *, audit_key: bytes | None = None
+) -> AsyncIterator[Ledger]:
+    """Open this process's ledger; what is not shipped at the end is left in the journal.
+
+    With the audit log's key every call is recorded there as well.
+    """
     root = None if settings.journal is None else data_dir / settings.journal
     journal = await asyncio.to_thread(_journal, root, settings)
     slots = journal.slots if journal else Slots.in_memory(settings.max_open)
     days = settings.retention_days
-    store = LedgerStore(url, None if days is None else timedelta(days=days))
+    store = LedgerStore(url, None if days is None else timedelta(days=days), audit_key)
     shipper = Shipper(slots, store, journal)
     shipping = asyncio.create_task(shipper.run())
     try:

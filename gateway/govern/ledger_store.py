@@ -11,6 +11,7 @@ import msgspec
 
 from config.postgres import Connection, load_queries, session_of
 from config.tasks import end_task
+from gateway.govern.audit_calls import append_calls
 from gateway.govern.budgets_store import Booking, book, close_leases
 
 _SQL = load_queries("gateway.govern", "ledger.sql")
@@ -30,11 +31,15 @@ _owner_of = msgspec.json.Decoder(_Owner).decode
 
 
 class LedgerStore:
-    """Where records end up. Works as `naru_jobs`: a tenant's rows at a time, and what is over."""
+    """Where records end up. Works as `naru_jobs`: a tenant's rows at a time, and what is over.
 
-    def __init__(self, url: str, kept: timedelta | None) -> None:
+    With the audit log's key each record that is added is told there, too.
+    """
+
+    def __init__(self, url: str, kept: timedelta | None, audit_key: bytes | None = None) -> None:
         self._url = url
         self._kept = kept
+        self._audit_key = audit_key
         self._con: asyncpg.Connection | None = None
 
     async def add(self, texts: Sequence[bytes]) -> None:
@@ -81,18 +86,22 @@ class LedgerStore:
         return await asyncpg.connect(timeout=_CONNECT_S, **session)
 
     async def _add(self, con: Connection, texts: Sequence[bytes]) -> None:
-        by_tenant: dict[str, list[bytes]] = defaultdict(list)
+        by_tenant: dict[str, dict[str, bytes]] = defaultdict(dict)
         bookings: dict[str, list[Booking]] = {}
         for text in texts:
             owner = _owner_of(text)
-            by_tenant[owner.tenant].append(text)
-            bookings[owner.id] = owner.bookings
+            by_tenant[owner.tenant].setdefault(owner.id, text)
+            bookings.setdefault(owner.id, owner.bookings)
         async with con.transaction():
             # In one order everywhere: two processes must not wait for each other.
             for tenant in sorted(by_tenant):
-                added = await self._add_of(con, tenant, by_tenant[tenant])
-                # In the transaction that adds the records: each is booked once.
+                records = by_tenant[tenant]
+                added = await self._add_of(con, tenant, list(records.values()))
+                # In the transaction that adds the records: each is booked and audited once.
                 await book(con, [each for id_ in added for each in bookings[id_]])
+                if self._audit_key:
+                    calls = [records[id_] for id_ in added]
+                    await append_calls(con, self._audit_key, tenant, calls)
 
     async def _add_of(self, con: Connection, tenant: str, texts: Sequence[bytes]) -> list[str]:
         """Add a tenant's records; return the ids of those that were not there yet."""

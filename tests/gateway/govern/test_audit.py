@@ -15,9 +15,6 @@ from gateway.errors import Unavailable
 from gateway.govern import audit, audit_retention
 from gateway.govern.audit import AuditEvent, AuditLog, inspect, prune
 from gateway.govern.audit_retention import AuditRetention
-from gateway.govern.charge import Asked, Charge
-from gateway.govern.governor import Governor
-from gateway.openai.usage import TokenUsage
 
 KEY = b"k" * 32
 TENANT = "acme"
@@ -194,41 +191,6 @@ async def test_what_a_standby_can_not_store_is_stored_later(
     await log.record(event(TENANT, "second"))
     found = [json.loads(bytes(each))["action"] for each in await log.page(TENANT, limit=5)]
     assert sorted(found) == ["first", "second", "token.issue"]
-
-
-async def test_a_call_is_recorded_without_its_text(log: AuditLog) -> None:
-    charge = Charge(SCOPE, Asked("chat", "default"))
-    charge.attempt("fake/x", "hosted").usage = TokenUsage(prompt_tokens=3, completion_tokens=4)
-    governor = Governor(calls=log)
-    async with governor.governing(charge):
-        pass
-    (record,) = [json.loads(bytes(each)) for each in await log.page(TENANT, limit=5)]
-    assert record["action"] == "call.chat"
-    assert record["target"] == {"model": "default"}
-    assert record["detail"] == {
-        "request": "",
-        "targets": ["fake/x"],
-        "prompt_tokens": 3,
-        "completion_tokens": 4,
-        "ending": "completed",
-    }
-
-
-async def test_who_leaves_before_a_call_is_recorded_leaves_its_record(
-    pool: asyncpg.Pool, log: AuditLog, owner: asyncpg.Connection
-) -> None:
-    charge = Charge(SCOPE, Asked("chat", "default"))
-    await log.record(event(TENANT))
-    async with tenant_transaction(owner, TENANT):
-        await owner.execute("LOCK TABLE audit_log IN EXCLUSIVE MODE")
-        settling = asyncio.create_task(Governor(calls=log).settle(charge))
-        await asyncio.sleep(0)
-        settling.cancel()
-        await asyncio.wait([settling])
-    assert settling.cancelled()
-    await log.record(event(TENANT))
-    found = [json.loads(bytes(each))["action"] for each in await log.page(TENANT, limit=5)]
-    assert found == ["update_client", "call.chat", "update_client"]
 
 
 async def test_what_nobody_waits_for_and_can_not_be_stored_is_logged(
