@@ -5,6 +5,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, NamedTuple
 
+import msgspec
+
 from gateway.govern.limits_rules import Counting, Demands, Limit
 
 Part = tuple[Any, ...]
@@ -36,8 +38,7 @@ class Step:
     at: float = field(default_factory=time.monotonic)
 
 
-@dataclass(slots=True, eq=False)
-class Held:
+class Held(msgspec.Struct, eq=False):
     """A reservation under way.
 
     Attributes:
@@ -52,7 +53,7 @@ class Held:
     demands: Demands
     buckets: list[int] | None
     here_ms: int = 0
-    at_ms: int = field(default_factory=now_ms)
+    at_ms: int = msgspec.field(default_factory=now_ms)
     told: bool = False
     taken: int | None = None
 
