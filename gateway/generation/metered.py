@@ -1,7 +1,7 @@
 """A rung whose every attempt stands on the request's account, and is paid for before it is made."""
 
 from collections.abc import Awaitable, Callable
-from typing import Literal, TypeVar
+from typing import TypeVar
 
 from gateway.errors import ModelUnpriced
 from gateway.generation.allowance import Terms, with_limit
@@ -25,12 +25,8 @@ class Metered:
         self._money = money or Money()
         self._terms = terms or Terms(None)
         self.name = rung.name
+        self.place = rung.place
         self.accepts_unknown = rung.accepts_unknown
-
-    @property
-    def place(self) -> Literal["here", "engine", "hosted"]:
-        """Return where the rung is."""
-        return self._rung.place
 
     @property
     def context(self) -> int | None:
@@ -120,4 +116,7 @@ class Metered:
         tokens = allowance.tokens_for(hold.amount)
         if tokens is not None:
             prompt = with_limit(prompt, self._terms.limit, tokens)
-        return Paid(prompt, attempt, allowance, hold, budgets)
+        paid = Paid(prompt, attempt, rate, allowance, hold, budgets)
+        if rate.gpu_second:
+            paid.begin()
+        return paid

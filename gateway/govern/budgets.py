@@ -146,10 +146,12 @@ class Budgets:
             BudgetExhausted: Less is left.
             Unavailable: What is left can't be known now, and no lease at hand has `most`.
         """
-        now = self._clock()
+        now, current = self._clock(), self._current
         leases, at_hand = [], True
         for budget, key in self._known.that_bound(scope):
-            lease = self._lease_of(budget, key, now)
+            lease = current.get(key)
+            if lease is None or now >= lease.ends_at:
+                lease = self._lease_anew(budget, key)
             at_hand = at_hand and lease.available(now) >= most
             leases.append(lease)
         return Hold(leases, most) if at_hand else await self._scarce(leases, least, most)
@@ -234,14 +236,12 @@ class Budgets:
         except (*UNREACHABLE, asyncpg.PostgresError) as error:
             _log.warning("leases of budgets expire by themselves: %s", type(error).__name__)
 
-    def _lease_of(self, budget: Budget, key: Key, now: float) -> Lease:
-        lease = self._current.get(key)
-        if lease and now >= lease.ends_at:
+    def _lease_anew(self, budget: Budget, key: Key) -> Lease:
+        """Begin a lease; one whose period is over is retired."""
+        if key in self._current:
             self._retire(key)
-            lease = None
-        if lease is None:
-            lease = self._current[key] = Lease(budget, key, self._owner)
-            lease.wake = self._wanted_back.set
+        lease = self._current[key] = Lease(budget, key, self._owner)
+        lease.wake = self._wanted_back.set
         return lease
 
     def _retire(self, key: Key) -> None:

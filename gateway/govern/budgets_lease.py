@@ -214,21 +214,23 @@ class Lease:
 
     def reserve(self, hold: "Hold") -> None:
         """Reserve what is held."""
-        self.free -= hold.amount
+        amount = hold.amount
+        self.free -= amount
         self._holds.add(hold)
         self._used = True
-        self._reserved += hold.amount
-        self._peak = max(self._peak, self._reserved)
-        self._largest = max(self._largest * 7 // 8, hold.amount)
+        self._reserved = reserved = self._reserved + amount
+        self._peak = max(self._peak, reserved)
+        self._largest = max(self._largest * 7 // 8, amount)
 
     def settle(self, hold: "Hold", cost: int) -> None:
         """Take what was reserved for the hold, all but `cost`, back."""
         if hold in self._holds:
-            self._holds.discard(hold)
-            self._safe -= hold.amount - hold.exposure
-            self._reserved -= hold.amount
+            amount = hold.amount
+            self._holds.remove(hold)
+            self._safe -= amount - hold.exposure
+            self._reserved -= amount
             self._spent += cost
-            self.free += hold.amount - cost
+            self.free += amount - cost
             if self.scarce and self.wake:
                 self.wake()
 
@@ -253,25 +255,21 @@ class Hold:
             nobody can tell, all of it.
         exposure: What it takes, should the process die now, as was last estimated.
         bound: What others were told that it takes, or may have been.
+        bookings: Where its cost is to be booked: period and lease of each budget.
     """
 
-    __slots__ = ("_leases", "_settled", "amount", "bound", "exposure", "so_far")
+    __slots__ = ("_leases", "_settled", "amount", "bookings", "bound", "exposure", "so_far")
 
     def __init__(self, leases: Sequence[Lease], amount: int) -> None:
-        self.amount = amount
+        self.amount = self.exposure = self.bound = amount
         self.so_far: Callable[[], int] | None = None
-        self.exposure = amount
-        self.bound = amount
+        self.bookings: tuple[tuple[int, str], ...] = ()
         self._leases = leases
         self._settled = False
         for lease in leases:
             lease.reserve(self)
-
-    @property
-    def bookings(self) -> tuple[tuple[int, str], ...]:
-        """Return where its cost is to be booked: period and lease of each budget."""
-        held = self._leases
-        return tuple([(each.period, each.id) for each in held if each.period is not None])
+            if lease.period is not None:
+                self.bookings += ((lease.period, lease.id),)
 
     def look(self) -> None:
         """Estimate anew what it takes, should the process die now."""

@@ -84,9 +84,9 @@ class Ledger:
             message = "what requests take can't be written down at the moment: try again"
             headers = {"retry-after": "1"}
             raise Unavailable(message, code="ledger_unavailable", headers=headers)
-        entry = _Entry(charge, self._slots, slot, begun_text(charge))
-        charge.entry = self._open[charge.id] = entry
-        entry.note_attempt()
+        begun = begun_text(charge)
+        self._slots.write(slot, opened_text(charge, begun))
+        charge.entry = self._open[charge.id] = _Entry(charge, self._slots, slot, begun)
 
     async def close(self, charge: Charge) -> None:
         """Write the ended request's record; when this returns, it survives this process."""
