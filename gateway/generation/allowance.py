@@ -32,7 +32,7 @@ class Allowance(msgspec.Struct, frozen=True):
         choices: How many answers at a time.
         answer_tokens: How long each may be: as the caller says, as the target does, or as assumed.
         bounded: Whether the target keeps to that by itself.
-        least: Nano-dollars that pay for one token at least; 0 where everything is free.
+        timeout_ns: How long the target may take.
         most: Nano-dollars that pay for all of it.
     """
 
@@ -41,8 +41,14 @@ class Allowance(msgspec.Struct, frozen=True):
     choices: int
     answer_tokens: int
     bounded: bool
-    least: int
+    timeout_ns: int
     most: int
+
+    @property
+    def least(self) -> int:
+        """Return the nano-dollars that pay for one token at least; 0 where everything is free."""
+        tokens = (GRACE + 1) * self.choices if self.answer_tokens else 0
+        return self.rate.at_most(self.prompt_tokens, tokens, min(_LEAST_NS, self.timeout_ns))
 
     def tokens_for(self, amount: int) -> int | None:
         """Return how long each answer may be for that much; None where it need not be said."""
@@ -77,15 +83,15 @@ class Terms:
         answer = asked if asked is not None else longest or self.assumed.answer_tokens
         asking = tokens_at_most(prompt, rate.image or self.assumed.image_tokens)
         choices = _choices(prompt)
-        one, whole = (GRACE + 1, GRACE + answer) if answer else (0, 0)
+        tokens = (GRACE + answer) * choices if answer else 0
         return Allowance(
             rate=rate,
             prompt_tokens=asking,
             choices=choices,
             answer_tokens=answer,
             bounded=bool(given) or (asked is None and longest is not None) or not answer,
-            least=rate.at_most(asking, one * choices, min(_LEAST_NS, self.timeout_ns)),
-            most=rate.at_most(asking, whole * choices, self.timeout_ns),
+            timeout_ns=self.timeout_ns,
+            most=rate.at_most(asking, tokens, self.timeout_ns),
         )
 
 

@@ -1,7 +1,7 @@
 """A rung whose every attempt stands on the request's account, and is paid for before it is made."""
 
-from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, TypeVar
 
 from gateway.errors import ModelUnpriced
 from gateway.generation.allowance import Terms, with_limit
@@ -42,23 +42,23 @@ class Metered:
         """Return in how many seconds the first token is to be expected."""
         return self._rung.first_token_s(prompt)
 
-    async def complete(self, prompt: Prompt) -> Completion:
+    def complete(self, prompt: Prompt) -> Coroutine[Any, Any, Completion]:
         """Return the whole answer, and what it took on the account.
 
         Raises:
             BudgetExhausted: The caller's budget does not pay for it.
             ModelUnpriced: The caller has a budget, and what the rung costs is not known.
         """
-        return await self._answer(self._rung.complete, prompt, stream=False)
+        return self._answer(self._rung.complete, prompt, stream=False)
 
-    async def stream(self, prompt: Prompt) -> Stream:
+    def stream(self, prompt: Prompt) -> Coroutine[Any, Any, Stream]:
         """Return the opened stream; what it takes grows on the account.
 
         Raises:
             BudgetExhausted: The caller's budget does not pay for it.
             ModelUnpriced: The caller has a budget, and what the rung costs is not known.
         """
-        return await self._answer(self._rung.stream, prompt, stream=True)
+        return self._answer(self._rung.stream, prompt, stream=True)
 
     async def _answer(
         self, ask: Callable[[Prompt], Awaitable[_Answered]], prompt: Prompt, *, stream: bool
@@ -94,7 +94,8 @@ class Metered:
         if charge is None or (rate and rate.free):
             return None
         budgets = self._money.budgets
-        if not budgets.bound(charge.scope):
+        bound = budgets.bound(charge.scope)
+        if not bound:
             return None
         if rate is None:
             raise ModelUnpriced(
@@ -104,7 +105,9 @@ class Metered:
                 code="model_unpriced",
             )
         allowance = self._terms.allowance(rate, prompt, self.context)
-        hold = await budgets.hold(charge.scope, allowance.least, allowance.most)
+        hold = budgets.at_hand(bound, allowance.most)
+        if hold is None:
+            hold = await budgets.hold(charge.scope, allowance.least, allowance.most)
         attempt = charge.attempt(
             self.name,
             self.place,

@@ -95,6 +95,7 @@ class Lease:
     """One process's part of one period of a budget.
 
     Attributes:
+        bookings: Where costs are to be booked: its period and its id, once it is granted.
         free: What nothing is reserved for; below 0 where answers took more than was reserved.
         ends_at: When the period is over, by the process's clock.
         dry_until: Until when asking for more is pointless.
@@ -108,6 +109,7 @@ class Lease:
         self.budget = budget
         self.key = key
         self.period: int | None = None
+        self.bookings: tuple[tuple[int, str], ...] = ()
         self.free = 0
         self.unspent = budget.amount
         self.ends_at = math.inf
@@ -198,6 +200,7 @@ class Lease:
         self.free += grant.granted - self._granted
         self._granted = grant.granted
         self.period = grant.period
+        self.bookings = ((grant.period, self.id),)
         self.unspent = grant.unspent
         self.ends_at = asked_at + grant.ends_in_s
         # What was reserved in a period is settled in it, however long that takes.
@@ -268,8 +271,7 @@ class Hold:
         self._settled = False
         for lease in leases:
             lease.reserve(self)
-            if lease.period is not None:
-                self.bookings += ((lease.period, lease.id),)
+            self.bookings += lease.bookings
 
     def look(self) -> None:
         """Estimate anew what it takes, should the process die now."""

@@ -178,14 +178,18 @@ def _so_far(
         fallback=fallback and _short(fallback, _LONGEST_REASON),
         attempts=attempts,
         verdicts=verdicts and {name: _short(verdicts[name], _LONGEST_NAME) for name in verdicts},
-        bookings=[
-            Booking(period, lease, attempt.cost)
-            for attempt in charge.attempts
-            if attempt.cost
-            for period, lease in attempt.bookings
-        ],
+        bookings=_bookings(charge) if summed.cost else [],
         unsettled=unsettled,
     )
+
+
+def _bookings(charge: Charge) -> list[Booking]:
+    return [
+        Booking(period, lease, attempt.cost)
+        for attempt in charge.attempts
+        if attempt.cost
+        for period, lease in attempt.bookings
+    ]
 
 
 def _attempts(charge: Charge) -> list[AttemptRecord]:
