@@ -24,6 +24,7 @@ class Metered:
         self._rung = rung
         self._money = money or Money()
         self._terms = terms or Terms(None)
+        self._free = self._terms.rate is not None and self._terms.rate.free
         self.name = rung.name
         self.place = rung.place
         self.accepts_unknown = rung.accepts_unknown
@@ -90,10 +91,10 @@ class Metered:
 
     async def _pay(self, prompt: Prompt) -> Paid | None:
         """Reserve what the answer may cost; None where no budget counts it."""
-        charge, rate = prompt.charge, self._terms.rate
-        if charge is None or (rate and rate.free):
+        charge, terms = prompt.charge, self._terms
+        if charge is None or self._free:
             return None
-        budgets = self._money.budgets
+        rate, budgets = terms.rate, self._money.budgets
         bound = budgets.bound(charge.scope)
         if not bound:
             return None
@@ -104,7 +105,7 @@ class Metered:
                 param="model",
                 code="model_unpriced",
             )
-        allowance = self._terms.allowance(rate, prompt, self.context)
+        allowance = terms.allowance(rate, prompt, self._rung.context)
         hold = budgets.at_hand(bound, allowance.most)
         if hold is None:
             hold = await budgets.hold(charge.scope, allowance.least, allowance.most)
@@ -118,7 +119,7 @@ class Metered:
         )
         tokens = allowance.tokens_for(hold.amount)
         if tokens is not None:
-            prompt = with_limit(prompt, self._terms.limit, tokens)
+            prompt = with_limit(prompt, terms.limit, tokens)
         paid = Paid(prompt, attempt, rate, allowance, hold, budgets)
         if rate.gpu_second:
             paid.begin()

@@ -55,7 +55,8 @@ class Ledger:
         self._shipper = shipper
         self._slots = shipper.slots
         self._fsync = fsync
-        self.waits = fsync or not shipper.journalled
+        self._journalled = shipper.journalled
+        self.waits = fsync or not self._journalled
         self._open: dict[str, _Entry] = {}
 
     @property
@@ -97,7 +98,10 @@ class Ledger:
         self._slots.write(entry.slot, ended_text(charge, entry.begun), ended=True)
         if self._fsync:
             await asyncio.to_thread(self._slots.flush, entry.slot)
-        await self._shipper.keep(entry.slot)
+        if self._journalled:
+            self._shipper.keep(entry.slot)
+        else:
+            await self._shipper.write_through(entry.slot)
 
 
 @asynccontextmanager

@@ -114,14 +114,14 @@ def begun_text(charge: Charge) -> bytes:
 
 
 def opened_text(charge: Charge, begun: bytes) -> bytes:
-    """Return the record of a request that begins or asks another target, as JSON.
+    """Return the record of a request that begins or asks another target, as JSON; not summed up.
 
     Should nobody count its tokens before the process is killed, they are estimated.
     """
     if not charge.attempts:
         return begun + _NOBODY_ASKED
-    attempts, unsettled = _attempts(charge), None
-    last, attempt = attempts[-1], charge.attempts[-1]
+    record = _so_far(charge)
+    last, attempt = record.attempts[-1], charge.attempts[-1]
     if not last.prompt_tokens:
         asked = charge.asked
         last.prompt_tokens = -(-asked.prompt_bytes // _BYTES_A_TOKEN) + asked.context_tokens
@@ -129,14 +129,16 @@ def opened_text(charge: Charge, begun: bytes) -> bytes:
     rate = attempt.rate
     if rate and attempt.cost is None:
         per_token = None if rate.gpu_second else (rate.input, rate.cached, rate.output)
-        unsettled = Unsettled(per_token, attempt.reserved, attempt.bookings)
-    return _fitting(begun, _so_far(charge, attempts, unsettled))
+        record.unsettled = Unsettled(per_token, attempt.reserved, attempt.bookings)
+    return _fitting(begun, record)
 
 
 def ended_text(charge: Charge, begun: bytes) -> bytes:
     """Return the record of a request that has ended, as JSON."""
-    duration_ms = (monotonic() - charge.started) * 1000
-    return _fitting(begun, _so_far(charge, _attempts(charge), duration_ms=duration_ms))
+    record = _so_far(charge)
+    _total(record)
+    record.duration_ms = (monotonic() - charge.started) * 1000
+    return _fitting(begun, record)
 
 
 def left_text(left: Left) -> bytes:
@@ -157,54 +159,30 @@ def left_text(left: Left) -> bytes:
     return _encode(record)
 
 
-def _so_far(
-    charge: Charge,
-    attempts: list[AttemptRecord],
-    unsettled: Unsettled | None = None,
-    duration_ms: float | None = None,
-) -> _SoFar:
+def _so_far(charge: Charge) -> _SoFar:
+    """Return what is known by now, but for the sums."""
     first, fallback, verdicts = charge.first_token_at, charge.fallback, charge.verdicts
-    summed = attempts[0] if len(attempts) == 1 else _summed(attempts)
+    attempts: list[AttemptRecord] = []
+    bookings: list[Booking] = []
+    target = ""
+    for each in charge.attempts:
+        usage, cost = each.usage, each.cost
+        target = _short(each.target, _LONGEST_NAME)
+        asked, said, cached = usage.prompt_tokens, usage.completion_tokens, usage.cached_tokens
+        attempts.append(
+            AttemptRecord(target, each.place, asked, said, cached, usage.estimated, cost)
+        )
+        if cost:
+            bookings += [Booking(period, lease, cost) for period, lease in each.bookings]
     return _SoFar(
-        target=attempts[-1].target if attempts else "",
-        prompt_tokens=summed.prompt_tokens,
-        completion_tokens=summed.completion_tokens,
-        cached_tokens=summed.cached_tokens,
-        estimated=summed.estimated,
-        cost=summed.cost,
+        target=target,
         first_token_ms=None if first is None else (first - charge.started) * 1000,
-        duration_ms=duration_ms,
         ending=charge.ending,
         fallback=fallback and _short(fallback, _LONGEST_REASON),
         attempts=attempts,
         verdicts=verdicts and {name: _short(verdicts[name], _LONGEST_NAME) for name in verdicts},
-        bookings=_bookings(charge) if summed.cost else [],
-        unsettled=unsettled,
+        bookings=bookings,
     )
-
-
-def _bookings(charge: Charge) -> list[Booking]:
-    return [
-        Booking(period, lease, attempt.cost)
-        for attempt in charge.attempts
-        if attempt.cost
-        for period, lease in attempt.bookings
-    ]
-
-
-def _attempts(charge: Charge) -> list[AttemptRecord]:
-    return [
-        AttemptRecord(
-            _short(each.target, _LONGEST_NAME),
-            each.place,
-            each.usage.prompt_tokens,
-            each.usage.completion_tokens,
-            each.usage.cached_tokens,
-            each.usage.estimated,
-            each.cost,
-        )
-        for each in charge.attempts
-    ]
 
 
 def _price_lost(record: UsageRecord, counted: TokenUsage) -> None:
@@ -224,9 +202,10 @@ def _price_lost(record: UsageRecord, counted: TokenUsage) -> None:
     ]
 
 
-def _total(record: UsageRecord) -> None:
-    """Sum up anew what its attempts took."""
-    summed = _summed(record.attempts)
+def _total(record: _SoFar) -> None:
+    """Sum up what its attempts took."""
+    attempts = record.attempts
+    summed = attempts[0] if len(attempts) == 1 else _summed(attempts)
     record.prompt_tokens = summed.prompt_tokens
     record.completion_tokens = summed.completion_tokens
     record.cached_tokens = summed.cached_tokens

@@ -79,15 +79,13 @@ class Shipper:
         """Return how much waits on the disk."""
         return self._journal.segments.size if self._journal else 0
 
-    async def keep(self, slot: int) -> None:
-        """Take over a slot whose request has ended; return when its record is kept."""
-        if self._journal:
-            self._ended.append((slot, None))
-            self._wake.set()
-        else:
-            await self._written_through(slot)
+    def keep(self, slot: int) -> None:
+        """Take over a slot whose request has ended: the journal keeps its record."""
+        self._ended.append((slot, None))
+        self._wake.set()
 
-    async def _written_through(self, slot: int) -> None:
+    async def write_through(self, slot: int) -> None:
+        """Take over such a slot where there is no journal; return when its record is shipped."""
         shipped = asyncio.get_running_loop().create_future()
         self._ended.append((slot, shipped))
         self._wake.set()

@@ -42,10 +42,10 @@ class Rate:
 
     def of_usage(self, usage: TokenUsage) -> int:
         """Return what an answer cost in nano-dollars: its tokens and its time, each rounded up."""
-        cached = min(usage.cached_tokens, usage.prompt_tokens)
-        asked = (usage.prompt_tokens - cached) * self.input + cached * self.cached
-        said = usage.completion_tokens * self.output
-        cost = -(-(asked + said) // _PER)
+        asked = usage.prompt_tokens
+        cached = min(usage.cached_tokens, asked)
+        tokens = (asked - cached) * self.input + cached * self.cached
+        cost = -(-(tokens + usage.completion_tokens * self.output) // _PER)
         return cost + self._of_time(usage.engine_ns) if self.gpu_second else cost
 
     def at_most(self, prompt_tokens: int, answer_tokens: int, engine_ns: int = 0) -> int:
