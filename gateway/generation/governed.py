@@ -68,10 +68,18 @@ def asked_of(prompt: Prompt, model: str, *, stream: bool) -> Asked:
     )
 
 
-async def _fitting(
+def _fitting(
+    ask: Callable[[Prompt], Awaitable[_Answered]], prompt: Prompt, charge: Charge
+) -> Awaitable[_Answered]:
+    """Ask; where the prompt is too long and there is a shorter one, ask that."""
+    if prompt.shorter is None:
+        return ask(replace(prompt, charge=charge))
+    return _shortening(ask, prompt, charge)
+
+
+async def _shortening(
     ask: Callable[[Prompt], Awaitable[_Answered]], prompt: Prompt, charge: Charge
 ) -> _Answered:
-    """Ask; where the prompt is too long and there is a shorter one, ask that."""
     while True:
         try:
             return await ask(replace(prompt, charge=charge))

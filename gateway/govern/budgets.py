@@ -142,9 +142,9 @@ class Budgets:
     def at_hand(self, bound: Iterable[tuple[Budget, Key]], most: int) -> Hold | None:
         """Reserve `most` nano-dollars where no lease has to grow for that; else None."""
         now, leases = self._clock(), []
-        for budget, key in bound:
-            lease = self._lease_of(budget, key, now)
-            if lease.available(now) < most:
+        for _, key in bound:
+            lease = self._current.get(key)
+            if lease is None or now >= lease.ends_at or lease.available(now) < most:
                 return None
             leases.append(lease)
         return Hold(leases, most)
