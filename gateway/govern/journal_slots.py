@@ -105,14 +105,6 @@ class Slots:
         words[first + 2] = usage.cached_tokens
         words[first + 3] = usage.estimated
 
-    def text(self, slot: int) -> bytes:
-        """Return what the slot holds."""
-        at, memory = slot * SLOT_BYTES, self._memory
-        start = at + _START_OF[memory[at]]
-        length, _ = _UNCOUNTED.unpack_from(memory, start)
-        start += _HEAD.size
-        return memory[start : start + length]
-
     def release(self, slot: int) -> None:
         """Give the slot back."""
         self._memory[slot * SLOT_BYTES] = _FREE

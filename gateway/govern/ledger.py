@@ -95,13 +95,14 @@ class Ledger:
         if entry is None:
             return
         charge.entry = None
-        self._slots.write(entry.slot, ended_text(charge, entry.begun), ended=True)
+        text = ended_text(charge, entry.begun)
+        self._slots.write(entry.slot, text, ended=True)
         if self._fsync:
             await asyncio.to_thread(self._slots.flush, entry.slot)
         if self._journalled:
-            self._shipper.keep(entry.slot)
+            self._shipper.keep(entry.slot, text)
         else:
-            await self._shipper.write_through(entry.slot)
+            await self._shipper.write_through(entry.slot, text)
 
 
 @asynccontextmanager

@@ -168,9 +168,16 @@ def _so_far(charge: Charge) -> _SoFar:
     for each in charge.attempts:
         usage, cost = each.usage, each.cost
         target = _short(each.target, _LONGEST_NAME)
-        asked, said, cached = usage.prompt_tokens, usage.completion_tokens, usage.cached_tokens
         attempts.append(
-            AttemptRecord(target, each.place, asked, said, cached, usage.estimated, cost)
+            AttemptRecord(
+                target,
+                each.place,
+                usage.prompt_tokens,
+                usage.completion_tokens,
+                usage.cached_tokens,
+                usage.estimated,
+                cost,
+            )
         )
         if cost:
             bookings += [Booking(period, lease, cost) for period, lease in each.bookings]
