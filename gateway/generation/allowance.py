@@ -32,7 +32,7 @@ class Allowance(msgspec.Struct, frozen=True):
         choices: How many answers at a time.
         answer_tokens: How long each may be: as the caller says, as the target does, or as assumed.
         bounded: Whether the target keeps to that by itself.
-        least: Nano-dollars that pay for one token at least; 0 where everything is free.
+        timeout_ns: How long the target may take.
         most: Nano-dollars that pay for all of it.
     """
 
@@ -41,13 +41,21 @@ class Allowance(msgspec.Struct, frozen=True):
     choices: int
     answer_tokens: int
     bounded: bool
-    least: int
+    timeout_ns: int
     most: int
+
+    @property
+    def least(self) -> int:
+        """Return the nano-dollars that pay for one token at least; 0 where everything is free."""
+        tokens = (GRACE + 1) * self.choices if self.answer_tokens else 0
+        return self.rate.at_most(self.prompt_tokens, tokens, min(_LEAST_NS, self.timeout_ns))
 
     def tokens_for(self, amount: int) -> int | None:
         """Return how long each answer may be for that much; None where it need not be said."""
+        if self.bounded and amount >= self.most:
+            return None
         payable = self.rate.tokens_for(amount, self.prompt_tokens)
-        if payable is None or (self.bounded and amount >= self.most):
+        if payable is None:
             return None
         return max(min(payable // self.choices - GRACE, self.answer_tokens), 0)
 
@@ -75,15 +83,15 @@ class Terms:
         answer = asked if asked is not None else longest or self.assumed.answer_tokens
         asking = tokens_at_most(prompt, rate.image or self.assumed.image_tokens)
         choices = _choices(prompt)
-        one, whole = (GRACE + 1, GRACE + answer) if answer else (0, 0)
+        tokens = (GRACE + answer) * choices if answer else 0
         return Allowance(
             rate=rate,
             prompt_tokens=asking,
             choices=choices,
             answer_tokens=answer,
             bounded=bool(given) or (asked is None and longest is not None) or not answer,
-            least=rate.at_most(asking, one * choices, min(_LEAST_NS, self.timeout_ns)),
-            most=rate.at_most(asking, whole * choices, self.timeout_ns),
+            timeout_ns=self.timeout_ns,
+            most=rate.at_most(asking, tokens, self.timeout_ns),
         )
 
 
@@ -101,11 +109,12 @@ def with_one_limit(prompt: Prompt) -> Prompt:
 
     Which of them a target keeps to is its own affair; what is reserved must be right either way.
     """
-    if not all(name in prompt.fields for name in _LIMITS):
+    fields = prompt.fields
+    if not (_LIMITS[0] in fields and _LIMITS[1] in fields):
         return prompt
     given = _given(prompt)
     least = min(given.values(), default=0)
-    return replace(prompt, fields={**prompt.fields, **dict.fromkeys(given, least)})
+    return replace(prompt, fields={**fields, **dict.fromkeys(given, least)})
 
 
 def tokens_at_most(prompt: Prompt, image_tokens: int) -> int:
@@ -141,14 +150,17 @@ def _limit_of(prompt: Prompt, given: Mapping[str, int]) -> int | None:
     """Return how long an answer may be as it was asked for."""
     if prompt.kind in _WITHOUT_TEXT:
         return 0
-    if not given and prompt.kind == "completions":
-        return _DEFAULT_OF_COMPLETIONS
-    return min(given.values(), default=None)
+    if given:
+        return min(given.values())
+    return _DEFAULT_OF_COMPLETIONS if prompt.kind == "completions" else None
 
 
 def _given(prompt: Prompt) -> Mapping[str, int]:
     """Return the limits that the caller named."""
-    fields, given = prompt.fields, {}
+    fields = prompt.fields
+    given: dict[str, int] = {}
+    if fields.keys().isdisjoint(_LIMITS):
+        return given
     for name in _LIMITS:
         if name in fields:
             value = _plain(fields[name])
@@ -160,10 +172,9 @@ def _given(prompt: Prompt) -> Mapping[str, int]:
 def _choices(prompt: Prompt) -> int:
     """Return how many answers are asked for: `n` for each of a completion's prompts."""
     fields, each = prompt.fields, 1
-    for name in _COUNTS:
-        if name in fields:
-            count = _plain(fields[name])
-            each = max(each, count) if isinstance(count, int) else each
+    if not fields.keys().isdisjoint(_COUNTS):
+        counts = [_plain(fields.get(name)) for name in _COUNTS]
+        each = max([each, *(count for count in counts if isinstance(count, int))])
     if prompt.kind != "completions":
         return each
     prompts = _plain(fields.get("prompt"))

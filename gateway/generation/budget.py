@@ -25,7 +25,7 @@ class RetryBudget:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._seconds: deque[_Second] = deque()
+        self._seconds = deque([_Second(0)])
 
     def count_request(self) -> None:
         """Count a request that came in."""
@@ -41,9 +41,13 @@ class RetryBudget:
         return True
 
     def _now(self) -> _Second:
-        at = int(self._clock())
-        while self._seconds and self._seconds[0].at <= at - _WINDOW_S:
+        at, last = int(self._clock()), self._seconds[-1]
+        return last if last.at == at else self._begun(at)
+
+    def _begun(self, at: int) -> _Second:
+        """Begin a second, and forget those that are over."""
+        now = _Second(at)
+        self._seconds.append(now)
+        while self._seconds[0].at <= at - _WINDOW_S:
             self._seconds.popleft()
-        if not self._seconds or self._seconds[-1].at != at:
-            self._seconds.append(_Second(at))
-        return self._seconds[-1]
+        return now

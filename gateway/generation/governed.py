@@ -35,7 +35,7 @@ class Governed:
         if prompt.charge:
             return _noted(await self._ladder.complete(prompt), prompt.charge)
         prompt = with_one_limit(prompt)
-        charge = self._charge(prompt, stream=False)
+        charge = Charge(self._scope, asked_of(prompt, self.name, stream=False))
         async with self._governor.governing(charge):
             return _noted(await _fitting(self._ladder.complete, prompt, charge), charge)
 
@@ -45,35 +45,41 @@ class Governed:
             stream = _noted(await self._ladder.stream(prompt), prompt.charge)
             return replace(stream, payloads=_Counted(stream.payloads, prompt.charge))
         prompt = with_one_limit(prompt)
-        charge = self._charge(prompt, stream=True)
+        charge = Charge(self._scope, asked_of(prompt, self.name, stream=True))
         async with self._governor.opening(charge):
             stream = await _fitting(self._ladder.stream, prompt, charge)
         charge.note_first_token()
         payloads = _Settled(_noted(stream, charge).payloads, charge, self._governor)
         return replace(stream, payloads=payloads)
 
-    def _charge(self, prompt: Prompt, *, stream: bool) -> Charge:
-        return Charge(self._scope, asked_of(prompt, self.name, stream=stream))
-
 
 def asked_of(prompt: Prompt, model: str, *, stream: bool) -> Asked:
     """Return what a prompt asks for."""
     fields = prompt.fields
     longest = fields.get("max_completion_tokens") or fields.get("max_tokens")
+    tools, choices = fields.get("tools"), fields.get("n")
     return Asked(
         kind=prompt.kind,
         model=model,
-        prompt_bytes=len(words_of(prompt)) + _length(fields.get("tools")),
-        max_tokens=_number(longest),
-        choices=_number(fields.get("n")) or 1,
+        prompt_bytes=len(words_of(prompt)) + (_length(tools) if tools else 0),
+        max_tokens=None if longest is None else _number(longest),
+        choices=(choices and _number(choices)) or 1,
         stream=stream,
     )
 
 
-async def _fitting(
+def _fitting(
+    ask: Callable[[Prompt], Awaitable[_Answered]], prompt: Prompt, charge: Charge
+) -> Awaitable[_Answered]:
+    """Ask; where the prompt is too long and there is a shorter one, ask that."""
+    if prompt.shorter is None:
+        return ask(replace(prompt, charge=charge))
+    return _shortening(ask, prompt, charge)
+
+
+async def _shortening(
     ask: Callable[[Prompt], Awaitable[_Answered]], prompt: Prompt, charge: Charge
 ) -> _Answered:
-    """Ask; where the prompt is too long and there is a shorter one, ask that."""
     while True:
         try:
             return await ask(replace(prompt, charge=charge))
@@ -149,8 +155,6 @@ class _Settled(_Counted):
 
 
 def _length(value: object) -> int:
-    if not value:
-        return 0
     return len(value if isinstance(value, msgspec.Raw) else msgspec.json.encode(value))
 
 

@@ -1,7 +1,7 @@
 """A rung whose every attempt stands on the request's account, and is paid for before it is made."""
 
-from collections.abc import Awaitable, Callable
-from typing import Literal, TypeVar
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, TypeVar
 
 from gateway.errors import ModelUnpriced
 from gateway.generation.allowance import Terms, with_limit
@@ -24,13 +24,10 @@ class Metered:
         self._rung = rung
         self._money = money or Money()
         self._terms = terms or Terms(None)
+        self._free = self._terms.rate is not None and self._terms.rate.free
         self.name = rung.name
+        self.place = rung.place
         self.accepts_unknown = rung.accepts_unknown
-
-    @property
-    def place(self) -> Literal["here", "engine", "hosted"]:
-        """Return where the rung is."""
-        return self._rung.place
 
     @property
     def context(self) -> int | None:
@@ -46,23 +43,23 @@ class Metered:
         """Return in how many seconds the first token is to be expected."""
         return self._rung.first_token_s(prompt)
 
-    async def complete(self, prompt: Prompt) -> Completion:
+    def complete(self, prompt: Prompt) -> Coroutine[Any, Any, Completion]:
         """Return the whole answer, and what it took on the account.
 
         Raises:
             BudgetExhausted: The caller's budget does not pay for it.
             ModelUnpriced: The caller has a budget, and what the rung costs is not known.
         """
-        return await self._answer(self._rung.complete, prompt, stream=False)
+        return self._answer(self._rung.complete, prompt, stream=False)
 
-    async def stream(self, prompt: Prompt) -> Stream:
+    def stream(self, prompt: Prompt) -> Coroutine[Any, Any, Stream]:
         """Return the opened stream; what it takes grows on the account.
 
         Raises:
             BudgetExhausted: The caller's budget does not pay for it.
             ModelUnpriced: The caller has a budget, and what the rung costs is not known.
         """
-        return await self._answer(self._rung.stream, prompt, stream=True)
+        return self._answer(self._rung.stream, prompt, stream=True)
 
     async def _answer(
         self, ask: Callable[[Prompt], Awaitable[_Answered]], prompt: Prompt, *, stream: bool
@@ -94,11 +91,12 @@ class Metered:
 
     async def _pay(self, prompt: Prompt) -> Paid | None:
         """Reserve what the answer may cost; None where no budget counts it."""
-        charge, rate = prompt.charge, self._terms.rate
-        if charge is None or (rate and rate.free):
+        charge, terms = prompt.charge, self._terms
+        if charge is None or self._free:
             return None
-        budgets = self._money.budgets
-        if not budgets.bound(charge.scope):
+        rate, budgets = terms.rate, self._money.budgets
+        bound = budgets.bound(charge.scope)
+        if not bound:
             return None
         if rate is None:
             raise ModelUnpriced(
@@ -107,8 +105,10 @@ class Metered:
                 param="model",
                 code="model_unpriced",
             )
-        allowance = self._terms.allowance(rate, prompt, self.context)
-        hold = await budgets.hold(charge.scope, allowance.least, allowance.most)
+        allowance = terms.allowance(rate, prompt, self._rung.context)
+        hold = budgets.at_hand(bound, allowance.most)
+        if hold is None:
+            hold = await budgets.hold(charge.scope, allowance.least, allowance.most)
         attempt = charge.attempt(
             self.name,
             self.place,
@@ -119,5 +119,8 @@ class Metered:
         )
         tokens = allowance.tokens_for(hold.amount)
         if tokens is not None:
-            prompt = with_limit(prompt, self._terms.limit, tokens)
-        return Paid(prompt, attempt, allowance, hold, budgets)
+            prompt = with_limit(prompt, terms.limit, tokens)
+        paid = Paid(prompt, attempt, rate, allowance, hold, budgets)
+        if rate.gpu_second:
+            paid.begin()
+        return paid

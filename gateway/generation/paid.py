@@ -6,6 +6,7 @@ import math
 from collections.abc import Awaitable, Callable
 from typing import Self, TypeVar
 
+import msgspec
 from msgspec.structs import replace
 
 from gateway.errors import (
@@ -23,6 +24,7 @@ from gateway.generation.upstream import UNREACHABLE
 from gateway.govern.budgets import Budgets
 from gateway.govern.budgets_lease import Hold
 from gateway.govern.charge import Attempt
+from gateway.govern.prices import Rate
 
 _Answered = TypeVar("_Answered", Completion, Stream)
 _UNBILLED = (UpstreamRefused, Overloaded, Unavailable, InvalidRequest)
@@ -32,7 +34,7 @@ _NS = 10**9
 _log = logging.getLogger(__name__)
 
 
-class Paid:
+class Paid(msgspec.Struct, eq=False):
     """One attempt and what is reserved for it.
 
     Attributes:
@@ -42,19 +44,19 @@ class Paid:
             costs nothing.
     """
 
-    def __init__(
-        self, prompt: Prompt, attempt: Attempt, allowance: Allowance, hold: Hold, budgets: Budgets
-    ) -> None:
-        self.prompt = prompt
-        self.attempt = attempt
-        self.tokens: int | None = None
-        self.until: float | None = None
-        self._allowance = allowance
-        self._rate = allowance.rate
-        self._hold = hold
-        self._budgets = budgets
-        self._began = 0.0
-        paid_ns = self._rate.ns_for(hold.amount)
+    prompt: Prompt
+    attempt: Attempt
+    _rate: Rate
+    _allowance: Allowance
+    _hold: Hold
+    _budgets: Budgets
+    tokens: int | None = None
+    until: float | None = None
+    _began: float = 0.0
+
+    def begin(self) -> None:
+        """Let the time begin for which the target may work, where that costs anything."""
+        paid_ns = self._rate.ns_for(self._hold.amount)
         if paid_ns is not None:
             self._began = asyncio.get_running_loop().time()
             self.until = self._began + paid_ns / _NS
@@ -87,7 +89,8 @@ class Paid:
     def settle(self) -> None:
         """Settle what the answer took: its chunks at least, where nobody told its tokens."""
         usage = self.attempt.usage
-        usage.completion_tokens = self._said_at_most()
+        if usage.estimated:
+            usage.completion_tokens = self._said_at_most()
         self._settle(self._rate.of_usage(usage))
 
     def settle_failure(self, error: BaseException, *, whole: bool) -> None:
@@ -151,12 +154,13 @@ class Paid:
         return math.ceil((asyncio.get_running_loop().time() - self._began) * _NS)
 
     def _settle(self, cost: int) -> None:
-        if self.attempt.cost is None:
-            self.attempt.cost = cost
-            if cost > self._hold.amount:
+        attempt, hold = self.attempt, self._hold
+        if attempt.cost is None:
+            attempt.cost = cost
+            if cost > hold.amount:
                 message = "%s took %d nano-dollars, %d more than its limits allow"
-                _log.warning(message, self.attempt.target, cost, cost - self._hold.amount)
-        self._hold.settle(self.attempt.cost)
+                _log.warning(message, attempt.target, cost, cost - hold.amount)
+        hold.settle(attempt.cost)
 
 
 class PaidPayloads:

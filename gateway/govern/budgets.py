@@ -75,7 +75,7 @@ class _Known:
             by_subject[subject] = (*by_subject.get(subject, ()), budget)
         return cls(frozenset(tenant for tenant, _, _ in by_subject), by_subject)
 
-    def that_bound(self, scope: TenantScope) -> list[tuple[Budget, Key]]:
+    def that_bound(self, scope: TenantScope) -> Sequence[tuple[Budget, Key]]:
         """Return the budgets that count what this caller spends, and as whose spending."""
         if scope.tenant not in self.tenants:
             return []
@@ -135,9 +135,19 @@ class Budgets:
         """Tell whether what is held is surely still reserved."""
         return hold.alive(self._clock())
 
-    def bound(self, scope: TenantScope) -> bool:
-        """Tell whether a budget counts what this caller spends."""
-        return bool(self._known.that_bound(scope))
+    def bound(self, scope: TenantScope) -> Sequence[tuple[Budget, Key]]:
+        """Return the budgets that count what this caller spends, and as whose spending."""
+        return self._known.that_bound(scope)
+
+    def at_hand(self, bound: Iterable[tuple[Budget, Key]], most: int) -> Hold | None:
+        """Reserve `most` nano-dollars where no lease has to grow for that; else None."""
+        now, leases = self._clock(), []
+        for _, key in bound:
+            lease = self._current.get(key)
+            if lease is None or now >= lease.ends_at or lease.available(now) < most:
+                return None
+            leases.append(lease)
+        return Hold(leases, most)
 
     async def hold(self, scope: TenantScope, least: int, most: int) -> Hold:
         """Reserve `most` nano-dollars, or as much as is left where that is `least` at least.
@@ -146,13 +156,12 @@ class Budgets:
             BudgetExhausted: Less is left.
             Unavailable: What is left can't be known now, and no lease at hand has `most`.
         """
+        bound = self.bound(scope)
+        if hold := self.at_hand(bound, most):
+            return hold
         now = self._clock()
-        leases, at_hand = [], True
-        for budget, key in self._known.that_bound(scope):
-            lease = self._lease_of(budget, key, now)
-            at_hand = at_hand and lease.available(now) >= most
-            leases.append(lease)
-        return Hold(leases, most) if at_hand else await self._scarce(leases, least, most)
+        leases = [self._lease_of(budget, key, now) for budget, key in bound]
+        return await self._scarce(leases, least, most)
 
     async def _scarce(self, leases: Sequence[Lease], least: int, most: int) -> Hold:
         """Reserve from leases of which one has less than `most`; ask for more first.
@@ -236,12 +245,12 @@ class Budgets:
 
     def _lease_of(self, budget: Budget, key: Key, now: float) -> Lease:
         lease = self._current.get(key)
-        if lease and now >= lease.ends_at:
+        if lease and now < lease.ends_at:
+            return lease
+        if lease:
             self._retire(key)
-            lease = None
-        if lease is None:
-            lease = self._current[key] = Lease(budget, key, self._owner)
-            lease.wake = self._wanted_back.set
+        lease = self._current[key] = Lease(budget, key, self._owner)
+        lease.wake = self._wanted_back.set
         return lease
 
     def _retire(self, key: Key) -> None:

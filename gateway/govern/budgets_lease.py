@@ -95,6 +95,7 @@ class Lease:
     """One process's part of one period of a budget.
 
     Attributes:
+        bookings: Where costs are to be booked: its period and its id, once it is granted.
         free: What nothing is reserved for; below 0 where answers took more than was reserved.
         ends_at: When the period is over, by the process's clock.
         dry_until: Until when asking for more is pointless.
@@ -108,6 +109,7 @@ class Lease:
         self.budget = budget
         self.key = key
         self.period: int | None = None
+        self.bookings: tuple[tuple[int, str], ...] = ()
         self.free = 0
         self.unspent = budget.amount
         self.ends_at = math.inf
@@ -198,6 +200,7 @@ class Lease:
         self.free += grant.granted - self._granted
         self._granted = grant.granted
         self.period = grant.period
+        self.bookings = ((grant.period, self.id),)
         self.unspent = grant.unspent
         self.ends_at = asked_at + grant.ends_in_s
         # What was reserved in a period is settled in it, however long that takes.
@@ -214,21 +217,23 @@ class Lease:
 
     def reserve(self, hold: "Hold") -> None:
         """Reserve what is held."""
-        self.free -= hold.amount
+        amount = hold.amount
+        self.free -= amount
         self._holds.add(hold)
         self._used = True
-        self._reserved += hold.amount
-        self._peak = max(self._peak, self._reserved)
-        self._largest = max(self._largest * 7 // 8, hold.amount)
+        self._reserved = reserved = self._reserved + amount
+        self._peak = max(self._peak, reserved)
+        self._largest = max(self._largest * 7 // 8, amount)
 
     def settle(self, hold: "Hold", cost: int) -> None:
         """Take what was reserved for the hold, all but `cost`, back."""
         if hold in self._holds:
-            self._holds.discard(hold)
-            self._safe -= hold.amount - hold.exposure
-            self._reserved -= hold.amount
+            amount = hold.amount
+            self._holds.remove(hold)
+            self._safe -= amount - hold.exposure
+            self._reserved -= amount
             self._spent += cost
-            self.free += hold.amount - cost
+            self.free += amount - cost
             if self.scarce and self.wake:
                 self.wake()
 
@@ -253,25 +258,20 @@ class Hold:
             nobody can tell, all of it.
         exposure: What it takes, should the process die now, as was last estimated.
         bound: What others were told that it takes, or may have been.
+        bookings: Where its cost is to be booked: period and lease of each budget.
     """
 
-    __slots__ = ("_leases", "_settled", "amount", "bound", "exposure", "so_far")
+    __slots__ = ("_leases", "_settled", "amount", "bookings", "bound", "exposure", "so_far")
 
     def __init__(self, leases: Sequence[Lease], amount: int) -> None:
-        self.amount = amount
+        self.amount = self.exposure = self.bound = amount
         self.so_far: Callable[[], int] | None = None
-        self.exposure = amount
-        self.bound = amount
+        self.bookings: tuple[tuple[int, str], ...] = ()
         self._leases = leases
         self._settled = False
         for lease in leases:
             lease.reserve(self)
-
-    @property
-    def bookings(self) -> tuple[tuple[int, str], ...]:
-        """Return where its cost is to be booked: period and lease of each budget."""
-        held = self._leases
-        return tuple([(each.period, each.id) for each in held if each.period is not None])
+            self.bookings += lease.bookings
 
     def look(self) -> None:
         """Estimate anew what it takes, should the process die now."""

@@ -30,7 +30,8 @@ async def book(con: Connection, bookings: Iterable[Booking]) -> None:
     """
     spent: dict[tuple[int, str], int] = {}
     for each in bookings:
-        spent[each.period, each.lease] = spent.get((each.period, each.lease), 0) + each.cost
+        of = each.period, each.lease
+        spent[of] = spent.get(of, 0) + each.cost
     if not spent:
         return
     periods, leases = zip(*spent, strict=True)

@@ -169,15 +169,19 @@ class Charge(msgspec.Struct):
     ) -> Attempt:
         """Note that a target is asked; `beside` what answers, which stays the last one."""
         attempt = Attempt(target, place, rate=rate, reserved=reserved, bookings=bookings)
-        self.attempts.insert(0 if beside else len(self.attempts), attempt)
-        if self.entry:
-            self.entry.note_attempt()
+        if beside:
+            self.attempts.insert(0, attempt)
+        else:
+            self.attempts.append(attempt)
+        if entry := self.entry:
+            entry.note_attempt()
         return attempt
 
     def count(self) -> None:
         """Note the tokens of the attempt under way, as they are now."""
-        if self.entry and self.attempts:
-            self.entry.count(self.attempts[-1].usage)
+        entry, attempts = self.entry, self.attempts
+        if entry and attempts:
+            entry.count(attempts[-1].usage)
 
     def note_first_token(self) -> None:
         """Note that the first content is there."""

@@ -8,16 +8,17 @@ not count, and one byte makes that half count: there is no moment at which a slo
 import mmap
 import os
 import struct
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from zlib import crc32
 
 from gateway.openai.usage import TokenUsage
 
 SLOT_BYTES = 4096
-_HALVES = (8, 2048 + 8)
+_FIRST, _SECOND = 8, 2048 + 8
 _HEAD = struct.Struct("@II4Q")
+_UNCOUNTED = struct.Struct("@II32x")
 _COUNTS_AT = 8
 ROOM = 2048 - 8 - _HEAD.size
 """Longest text of a slot, in bytes."""
@@ -25,8 +26,13 @@ ROOM = 2048 - 8 - _HEAD.size
 _FREE = 0
 # The byte that counts: 1 and 2 say which half of an open request, 3 and 4 which of one that ended.
 _ENDED = 2
-_HALF_OF = (1, 0, 1, 0, 1)
-"""Which half counts, by that byte; of a free slot the second, so that the first is next."""
+_START_OF = (_SECOND, _FIRST, _SECOND, _FIRST, _SECOND)
+"""Where the half that counts begins, by that byte; of a free slot the second: the first is next."""
+_NEXT = ((_FIRST, 1), (_SECOND, 2), (_FIRST, 1), (_SECOND, 2), (_FIRST, 1))
+"""Where the other half begins, and the byte that makes it count, by that byte."""
+_WORD = 8
+_COUNTS_OF = tuple((start + _COUNTS_AT) // _WORD for start in _START_OF)
+"""Which word of the slot is the first count, by that byte."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,30 +89,21 @@ class Slots:
 
     def write(self, slot: int, text: bytes, *, ended: bool = False) -> None:
         """Let the slot hold another text, of at most `ROOM` bytes, with nothing counted yet."""
-        at = slot * SLOT_BYTES
-        memory, length = self._memory, len(text)
-        half = 1 - _HALF_OF[memory[at]]
-        start = at + _HALVES[half]
-        _HEAD.pack_into(memory, start, length, zlib.crc32(text), 0, 0, 0, 0)
-        start += _HEAD.size
-        memory[start : start + length] = text
-        memory[at] = 1 + half + (_ENDED if ended else 0)
+        at, memory = slot * SLOT_BYTES, self._memory
+        start, state = _NEXT[memory[at]]
+        start += at
+        data = _UNCOUNTED.pack(len(text), crc32(text)) + text
+        memory[start : start + len(data)] = data
+        memory[at] = state + _ENDED if ended else state
 
     def count(self, slot: int, usage: TokenUsage) -> None:
         """Note the tokens so far beside the text that the slot holds."""
-        at = slot * SLOT_BYTES
-        first = (at + _HALVES[_HALF_OF[self._memory[at]]] + _COUNTS_AT) // 8
-        words = self._words
+        at, words = slot * SLOT_BYTES, self._words
+        first = at // _WORD + _COUNTS_OF[self._memory[at]]
         words[first] = usage.prompt_tokens
         words[first + 1] = usage.completion_tokens
         words[first + 2] = usage.cached_tokens
         words[first + 3] = usage.estimated
-
-    def text(self, slot: int) -> bytes:
-        """Return what the slot holds."""
-        start = slot * SLOT_BYTES + _HALVES[_HALF_OF[self._memory[slot * SLOT_BYTES]]]
-        (length, *_) = _HEAD.unpack_from(self._memory, start)
-        return self._memory[start + _HEAD.size : start + _HEAD.size + length]
 
     def release(self, slot: int) -> None:
         """Give the slot back."""
@@ -129,9 +126,9 @@ def read_slots(table: bytes) -> Iterator[Left]:
         state = table[at]
         if state not in (1, 2, 3, 4):
             continue
-        start = at + _HALVES[_HALF_OF[state]]
+        start = at + _START_OF[state]
         length, checksum, prompt, completion, cached, estimated = _HEAD.unpack_from(table, start)
         text = table[start + _HEAD.size : start + _HEAD.size + length]
-        if length <= ROOM and zlib.crc32(text) == checksum:
+        if length <= ROOM and crc32(text) == checksum:
             counted = TokenUsage(prompt, completion, cached, bool(estimated))
             yield Left(text, state > _ENDED, counted)

@@ -55,7 +55,8 @@ class Ledger:
         self._shipper = shipper
         self._slots = shipper.slots
         self._fsync = fsync
-        self.waits = fsync or not shipper.journalled
+        self._journalled = shipper.journalled
+        self.waits = fsync or not self._journalled
         self._open: dict[str, _Entry] = {}
 
     @property
@@ -84,9 +85,9 @@ class Ledger:
             message = "what requests take can't be written down at the moment: try again"
             headers = {"retry-after": "1"}
             raise Unavailable(message, code="ledger_unavailable", headers=headers)
-        entry = _Entry(charge, self._slots, slot, begun_text(charge))
-        charge.entry = self._open[charge.id] = entry
-        entry.note_attempt()
+        begun = begun_text(charge)
+        self._slots.write(slot, opened_text(charge, begun))
+        charge.entry = self._open[charge.id] = _Entry(charge, self._slots, slot, begun)
 
     async def close(self, charge: Charge) -> None:
         """Write the ended request's record; when this returns, it survives this process."""
@@ -94,10 +95,14 @@ class Ledger:
         if entry is None:
             return
         charge.entry = None
-        self._slots.write(entry.slot, ended_text(charge, entry.begun), ended=True)
+        text = ended_text(charge, entry.begun)
+        self._slots.write(entry.slot, text, ended=True)
         if self._fsync:
             await asyncio.to_thread(self._slots.flush, entry.slot)
-        await self._shipper.keep(entry.slot)
+        if self._journalled:
+            self._shipper.keep(entry.slot, text)
+        else:
+            await self._shipper.write_through(entry.slot, text)
 
 
 @asynccontextmanager

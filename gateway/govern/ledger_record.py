@@ -1,14 +1,14 @@
 """A request's usage record: what the ledger keeps of it."""
 
 import datetime as dt
-import time
 from collections.abc import Sequence
 from functools import lru_cache
+from time import monotonic
 
 import msgspec
 
 from gateway.govern.budgets_store import Booking
-from gateway.govern.charge import Attempt, Charge
+from gateway.govern.charge import Charge
 from gateway.govern.journal_slots import ROOM, Left
 from gateway.govern.prices import Rate
 from gateway.openai.usage import TokenUsage
@@ -114,19 +114,21 @@ def begun_text(charge: Charge) -> bytes:
 
 
 def opened_text(charge: Charge, begun: bytes) -> bytes:
-    """Return the record of a request that begins or asks another target, as JSON.
+    """Return the record of a request that begins or asks another target, as JSON; not summed up.
 
     Should nobody count its tokens before the process is killed, they are estimated.
     """
     if not charge.attempts:
         return begun + _NOBODY_ASKED
-    record, asked = _so_far(charge), charge.asked
+    record = _so_far(charge)
     last, attempt = record.attempts[-1], charge.attempts[-1]
     if not last.prompt_tokens:
+        asked = charge.asked
         last.prompt_tokens = -(-asked.prompt_bytes // _BYTES_A_TOKEN) + asked.context_tokens
         last.estimated = True
-    if attempt.rate and attempt.cost is None:
-        per_token = _per_token(attempt.rate)
+    rate = attempt.rate
+    if rate and attempt.cost is None:
+        per_token = None if rate.gpu_second else (rate.input, rate.cached, rate.output)
         record.unsettled = Unsettled(per_token, attempt.reserved, attempt.bookings)
     return _fitting(begun, record)
 
@@ -134,7 +136,8 @@ def opened_text(charge: Charge, begun: bytes) -> bytes:
 def ended_text(charge: Charge, begun: bytes) -> bytes:
     """Return the record of a request that has ended, as JSON."""
     record = _so_far(charge)
-    record.duration_ms = (time.monotonic() - charge.started) * 1000
+    _total(record)
+    record.duration_ms = (monotonic() - charge.started) * 1000
     return _fitting(begun, record)
 
 
@@ -157,26 +160,36 @@ def left_text(left: Left) -> bytes:
 
 
 def _so_far(charge: Charge) -> _SoFar:
-    first, fallback = charge.first_token_at, charge.fallback
-    record = _SoFar(
-        ending=charge.ending,
+    """Return what is known by now, but for the sums."""
+    first, fallback, verdicts = charge.first_token_at, charge.fallback, charge.verdicts
+    attempts: list[AttemptRecord] = []
+    bookings: list[Booking] = []
+    target = ""
+    for each in charge.attempts:
+        usage, cost = each.usage, each.cost
+        target = _short(each.target, _LONGEST_NAME)
+        attempts.append(
+            AttemptRecord(
+                target,
+                each.place,
+                usage.prompt_tokens,
+                usage.completion_tokens,
+                usage.cached_tokens,
+                usage.estimated,
+                cost,
+            )
+        )
+        if cost:
+            bookings += [Booking(period, lease, cost) for period, lease in each.bookings]
+    return _SoFar(
+        target=target,
         first_token_ms=None if first is None else (first - charge.started) * 1000,
+        ending=charge.ending,
         fallback=fallback and _short(fallback, _LONGEST_REASON),
+        attempts=attempts,
+        verdicts=verdicts and {name: _short(verdicts[name], _LONGEST_NAME) for name in verdicts},
+        bookings=bookings,
     )
-    for name, said in charge.verdicts.items():
-        record.verdicts[name] = _short(said, _LONGEST_NAME)
-    for attempt in charge.attempts:
-        record.attempts.append(_attempt(attempt))
-        if attempt.cost:
-            for period, lease in attempt.bookings:
-                record.bookings.append(Booking(period, lease, attempt.cost))
-    if record.attempts:
-        record.target = record.attempts[-1].target
-    return record
-
-
-def _per_token(rate: Rate) -> tuple[int, int, int] | None:
-    return None if rate.gpu_second else (rate.input, rate.cached, rate.output)
 
 
 def _price_lost(record: UsageRecord, counted: TokenUsage) -> None:
@@ -196,46 +209,39 @@ def _price_lost(record: UsageRecord, counted: TokenUsage) -> None:
     ]
 
 
-def _attempt(attempt: Attempt) -> AttemptRecord:
-    usage: TokenUsage = attempt.usage
-    return AttemptRecord(
-        _short(attempt.target, _LONGEST_NAME),
-        attempt.place,
-        usage.prompt_tokens,
-        usage.completion_tokens,
-        usage.cached_tokens,
-        usage.estimated,
-        attempt.cost,
-    )
-
-
 def _total(record: _SoFar) -> None:
-    asked, said, cached, record.estimated, record.cost = _sums(record.attempts)
-    record.prompt_tokens, record.completion_tokens, record.cached_tokens = asked, said, cached
+    """Sum up what its attempts took."""
+    attempts = record.attempts
+    summed = attempts[0] if len(attempts) == 1 else _summed(attempts)
+    record.prompt_tokens = summed.prompt_tokens
+    record.completion_tokens = summed.completion_tokens
+    record.cached_tokens = summed.cached_tokens
+    record.estimated, record.cost = summed.estimated, summed.cost
 
 
-def _sums(attempts: Sequence[AttemptRecord]) -> tuple[int, int, int, bool, int | None]:
-    """Return what attempts took: tokens asked, said, cached, whether estimated, and the cost."""
-    asked = said = cached = 0
-    estimated, cost = False, None
+def _summed(attempts: Sequence[AttemptRecord]) -> AttemptRecord:
+    """Return what attempts took, as if they were one."""
+    summed = AttemptRecord(f"({len(attempts)} others)", "", 0, 0, 0, estimated=False, cost=None)
     for each in attempts:
-        asked += each.prompt_tokens
-        said += each.completion_tokens
-        cached += each.cached_tokens
-        estimated |= each.estimated
+        summed.prompt_tokens += each.prompt_tokens
+        summed.completion_tokens += each.completion_tokens
+        summed.cached_tokens += each.cached_tokens
+        summed.estimated |= each.estimated
         if each.cost is not None:
-            cost = each.cost + (cost or 0)
-    return asked, said, cached, estimated, cost
+            summed.cost = each.cost + (summed.cost or 0)
+    return summed
 
 
 def _fitting(begun: bytes, record: _SoFar) -> bytes:
-    """Return the record, summed up, as JSON that a slot has room for."""
-    _total(record)
+    """Return the record as JSON that a slot has room for."""
     text = begun + _encode(record)[1:]
-    if len(text) > ROOM:
-        record.attempts = _gathered(record.attempts)
-        record.verdicts = {}
-        text = begun + _encode(record)[1:]
+    return text if len(text) <= ROOM else _shortened(begun, record)
+
+
+def _shortened(begun: bytes, record: _SoFar) -> bytes:
+    record.attempts = _gathered(record.attempts)
+    record.verdicts = {}
+    text = begun + _encode(record)[1:]
     if len(text) > ROOM:
         record.fallback, record.target = None, ""
         for each in record.attempts:
@@ -247,10 +253,7 @@ def _fitting(begun: bytes, record: _SoFar) -> bytes:
 def _gathered(attempts: Sequence[AttemptRecord]) -> list[AttemptRecord]:
     """Return the attempts before the last one as one, and the last one."""
     *earlier, last = attempts
-    if not earlier:
-        return [last]
-    gathered = AttemptRecord(f"({len(earlier)} others)", "", *_sums(earlier))
-    return [gathered, last]
+    return [_summed(earlier), last] if earlier else [last]
 
 
 @lru_cache(maxsize=1024)

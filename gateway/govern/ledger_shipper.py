@@ -34,8 +34,8 @@ _BAD = (
 )
 """What a record of ours can't be the cause of; one that is must not hold up the others."""
 
-_Ended = tuple[int, asyncio.Future[None] | None]
-"""The slot of a request that has ended, and who waits for it to be shipped."""
+_Ended = tuple[int, bytes, asyncio.Future[None] | None]
+"""The slot of a request that has ended, its record, and who waits for it to be shipped."""
 
 
 class Shipper:
@@ -79,17 +79,15 @@ class Shipper:
         """Return how much waits on the disk."""
         return self._journal.segments.size if self._journal else 0
 
-    async def keep(self, slot: int) -> None:
-        """Take over a slot whose request has ended; return when its record is kept."""
-        if self._journal:
-            self._ended.append((slot, None))
-            self._wake.set()
-        else:
-            await self._written_through(slot)
+    def keep(self, slot: int, text: bytes) -> None:
+        """Take over a slot whose request has ended: the journal keeps its record."""
+        self._ended.append((slot, text, None))
+        self._wake.set()
 
-    async def _written_through(self, slot: int) -> None:
+    async def write_through(self, slot: int, text: bytes) -> None:
+        """Take over such a slot where there is no journal; return when its record is shipped."""
         shipped = asyncio.get_running_loop().create_future()
-        self._ended.append((slot, shipped))
+        self._ended.append((slot, text, shipped))
         self._wake.set()
         await asyncio.wait([shipped], timeout=_WRITTEN_THROUGH_S)
         if not shipped.done():
@@ -144,7 +142,7 @@ class Shipper:
         for _ in range(0, len(self._ended), _AT_ONCE):
             batch = self._take(_AT_ONCE)
             try:
-                await self._add([self.slots.text(slot) for slot, _ in batch])
+                await self._add([text for _, text, _ in batch])
             except BaseException:
                 self._ended.extendleft(reversed(batch))
                 raise
@@ -154,7 +152,7 @@ class Shipper:
         return [self._ended.popleft() for _ in range(min(most, len(self._ended)))]
 
     def _done(self, batch: Sequence[_Ended]) -> None:
-        for slot, shipped in batch:
+        for slot, _, shipped in batch:
             self.slots.release(slot)
             if shipped and not shipped.done():
                 shipped.set_result(None)
@@ -234,7 +232,7 @@ class Shipper:
         if not self._journal or not self._ended:
             return
         batch = self._take(len(self._ended))
-        texts = [self.slots.text(slot) for slot, _ in batch]
+        texts = [text for _, text, _ in batch]
         try:
             await asyncio.to_thread(self._journal.segments.append, texts)
         except OSError as error:

@@ -41,16 +41,18 @@ class Rate:
         return not (self.input or self.cached or self.output or self.gpu_second)
 
     def of_usage(self, usage: TokenUsage) -> int:
-        """Return what an answer cost in nano-dollars, rounded up once."""
-        cached = min(usage.cached_tokens, usage.prompt_tokens)
-        asked = (usage.prompt_tokens - cached) * self.input + cached * self.cached
-        said = usage.completion_tokens * self.output
-        return self._up(asked + said, usage.engine_ns)
+        """Return what an answer cost in nano-dollars: its tokens and its time, each rounded up."""
+        asked = usage.prompt_tokens
+        cached = min(usage.cached_tokens, asked)
+        tokens = (asked - cached) * self.input + cached * self.cached
+        cost = -(-(tokens + usage.completion_tokens * self.output) // _PER)
+        return cost + self._of_time(usage.engine_ns) if self.gpu_second else cost
 
     def at_most(self, prompt_tokens: int, answer_tokens: int, engine_ns: int = 0) -> int:
         """Return what an answer of these lengths costs at most."""
         asked = prompt_tokens * max(self.input, self.cached)
-        return self._up(asked + answer_tokens * self.output, engine_ns)
+        cost = -(-(asked + answer_tokens * self.output) // _PER)
+        return cost + self._of_time(engine_ns) if self.gpu_second else cost
 
     def tokens_for(self, amount: int, prompt_tokens: int) -> int | None:
         """Return how many tokens of an answer `amount` pays for; None where they cost nothing."""
@@ -63,10 +65,8 @@ class Rate:
         """Return how many nanoseconds of a replica `amount` pays for; None where they are free."""
         return amount * _NS // self.gpu_second if self.gpu_second else None
 
-    def _up(self, tokens: int, engine_ns: int) -> int:
-        """Return what tokens, in parts of a nano-dollar, and time cost, each rounded up."""
-        cost = -(-tokens // _PER)
-        return cost - (-engine_ns * self.gpu_second // _NS) if self.gpu_second else cost
+    def _of_time(self, engine_ns: int) -> int:
+        return -(-engine_ns * self.gpu_second // _NS)
 
 
 FREE = Rate()

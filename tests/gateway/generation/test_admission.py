@@ -76,3 +76,15 @@ def test_a_fifth_of_the_requests_of_half_a_minute() -> None:
     assert sum(budget.spend() for _ in range(100)) == 15
     now = 31.0
     assert [budget.spend() for _ in range(6)] == [True] * 5 + [False]
+
+
+def test_a_second_is_forgotten_half_a_minute_later() -> None:
+    now = 5.0
+    budget = RetryBudget(lambda: now)
+    for _ in range(50):
+        budget.count_request()
+    now = 34.9
+    budget.count_request()
+    assert sum(budget.spend() for _ in range(50)) == 11
+    now = 35.0
+    assert not budget.spend()

@@ -497,6 +497,8 @@ def test_a_picture_counts_for_its_size_and_not_for_its_bytes() -> None:
         ({"prompt": ["a", "b"], "n": 2, "max_tokens": 9}, 4, 9),
         ({"prompt": [1, 2, 3], "best_of": 3}, 3, 16),
         ({"prompt": [[1], [2]]}, 2, 16),
+        ({"prompt": "a", "n": "many", "best_of": msgspec.Raw(b"2")}, 2, 16),
+        ({"prompt": "a", "n": None, "max_tokens": msgspec.Raw(b"9")}, 1, 9),
     ],
 )
 def test_how_much_a_plain_completion_says(
