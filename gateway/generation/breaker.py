@@ -29,6 +29,7 @@ class Breaker:
     def __init__(self, name: str, clock: Callable[[], float] = time.monotonic) -> None:
         self._name = name
         self._clock = clock
+        self._plain, self._probe = _Attempt(self, probe=False), _Attempt(self, probe=True)
         self.reset()
 
     def reset(self) -> None:
@@ -58,15 +59,17 @@ class Breaker:
         if (wait := self.wait_s) > 0:
             message = f"{self._name} rests after failures"
             raise Unavailable(message, code="target_rests", headers=retry_after(wait))
-        self._probing = self._trips > 0
-        return _Attempt(self, probe=self._probing)
+        if not self._trips:
+            return self._plain
+        self._probing = True
+        return self._probe
 
     def end(self, error: BaseException | None, *, probe: bool) -> None:
         """Count how an attempt ended; one that was cut off says nothing."""
-        if error is None:
+        if error is None or (isinstance(error, GatewayError) and not at_fault(error)):
             self._succeed()
         elif isinstance(error, GatewayError):
-            self.fail(error) if at_fault(error) else self._succeed()
+            self.fail(error)
         if probe:
             self._probing = False
 
@@ -99,7 +102,7 @@ class Breaker:
 
 
 class _Attempt:
-    """One request to a breaker's target."""
+    """One request to a breaker's target; it has no state, so that a breaker needs but two."""
 
     __slots__ = ("_breaker", "_probe")
 
