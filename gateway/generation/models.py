@@ -3,6 +3,7 @@
 import math
 from collections import OrderedDict
 from collections.abc import Container, Mapping, Sequence
+from typing import NamedTuple
 
 from config.scope import TenantScope
 from config.targets import LadderSettings, ProviderSettings
@@ -35,6 +36,13 @@ _MOST_UNNAMED = 1_000
 _NEWEST = ("openai", "azure")
 
 
+class _Meaning(NamedTuple):
+    """What a name means; `target` is the ladder, behind the cache where its answers are kept."""
+
+    ladder: Ladder
+    target: Target
+
+
 class Models:
     """Aliases, engines and providers, resolved to targets.
 
@@ -65,11 +73,15 @@ class Models:
         self._masking = masking
         self._extractive = Extractive(embedder)
         self.judging = Judging(governor.guardrails, masking, self._named)
-        self._ttls = {name: each.cache_ttl_s for name, each in aliases.items()}
         self._rungs: dict[str, Rung] = {}
-        self._unnamed: OrderedDict[str, Ladder] = OrderedDict()
+        self._unnamed: OrderedDict[str, _Meaning] = OrderedDict()
+        policies = masking.policies
+        # Layers that would change nothing, whoever asks, are left out.
+        self._masks = not policies.allow_all("egress")
+        self._hides = self._masks or not policies.allow_all("answer")
+        self._guards = governor.guardrails.any
         named = {**_given_ladders(providers, engines), **aliases}
-        self._aliases = {alias: self._ladder(alias, each) for alias, each in named.items()}
+        self._aliases = {alias: self._alias(alias, each) for alias, each in named.items()}
 
     def names(self, scope: TenantScope) -> list[str]:
         """Return the aliases the caller may use, sorted."""
@@ -79,17 +91,15 @@ class Models:
         """Return the target that `name` means, or None when there is none for this caller."""
         if not scope.may_use_model(name):
             return None
-        ladder = self._named(name)
-        if ladder is None:
+        meaning = self._meaning(name)
+        if meaning is None:
             return None
-        discreet = Discreet(self._cached(ladder), scope, self._masking)
-        guardrails, masking = self._governor.guardrails, self._masking
-        guarded = Guarded(discreet, scope, guardrails, masking, self.judging)
-        return Governed(guarded, scope, self._governor)
-
-    def _cached(self, ladder: Ladder) -> Target:
-        cache = self._governor.cache
-        return Cached(ladder, cache, self._ttls.get(ladder.name)) if cache else ladder
+        target, governor = meaning.target, self._governor
+        if self._hides:
+            target = Discreet(target, scope, self._masking)
+        if self._guards:
+            target = Guarded(target, scope, governor.guardrails, self._masking, self.judging)
+        return Governed(target, scope, governor)
 
     @property
     def usable(self) -> bool:
@@ -106,10 +116,14 @@ class Models:
         ladder = self._named(name)
         return ladder is not None and ladder.speaks
 
-    def _named(self, name: str) -> Ladder | None:
+    def _meaning(self, name: str) -> _Meaning | None:
         return self._aliases.get(name) or self._provider_model(name)
 
-    def _ladder(self, alias: str, settings: LadderSettings) -> Ladder:
+    def _named(self, name: str) -> Ladder | None:
+        meaning = self._meaning(name)
+        return meaning.ladder if meaning else None
+
+    def _alias(self, alias: str, settings: LadderSettings) -> _Meaning:
         rungs = [self._rung(rung.target) for rung in settings.targets]
         policy = Policy(
             weights=[rung.weight for rung in settings.targets],
@@ -117,7 +131,9 @@ class Models:
             first_token_s=settings.ttft_objective_s,
             continuation=settings.continuation,
         )
-        return Ladder(alias, rungs, policy)
+        ladder = Ladder(alias, rungs, policy)
+        cache, ttl_s = self._governor.cache, settings.cache_ttl_s
+        return _Meaning(ladder, Cached(ladder, cache, ttl_s) if cache and ttl_s else ladder)
 
     def _rung(self, name: str) -> Rung:
         """Return the one target of that name: aliases share what is known of its health."""
@@ -125,7 +141,7 @@ class Models:
 
     def _made(self, name: str) -> Rung:
         rung = Metered(self._target(name), self._money, self._terms(name))
-        return Masked(rung, self._masking) if rung.place == "hosted" else rung
+        return Masked(rung, self._masking) if self._masks and rung.place == "hosted" else rung
 
     def _terms(self, name: str) -> Terms:
         """Return what asking a target costs, and how it is kept to that."""
@@ -146,18 +162,19 @@ class Models:
             return Engine(self._engines[engine], adapter)
         return Hosted(self._http, kind, self._providers[kind], rest)
 
-    def _provider_model(self, name: str) -> Ladder | None:
+    def _provider_model(self, name: str) -> _Meaning | None:
         """Return a ladder of one rung; those of names that callers make up are forgotten again."""
         provider, _, model = name.partition("/")
         if not model or provider not in self._providers:
             return None
-        rung = self._rungs.get(name)
-        ladder = self._unnamed.get(name) or Ladder(name, [rung or self._made(name)])
-        self._unnamed[name] = ladder
+        meaning = self._unnamed.get(name)
+        if meaning is None:
+            ladder = Ladder(name, [self._rungs.get(name) or self._made(name)])
+            meaning = self._unnamed[name] = _Meaning(ladder, ladder)
         self._unnamed.move_to_end(name)
         if len(self._unnamed) > _MOST_UNNAMED:
             self._unnamed.popitem(last=False)
-        return ladder
+        return meaning
 
 
 def is_configured(
