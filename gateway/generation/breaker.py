@@ -67,7 +67,10 @@ class Breaker:
     def end(self, error: BaseException | None, *, probe: bool) -> None:
         """Count how an attempt ended; one that was cut off says nothing."""
         if error is None or (isinstance(error, GatewayError) and not at_fault(error)):
-            self._succeed()
+            self._recent.append((self._clock(), False))
+            self._in_a_row = 0
+            if self._trips and self.wait_s <= _PROBE_S:
+                self.reset()
         elif isinstance(error, GatewayError):
             self.fail(error)
         if probe:
@@ -89,12 +92,6 @@ class Breaker:
         rest = min(_FIRST_REST_S * 2**self._trips, _LONGEST_REST_S)
         self._closed_until = now + rest * random.uniform(0.8, 1.2)  # noqa: S311 - no secret
         self._trips += 1
-
-    def _succeed(self) -> None:
-        self._recent.append((self._clock(), False))
-        self._in_a_row = 0
-        if self._trips and self.wait_s <= _PROBE_S:
-            self.reset()
 
     def _too_many(self, now: float) -> bool:
         failed = [bad for at, bad in self._recent if now - at < _WINDOW_S]

@@ -231,7 +231,8 @@ class Ladder:
         ask: Callable[[Rung, Prompt], Awaitable[_Result]],
     ) -> _Result | None:
         try:
-            result = await ask(rung, self._fitting(rung, prompt))
+            fitting = prompt if self.accepts_unknown else self._fitting(rung, prompt)
+            result = await ask(rung, fitting)
         except ContextOverflow as error:
             climb.asked += 1
             climb.context = rung.context
@@ -260,7 +261,7 @@ class Ladder:
         return Unavailable(failure.message, code=failure.code, headers=retry_after(1.0))
 
     def _stays(self, prompt: Prompt) -> bool:
-        return prompt.local_only or self._policy.local_only
+        return prompt.local_only or self.local_only
 
     def _note(self, climb: _Climb, rung: Rung, error: GatewayError) -> None:
         _log.warning("%s: target %r failed: %s", self.name, rung.name, error.code)
@@ -269,7 +270,7 @@ class Ladder:
 
     def _fitting(self, rung: Rung, prompt: Prompt) -> Prompt:
         """Return the prompt without what only engines know, where the ladder has both."""
-        if self.accepts_unknown or rung.place != "hosted":
+        if rung.place != "hosted":
             return prompt
         fields = {name: value for name, value in prompt.fields.items() if name not in ENGINE_ONLY}
         return replace(prompt, fields=fields)
