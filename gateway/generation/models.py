@@ -3,7 +3,6 @@
 import math
 from collections import OrderedDict
 from collections.abc import Container, Mapping, Sequence
-from typing import NamedTuple
 
 from config.scope import TenantScope
 from config.targets import LadderSettings, ProviderSettings
@@ -34,13 +33,6 @@ _OPENAI_DEFAULT = "openai/gpt-4o-mini"
 _MOST_UNNAMED = 1_000
 # Their newer models refuse `max_tokens`; other servers may not know anything else.
 _NEWEST = ("openai", "azure")
-
-
-class _Meaning(NamedTuple):
-    """What a name means; `target` is the ladder, behind the cache where its answers are kept."""
-
-    ladder: Ladder
-    target: Target
 
 
 class Models:
@@ -74,14 +66,15 @@ class Models:
         self._extractive = Extractive(embedder)
         self.judging = Judging(governor.guardrails, masking, self._named)
         self._rungs: dict[str, Rung] = {}
-        self._unnamed: OrderedDict[str, _Meaning] = OrderedDict()
+        self._unnamed: OrderedDict[str, Ladder] = OrderedDict()
         policies = masking.policies
         # Layers that would change nothing, whoever asks, are left out.
         self._masks = not policies.allow_all("egress")
         self._hides = self._masks or not policies.allow_all("answer")
         self._guards = governor.guardrails.any
         named = {**_given_ladders(providers, engines), **aliases}
-        self._aliases = {alias: self._alias(alias, each) for alias, each in named.items()}
+        self._aliases = {alias: self._ladder(alias, each) for alias, each in named.items()}
+        self._cached = self._behind_cache(aliases)
 
     def names(self, scope: TenantScope) -> list[str]:
         """Return the aliases the caller may use, sorted."""
@@ -91,10 +84,10 @@ class Models:
         """Return the target that `name` means, or None when there is none for this caller."""
         if not scope.may_use_model(name):
             return None
-        meaning = self._meaning(name)
-        if meaning is None:
+        target: Target | None = self._cached.get(name) or self._named(name)
+        if target is None:
             return None
-        target, governor = meaning.target, self._governor
+        governor = self._governor
         if self._hides:
             target = Discreet(target, scope, self._masking)
         if self._guards:
@@ -116,14 +109,17 @@ class Models:
         ladder = self._named(name)
         return ladder is not None and ladder.speaks
 
-    def _meaning(self, name: str) -> _Meaning | None:
+    def _named(self, name: str) -> Ladder | None:
         return self._aliases.get(name) or self._provider_model(name)
 
-    def _named(self, name: str) -> Ladder | None:
-        meaning = self._meaning(name)
-        return meaning.ladder if meaning else None
+    def _behind_cache(self, aliases: Mapping[str, LadderSettings]) -> dict[str, Cached]:
+        """Return the aliases whose answers are kept."""
+        if (cache := self._governor.cache) is None:
+            return {}
+        kept = ((name, each.cache_ttl_s) for name, each in aliases.items())
+        return {name: Cached(self._aliases[name], cache, ttl_s) for name, ttl_s in kept if ttl_s}
 
-    def _alias(self, alias: str, settings: LadderSettings) -> _Meaning:
+    def _ladder(self, alias: str, settings: LadderSettings) -> Ladder:
         rungs = [self._rung(rung.target) for rung in settings.targets]
         policy = Policy(
             weights=[rung.weight for rung in settings.targets],
@@ -131,9 +127,7 @@ class Models:
             first_token_s=settings.ttft_objective_s,
             continuation=settings.continuation,
         )
-        ladder = Ladder(alias, rungs, policy)
-        cache, ttl_s = self._governor.cache, settings.cache_ttl_s
-        return _Meaning(ladder, Cached(ladder, cache, ttl_s) if cache and ttl_s else ladder)
+        return Ladder(alias, rungs, policy)
 
     def _rung(self, name: str) -> Rung:
         """Return the one target of that name: aliases share what is known of its health."""
@@ -162,19 +156,19 @@ class Models:
             return Engine(self._engines[engine], adapter)
         return Hosted(self._http, kind, self._providers[kind], rest)
 
-    def _provider_model(self, name: str) -> _Meaning | None:
+    def _provider_model(self, name: str) -> Ladder | None:
         """Return a ladder of one rung; those of names that callers make up are forgotten again."""
         provider, _, model = name.partition("/")
         if not model or provider not in self._providers:
             return None
-        meaning = self._unnamed.get(name)
-        if meaning is None:
+        ladder = self._unnamed.get(name)
+        if ladder is None:
             ladder = Ladder(name, [self._rungs.get(name) or self._made(name)])
-            meaning = self._unnamed[name] = _Meaning(ladder, ladder)
+            self._unnamed[name] = ladder
         self._unnamed.move_to_end(name)
         if len(self._unnamed) > _MOST_UNNAMED:
             self._unnamed.popitem(last=False)
-        return meaning
+        return ladder
 
 
 def is_configured(
