@@ -29,6 +29,7 @@ class Breaker:
     def __init__(self, name: str, clock: Callable[[], float] = time.monotonic) -> None:
         self._name = name
         self._clock = clock
+        self._plain, self._probe = _Attempt(self, probe=False), _Attempt(self, probe=True)
         self.reset()
 
     def reset(self) -> None:
@@ -58,15 +59,20 @@ class Breaker:
         if (wait := self.wait_s) > 0:
             message = f"{self._name} rests after failures"
             raise Unavailable(message, code="target_rests", headers=retry_after(wait))
-        self._probing = self._trips > 0
-        return _Attempt(self, probe=self._probing)
+        if not self._trips:
+            return self._plain
+        self._probing = True
+        return self._probe
 
     def end(self, error: BaseException | None, *, probe: bool) -> None:
         """Count how an attempt ended; one that was cut off says nothing."""
-        if error is None:
-            self._succeed()
+        if error is None or (isinstance(error, GatewayError) and not at_fault(error)):
+            self._recent.append((self._clock(), False))
+            self._in_a_row = 0
+            if self._trips and self.wait_s <= _PROBE_S:
+                self.reset()
         elif isinstance(error, GatewayError):
-            self.fail(error) if at_fault(error) else self._succeed()
+            self.fail(error)
         if probe:
             self._probing = False
 
@@ -87,19 +93,13 @@ class Breaker:
         self._closed_until = now + rest * random.uniform(0.8, 1.2)  # noqa: S311 - no secret
         self._trips += 1
 
-    def _succeed(self) -> None:
-        self._recent.append((self._clock(), False))
-        self._in_a_row = 0
-        if self._trips and self.wait_s <= _PROBE_S:
-            self.reset()
-
     def _too_many(self, now: float) -> bool:
         failed = [bad for at, bad in self._recent if now - at < _WINDOW_S]
         return len(failed) >= _FEWEST and sum(failed) >= _SHARE * len(failed)
 
 
 class _Attempt:
-    """One request to a breaker's target."""
+    """One request to a breaker's target; it has no state, so that a breaker needs but two."""
 
     __slots__ = ("_breaker", "_probe")
 

@@ -21,12 +21,9 @@ _WHOLE = frozenset({"stop", "tool_calls", "function_call"})
 
 
 class Cached:
-    """What comes from the cache took no attempt; its usage is that of when it was made.
+    """What comes from the cache took no attempt; its usage is that of when it was made."""
 
-    Without `ttl_s` it keeps the answers to prompts that say for how long.
-    """
-
-    def __init__(self, ladder: Target, cache: ResponseCache, ttl_s: float | None) -> None:
+    def __init__(self, ladder: Target, cache: ResponseCache, ttl_s: float) -> None:
         self.name = ladder.name
         self.accepts_unknown = ladder.accepts_unknown
         self._ladder = ladder
@@ -35,28 +32,26 @@ class Cached:
 
     async def complete(self, prompt: Prompt) -> Completion:
         """Return the whole answer."""
-        ttl_s = prompt.cache_ttl_s or self._ttl_s
-        key = self._key(prompt, stream=False) if ttl_s else None
+        key = self._key(prompt, stream=False)
         found = key and await self._cache.find(key)
         if found:
             return Completion(found.parts[0], found.target, 0, usage=_usage(found))
         completion = await self._ladder.complete(prompt)
-        if key and ttl_s and completion.usage.complete and _ended(prompt, completion.body):
+        if key and completion.usage.complete and _ended(prompt, completion.body):
             answer = _answer(completion.target, [completion.body], completion.usage)
-            await self._cache.keep(key, answer, ttl_s)
+            await self._cache.keep(key, answer, self._ttl_s)
         return completion
 
     async def stream(self, prompt: Prompt) -> Stream:
         """Return the opened stream; it is kept when it has come to its end."""
-        ttl_s = prompt.cache_ttl_s or self._ttl_s
-        key = self._key(prompt, stream=True) if ttl_s else None
+        key = self._key(prompt, stream=True)
         found = key and await self._cache.find(key)
         if found:
             return Stream(_Replayed(found.parts), found.target, 0, usage=_usage(found))
         stream = await self._ladder.stream(prompt)
-        if not (key and ttl_s):
+        if not key:
             return stream
-        return replace(stream, payloads=_Kept(stream, self._cache, key, ttl_s))
+        return replace(stream, payloads=_Kept(stream, self._cache, key, self._ttl_s))
 
     def _key(self, prompt: Prompt, *, stream: bool) -> str | None:
         if prompt.charge is None:

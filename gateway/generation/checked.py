@@ -19,7 +19,7 @@ _KINDS: dict[type, Kind] = {
     CompletionRequest: "completions",
     EmbeddingRequest: "embeddings",
 }
-_OURS = ("model", "stream", "stream_options")
+_OURS = frozenset({"model", "stream", "stream_options"})
 
 
 async def checked_prompt(
@@ -32,17 +32,15 @@ async def checked_prompt(
     Raises:
         InvalidRequest: A field is not for this target; `param` names it.
     """
-    fields = {name: value for name, value in given.items() if value is not None}
+    fields = dict(given)
+    if None in fields.values():
+        fields = {name: value for name, value in given.items() if value is not None}
     if not target.accepts_unknown:
         fields = engine_fields(asked, fields, max_choices=max_choices)
     affinity = None
     if isinstance(asked, ChatRequest):
         affinity = asked.prompt_cache_key
         await media.inline(fields["messages"], files=target.accepts_unknown)
-    for name in _OURS:
-        fields.pop(name, None)
-    return Prompt(
-        fields,
-        kind=_KINDS[type(asked)],
-        affinity=affinity,
-    )
+    for name in _OURS & fields.keys():
+        del fields[name]
+    return Prompt(fields, kind=_KINDS[type(asked)], affinity=affinity)

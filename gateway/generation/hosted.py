@@ -1,7 +1,7 @@
 """A hosted API, or any server that speaks the OpenAI API."""
 
-from collections.abc import Awaitable, Callable
-from typing import Final, TypeVar
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, Final, TypeVar
 
 from msgspec.structs import replace
 
@@ -47,9 +47,9 @@ class Hosted:
         del prompt
         return 0.0
 
-    async def complete(self, prompt: Prompt) -> Completion:
+    def complete(self, prompt: Prompt) -> Coroutine[Any, Any, Completion]:
         """Return the answer, once it is known to be a completion."""
-        return await self._ask(prompt, self._upstream.complete)
+        return self._ask(prompt, self._upstream.complete)
 
     async def stream(self, prompt: Prompt) -> Stream:
         """Return the stream once its first chunk with content is there."""

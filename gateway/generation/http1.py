@@ -7,12 +7,13 @@ redirects, keeps no cookies and asks no proxy.
 import asyncio
 import base64
 import math
+import re
 import socket
 import ssl
 from collections import defaultdict, deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 from urllib.parse import unquote, urlsplit
 
 import aiohappyeyeballs
@@ -22,20 +23,26 @@ from gateway.generation.http1_connection import Connection
 
 _ATTEMPT_DELAY_S = 0.25
 _PORTS = {"http": 80, "https": 443}
-_LINE_END = ("\r", "\n", "\0")
+_LINE_END = re.compile(r"[\r\n\0]")
 
 
 class Unreachable(OSError):
     """No connection could be made: nothing was sent."""
 
 
-@dataclass(frozen=True, slots=True)
-class Url:
-    """Where a request goes; `head` is its first line and what every request there says."""
+class Origin(NamedTuple):
+    """Where a connection goes."""
 
     scheme: str
     host: str
     port: int
+
+
+@dataclass(frozen=True, slots=True)
+class Url:
+    """Where a request goes; `head` is its first line and what every request there says."""
+
+    origin: Origin
     head: bytes
 
     @classmethod
@@ -56,7 +63,7 @@ class Url:
             lines.append(f"authorization: Basic {base64.b64encode(named.encode()).decode()}")
         head = "\r\n".join(lines).encode("ascii") + b"\r\n"
         port = parts.port or _PORTS[parts.scheme]
-        return cls(parts.scheme, parts.hostname, port, head)
+        return cls(Origin(parts.scheme, parts.hostname, port), head)
 
 
 class HttpClient:
@@ -75,7 +82,7 @@ class HttpClient:
         self._unix_socket = unix_socket
         self._trusted = trusted
         self._keep_s = keep_s
-        self._idle = defaultdict[tuple[str, str, int], deque[Connection]](deque)
+        self._idle = defaultdict[Origin, deque[Connection]](deque)
         self._open = set[Connection]()
 
     async def post(
@@ -96,9 +103,9 @@ class HttpClient:
             NotHttp: What came is no HTTP.
         """
         head = b"%b%bcontent-length: %d\r\n\r\n" % (url.head, lines, len(body))
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + total_timeout_s
-        connection = self._kept(url) or await self._connect(url, connect_timeout_s)
+        deadline = asyncio.get_running_loop().time() + total_timeout_s
+        idle = self._idle[url.origin]
+        connection = idle.pop() if idle else await self._connect(url.origin, connect_timeout_s)
         answer = connection.ask(head, body, deadline)
         try:
             await answer.begun
@@ -115,35 +122,30 @@ class HttpClient:
             connection.abort()
         self._idle.clear()
 
-    def _kept(self, url: Url) -> Connection | None:
-        idle = self._idle.get((url.scheme, url.host, url.port))
-        return idle.pop() if idle else None
-
-    async def _connect(self, url: Url, timeout_s: float) -> Connection:
-        key = (url.scheme, url.host, url.port)
-        idle, kept_s = self._idle[key], self._keep_s
+    async def _connect(self, origin: Origin, timeout_s: float) -> Connection:
+        idle, kept_s = self._idle[origin], self._keep_s
 
         def made() -> Connection:
             return Connection(idle, self._open, kept_s)
 
         try:
             async with asyncio.timeout(timeout_s):
-                _, connection = await self._opened(url, made)
+                _, connection = await self._opened(origin, made)
         except (OSError, ValueError) as error:
             # A timeout and a certificate that is refused are OSErrors.
             raise Unreachable(str(error)) from None
         return connection
 
     async def _opened(
-        self, url: Url, made: Callable[[], Connection]
+        self, origin: Origin, made: Callable[[], Connection]
     ) -> tuple[asyncio.Transport, Connection]:
         loop = asyncio.get_running_loop()
         secured: dict[str, Any] = {}
-        if url.scheme == "https":
-            secured = {"ssl": self._trusted or _trusted(), "server_hostname": url.host}
+        if origin.scheme == "https":
+            secured = {"ssl": self._trusted or _trusted(), "server_hostname": origin.host}
         if self._unix_socket:
             return await loop.create_unix_connection(made, self._unix_socket, **secured)
-        found = await loop.getaddrinfo(url.host, url.port, type=socket.SOCK_STREAM)
+        found = await loop.getaddrinfo(origin.host, origin.port, type=socket.SOCK_STREAM)
         connected = await aiohappyeyeballs.start_connection(
             found, happy_eyeballs_delay=_ATTEMPT_DELAY_S, interleave=1
         )
@@ -161,9 +163,10 @@ def header_lines(headers: Mapping[str, str]) -> bytes:
     Raises:
         ValueError: One holds the end of a line.
     """
-    if any(end in f"{name}{value}" for name, value in headers.items() for end in _LINE_END):
+    lines = [f"{name}: {value}" for name, value in headers.items()]
+    if _LINE_END.search("".join(lines)):
         raise ValueError("a header holds the end of a line")
-    return "".join([f"{name}: {value}\r\n" for name, value in headers.items()]).encode("latin-1")
+    return "\r\n".join([*lines, ""]).encode("latin-1")
 
 
 def _trusted() -> ssl.SSLContext:

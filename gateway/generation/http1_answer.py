@@ -4,6 +4,8 @@ import asyncio
 from types import TracebackType
 from typing import Protocol, Self
 
+import msgspec
+
 from gateway.generation.gunzip import Gunzip
 
 MAX_WAITING_BYTES = 262_144
@@ -30,38 +32,24 @@ class Source(Protocol):
         ...
 
 
-class HttpAnswer:
+class HttpAnswer(msgspec.Struct, eq=False):
     """An answer under way. Its context closes the connection unless all of it was read.
 
     Attributes:
         begun: Done when its head is there.
-        headers: By lower-case name; of several with one name the last.
+        fields: Its headers as they came, by lower-case name; of several with one name the last.
     """
 
-    __slots__ = (
-        "_coded",
-        "_connection",
-        "_ended",
-        "_error",
-        "_parts",
-        "_waiting",
-        "begun",
-        "headers",
-        "status",
-        "waiting_bytes",
-    )
-
-    def __init__(self, connection: Source, begun: "asyncio.Future[None]") -> None:
-        self.begun = begun
-        self.status = 0
-        self.headers: dict[str, str] = {}
-        self.waiting_bytes = 0
-        self._connection: Source | None = connection
-        self._parts = list[bytes]()
-        self._coded: Gunzip | None = None
-        self._ended = False
-        self._error: BaseException | None = None
-        self._waiting: asyncio.Future[None] | None = None
+    _connection: Source | None
+    begun: "asyncio.Future[None]"
+    status: int = 0
+    fields: dict[bytes, bytes] = {}
+    waiting_bytes: int = 0
+    _parts: list[bytes] = []
+    _coded: Gunzip | None = None
+    _ended: bool = False
+    _error: BaseException | None = None
+    _waiting: "asyncio.Future[None] | None" = None
 
     def __enter__(self) -> Self:
         return self
@@ -72,7 +60,13 @@ class HttpAnswer:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self.close()
+        if self._connection:
+            self.close()
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """Return its headers as text: few answers are asked for them."""
+        return {k.decode("latin-1"): v.decode("latin-1") for k, v in self.fields.items()}
 
     @property
     def ended(self) -> bool:
@@ -99,7 +93,9 @@ class HttpAnswer:
             if self._parts:
                 part = self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
                 self._parts.clear()
-                self._taken(len(part))
+                self.waiting_bytes -= len(part)
+                if self._connection and self.waiting_bytes < MAX_WAITING_BYTES:
+                    self._connection.resume()
                 if not self._coded:
                     return part
                 self._coded.feed(part)
@@ -120,36 +116,37 @@ class HttpAnswer:
         Raises:
             ValueError: It is longer than `limit` bytes.
         """
-        parts, size = [], 0
+        parts, size = list[bytes](), 0
         while part := await self.next():
             size += len(part)
             if size > limit:
                 raise ValueError("answer too long")
+            if self._ended and not (parts or self._parts or self._coded):
+                return part  # It came at once, as most do.
             parts.append(part)
-        return parts[0] if len(parts) == 1 else b"".join(parts)
-
-    def _taken(self, size: int) -> None:
-        self.waiting_bytes -= size
-        if self._connection and self.waiting_bytes < MAX_WAITING_BYTES:
-            self._connection.resume()
+        return b"".join(parts)
 
     def begin(self, status: int) -> None:
         """Take the end of the head."""
         self.status = status
-        coding = self.headers.get("content-encoding", "identity").lower()
-        if coding in ("gzip", "x-gzip", "deflate"):
-            # It was asked not to.
-            self._coded = Gunzip()
-        elif coding != "identity":
-            raise NotHttp("a content coding that nobody asked for")
+        if b"content-encoding" in self.fields:
+            self._decode(self.fields[b"content-encoding"].lower())
         if not self.begun.done():
             self.begun.set_result(None)
+
+    def _decode(self, coding: bytes) -> None:
+        if coding in (b"gzip", b"x-gzip", b"deflate"):
+            # It was asked not to.
+            self._coded = Gunzip()
+        elif coding != b"identity":
+            raise NotHttp("a content coding that nobody asked for")
 
     def add(self, part: bytes) -> None:
         """Take a part of the body."""
         self._parts.append(part)
         self.waiting_bytes += len(part)
-        self._wake()
+        if self._waiting:
+            self._wake()
 
     def end(self, error: BaseException | None = None) -> None:
         """Take the end; what comes first counts."""
@@ -162,7 +159,8 @@ class HttpAnswer:
             self._error = error
         if not self.begun.done():
             self.begun.set_exception(error or Broken("no answer"))
-        self._wake()
+        if self._waiting:
+            self._wake()
 
     def _wake(self) -> None:
         if self._waiting and not self._waiting.done():

@@ -19,6 +19,7 @@ class Connection(asyncio.Protocol):
     __slots__ = (
         "_answer",
         "_begun",
+        "_due",
         "_head_bytes",
         "_idle",
         "_keep_s",
@@ -26,6 +27,7 @@ class Connection(asyncio.Protocol):
         "_opened",
         "_parser",
         "_paused",
+        "_rings_at",
         "_timer",
         "_transport",
     )
@@ -39,22 +41,24 @@ class Connection(asyncio.Protocol):
         self._answer: HttpAnswer | None = None
         self._parser: Any = None
         self._timer: asyncio.TimerHandle | None = None
+        self._due = self._rings_at = math.inf
         self._paused = False
         self._begun = False
         self._head_bytes = 0
 
     def ask(self, head: bytes, body: bytes, deadline: float) -> HttpAnswer:
         """Send a request."""
-        assert self._transport, "it is open"  # noqa: S101
-        self._stop_timer()
+        transport = self._transport
+        assert transport, "it is open"  # noqa: S101
         self._parser = httptools.HttpResponseParser(self)
         self._begun, self._head_bytes = False, 0
         self._answer = answer = HttpAnswer(self, self._loop.create_future())
-        if deadline < math.inf:
-            self._timer = self._loop.call_at(deadline, self._expire)
-        self._transport.write(head + body if len(body) < MAX_HEAD_BYTES else head)
-        if len(body) >= MAX_HEAD_BYTES:
-            self._transport.write(body)
+        self._end_at(deadline)
+        if len(body) < MAX_HEAD_BYTES:
+            transport.write(head + body)
+        else:
+            transport.write(head)
+            transport.write(body)
         return answer
 
     def abort(self) -> None:
@@ -111,7 +115,7 @@ class Connection(asyncio.Protocol):
     def on_header(self, name: bytes, value: bytes) -> None:
         """Take a header, or a trailer, which nobody reads."""
         if self._answer and not self._begun:
-            self._answer.headers[name.decode("latin-1").lower()] = value.decode("latin-1")
+            self._answer.fields[name.lower()] = value
 
     def on_headers_complete(self) -> None:
         """Hand the answer on; one that says "go on" is none."""
@@ -119,7 +123,7 @@ class Connection(asyncio.Protocol):
         if self._answer is None:
             return
         if status < 200:
-            self._answer.headers.clear()
+            self._answer.fields.clear()
         else:
             self._begun = True
             self._answer.begin(status)
@@ -138,18 +142,33 @@ class Connection(asyncio.Protocol):
         """Be free for the next request, where the server allows that."""
         if not self._begun or self._answer is None:
             return
-        self._stop_timer()
         answer, self._answer = self._answer, None
         answer.end()
         if self._parser.should_keep_alive() and self._transport:
-            self.resume()
+            if self._paused:
+                self.resume()
             self._idle.append(self)
-            self._timer = self._loop.call_later(self._keep_s, self.abort)
+            self._end_at(self._loop.time() + self._keep_s)
         else:
             self.abort()
 
-    def _expire(self) -> None:
-        self._fail(TimeoutError())
+    def _end_at(self, due: float) -> None:
+        """End it then, unless something happens before.
+
+        A timer that rings earlier stays, and is set anew then: few requests need one of their own.
+        """
+        self._due = due
+        if due < self._rings_at:
+            self._stop_timer()
+            self._rings_at = due
+            self._timer = self._loop.call_at(due, self._ring)
+
+    def _ring(self) -> None:
+        rang_at, self._rings_at = self._rings_at, math.inf
+        if self._due <= rang_at:
+            self._fail(TimeoutError())
+        else:
+            self._end_at(self._due)
 
     def _fail(self, error: BaseException) -> None:
         answer, self._answer = self._answer, None
@@ -164,11 +183,11 @@ class Connection(asyncio.Protocol):
             self._idle.remove(self)
 
     def _stop_timer(self) -> None:
-        timer, self._timer = self._timer, None
-        if timer:
-            timer.cancel()
+        if self._timer:
+            self._timer.cancel()
+            self._timer, self._rings_at = None, math.inf
 
 
 def _ends_with_connection(answer: HttpAnswer) -> bool:
     """Tell whether the answer's end is that of its connection (RFC 9112 section 6.3)."""
-    return "content-length" not in answer.headers and "transfer-encoding" not in answer.headers
+    return b"content-length" not in answer.fields and b"transfer-encoding" not in answer.fields

@@ -4,10 +4,11 @@ import asyncio
 import hashlib
 import logging
 import random
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
-from typing import Literal, Protocol, TypeVar
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol, TypeVar
 
+import msgspec
 from msgspec.structs import replace
 
 from gateway.errors import (
@@ -78,14 +79,13 @@ class Policy:
     continuation: bool = False
 
 
-@dataclass(slots=True)
-class _Climb:
+class _Climb(msgspec.Struct, eq=False):
     """What one request has met so far."""
 
     asked: int = 0
-    failures: list[tuple[Rung, GatewayError]] = field(default_factory=list)
-    passed: list[str] = field(default_factory=list)
-    again: list[Rung] = field(default_factory=list)
+    failures: list[tuple[Rung, GatewayError]] = []
+    passed: list[str] = []
+    again: list[Rung] = []
     context: int | None = None
     strained: bool = False
 
@@ -125,17 +125,18 @@ class Ladder:
         self._policy = policy or Policy()
         self.local_only = self._policy.local_only
         self._budget = RetryBudget()
-        weights = enumerate(self._policy.weights)
+        # Where there is one rung alone it is the first.
+        weights = enumerate(self._policy.weights if len(rungs) > 1 else ())
         self._weights = {place: weight for place, weight in weights if weight}
 
-    async def complete(self, prompt: Prompt) -> Completion:
+    def complete(self, prompt: Prompt) -> Coroutine[Any, Any, Completion]:
         """Return the first rung's answer that succeeds."""
-        return await self._climb(self._plan(prompt), prompt, lambda rung, p: rung.complete(p))
+        return self._climb(self._plan(prompt), prompt, _complete)
 
     async def stream(self, prompt: Prompt) -> Stream:
         """Return the first stream that gives content."""
         plan = self._plan(prompt)
-        stream = await self._climb(plan, prompt, lambda rung, p: rung.stream(p))
+        stream = await self._climb(plan, prompt, _stream)
         if not (self._policy.continuation and may_continue(prompt)):
             return stream
         at = [rung.name for rung in plan].index(stream.target)
@@ -144,7 +145,7 @@ class Ladder:
             return stream
 
         async def go_on(continued: Prompt) -> Stream:
-            return await self._climb(following, continued, lambda rung, p: rung.stream(p))
+            return await self._climb(following, continued, _stream)
 
         joined = Continuation(stream, prompt, go_on)
         return replace(stream, payloads=joined, usage=joined.usage)
@@ -155,7 +156,7 @@ class Ladder:
         Raises:
             InvalidRequest: The prompt must not leave, and there is nothing here.
         """
-        rungs = self._weighed(prompt)
+        rungs = self._weighed(prompt) if self._weights else self._rungs
         if self._stays(prompt):
             rungs = [rung for rung in rungs if rung.place != "hosted"]
         if not rungs:
@@ -169,8 +170,6 @@ class Ladder:
 
     def _weighed(self, prompt: Prompt) -> Sequence[Rung]:
         weights = self._weights
-        if len(weights) == len(self._rungs) == 1 or not weights:
-            return self._rungs
         at = _share(prompt) * sum(weights.values())
         first = max(weights)
         for i, weight in weights.items():
@@ -191,10 +190,9 @@ class Ladder:
         self._budget.count_request()
         try:
             for rung in rungs:
-                last = rung is rungs[-1]
-                if not self._passes(climb, rung, prompt, last=last) and (
-                    result := await self._try(climb, rung, prompt, ask)
-                ):
+                if self._passes(climb, rung, prompt, last=rung is rungs[-1]):
+                    continue
+                if result := await self._try(climb, rung, prompt, ask):
                     return result
             for rung in tuple(climb.again):
                 if climb.asked:
@@ -210,7 +208,7 @@ class Ladder:
         """Tell whether a rung need not be asked; note why."""
         if climb.context and rung.context and rung.context <= climb.context:
             return True
-        if rung.place != "here" and not self._affords(climb):
+        if climb.strained and rung.place != "here" and not self._budget.spend():
             return True
         limit = self._policy.first_token_s
         if limit is None or last or self._stays(prompt):
@@ -233,7 +231,8 @@ class Ladder:
         ask: Callable[[Rung, Prompt], Awaitable[_Result]],
     ) -> _Result | None:
         try:
-            result = await ask(rung, self._fitting(rung, prompt))
+            fitting = prompt if self.accepts_unknown else self._fitting(rung, prompt)
+            result = await ask(rung, fitting)
         except ContextOverflow as error:
             climb.asked += 1
             climb.context = rung.context
@@ -262,7 +261,7 @@ class Ladder:
         return Unavailable(failure.message, code=failure.code, headers=retry_after(1.0))
 
     def _stays(self, prompt: Prompt) -> bool:
-        return prompt.local_only or self._policy.local_only
+        return prompt.local_only or self.local_only
 
     def _note(self, climb: _Climb, rung: Rung, error: GatewayError) -> None:
         _log.warning("%s: target %r failed: %s", self.name, rung.name, error.code)
@@ -271,10 +270,18 @@ class Ladder:
 
     def _fitting(self, rung: Rung, prompt: Prompt) -> Prompt:
         """Return the prompt without what only engines know, where the ladder has both."""
-        if rung.place != "hosted" or self.accepts_unknown:
+        if rung.place != "hosted":
             return prompt
         fields = {name: value for name, value in prompt.fields.items() if name not in ENGINE_ONLY}
         return replace(prompt, fields=fields)
+
+
+def _complete(rung: Rung, prompt: Prompt) -> Awaitable[Completion]:
+    return rung.complete(prompt)
+
+
+def _stream(rung: Rung, prompt: Prompt) -> Awaitable[Stream]:
+    return rung.stream(prompt)
 
 
 def _may_have_passed(error: GatewayError) -> bool:

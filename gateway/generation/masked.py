@@ -21,11 +21,7 @@ class Masked:
         self._masking = masking
         self.name = rung.name
         self.accepts_unknown = rung.accepts_unknown
-
-    @property
-    def place(self) -> Literal["here", "engine", "hosted"]:
-        """Return where the rung is."""
-        return self._rung.place
+        self.place: Literal["here", "engine", "hosted"] = rung.place
 
     @property
     def context(self) -> int | None:

@@ -65,11 +65,16 @@ class Models:
         self._masking = masking
         self._extractive = Extractive(embedder)
         self.judging = Judging(governor.guardrails, masking, self._named)
-        self._ttls = {name: each.cache_ttl_s for name, each in aliases.items()}
         self._rungs: dict[str, Rung] = {}
         self._unnamed: OrderedDict[str, Ladder] = OrderedDict()
+        policies = masking.policies
+        # Layers that would change nothing, whoever asks, are left out.
+        self._masks = not policies.allow_all("egress")
+        self._hides = self._masks or not policies.allow_all("answer")
+        self._guards = governor.guardrails.any
         named = {**_given_ladders(providers, engines), **aliases}
         self._aliases = {alias: self._ladder(alias, each) for alias, each in named.items()}
+        self._cached = self._behind_cache(aliases)
 
     def names(self, scope: TenantScope) -> list[str]:
         """Return the aliases the caller may use, sorted."""
@@ -79,17 +84,15 @@ class Models:
         """Return the target that `name` means, or None when there is none for this caller."""
         if not scope.may_use_model(name):
             return None
-        ladder = self._named(name)
-        if ladder is None:
+        target: Target | None = self._cached.get(name) or self._named(name)
+        if target is None:
             return None
-        discreet = Discreet(self._cached(ladder), scope, self._masking)
-        guardrails, masking = self._governor.guardrails, self._masking
-        guarded = Guarded(discreet, scope, guardrails, masking, self.judging)
-        return Governed(guarded, scope, self._governor)
-
-    def _cached(self, ladder: Ladder) -> Target:
-        cache = self._governor.cache
-        return Cached(ladder, cache, self._ttls.get(ladder.name)) if cache else ladder
+        governor = self._governor
+        if self._hides:
+            target = Discreet(target, scope, self._masking)
+        if self._guards:
+            target = Guarded(target, scope, governor.guardrails, self._masking, self.judging)
+        return Governed(target, scope, governor)
 
     @property
     def usable(self) -> bool:
@@ -109,6 +112,13 @@ class Models:
     def _named(self, name: str) -> Ladder | None:
         return self._aliases.get(name) or self._provider_model(name)
 
+    def _behind_cache(self, aliases: Mapping[str, LadderSettings]) -> dict[str, Cached]:
+        """Return the aliases whose answers are kept."""
+        if (cache := self._governor.cache) is None:
+            return {}
+        kept = ((name, each.cache_ttl_s) for name, each in aliases.items())
+        return {name: Cached(self._aliases[name], cache, ttl_s) for name, ttl_s in kept if ttl_s}
+
     def _ladder(self, alias: str, settings: LadderSettings) -> Ladder:
         rungs = [self._rung(rung.target) for rung in settings.targets]
         policy = Policy(
@@ -125,7 +135,7 @@ class Models:
 
     def _made(self, name: str) -> Rung:
         rung = Metered(self._target(name), self._money, self._terms(name))
-        return Masked(rung, self._masking) if rung.place == "hosted" else rung
+        return Masked(rung, self._masking) if self._masks and rung.place == "hosted" else rung
 
     def _terms(self, name: str) -> Terms:
         """Return what asking a target costs, and how it is kept to that."""
@@ -151,9 +161,10 @@ class Models:
         provider, _, model = name.partition("/")
         if not model or provider not in self._providers:
             return None
-        rung = self._rungs.get(name)
-        ladder = self._unnamed.get(name) or Ladder(name, [rung or self._made(name)])
-        self._unnamed[name] = ladder
+        ladder = self._unnamed.get(name)
+        if ladder is None:
+            ladder = Ladder(name, [self._rungs.get(name) or self._made(name)])
+            self._unnamed[name] = ladder
         self._unnamed.move_to_end(name)
         if len(self._unnamed) > _MOST_UNNAMED:
             self._unnamed.popitem(last=False)

@@ -37,8 +37,6 @@ class Prompt(msgspec.Struct, frozen=True):
             session's id; None leaves it to the prompt's first words.
         local_only: Never leave our own engines.
         continues: The last message is the answer's beginning; go on from there.
-        cache_ttl_s: How long the answer may be told again to the same request; None leaves it to
-            the alias.
         charge: The account of the request that it is a part of.
         agent: The agent whose turn it is a part of; empty where a model was asked.
         egress: What of personal data hosted targets may read; None is what its tenant's may.
@@ -57,7 +55,6 @@ class Prompt(msgspec.Struct, frozen=True):
     affinity: str | None = None
     local_only: bool = False
     continues: bool = False
-    cache_ttl_s: float | None = None
     charge: Charge | None = None
     agent: str = ""
     egress: Policy | None = None

@@ -20,6 +20,7 @@ _WORDS: dict[Kind, str] = {
 
 # Some servers put something else into every chunk.
 _TRIES = 4
+_encode = msgspec.json.Encoder().encode
 
 
 class BrokenOff(Exception):
@@ -107,7 +108,7 @@ class Transcript:
         """Return the chunk that ends what has no `finish_reason`, as whole answers are mended."""
         left = [index for index, ended in self._answers.items() if not ended]
         choices = [{"index": index, "finish_reason": "stop"} for index in left]
-        return self._mended(msgspec.json.encode({"choices": choices}))
+        return self._mended(_encode({"choices": choices}))
 
     def _mended(self, payload: bytes) -> bytes:
         usage = self._prompt.include_usage
@@ -144,7 +145,7 @@ class Transcript:
 def words_of(prompt: Prompt) -> bytes:
     """Return what a prompt asks, as JSON."""
     field = prompt.fields.get(_WORDS[prompt.kind], "")
-    return bytes(field) if isinstance(field, msgspec.Raw) else msgspec.json.encode(field)
+    return bytes(field) if isinstance(field, msgspec.Raw) else _encode(field)
 
 
 def estimate_prompt(prompt: Prompt) -> int:

@@ -5,8 +5,7 @@ two parts of it, and in all.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable
-from dataclasses import dataclass
+from collections.abc import AsyncGenerator, Callable, Coroutine
 from typing import Any, Protocol, Self
 
 import msgspec
@@ -30,6 +29,7 @@ _PATHS: dict[Kind, str] = {
     "moderations": "/moderations",
 }
 
+_encode = msgspec.json.Encoder().encode
 _MAX_ANSWER_BYTES = 64_000_000
 _MAX_EMPTY_CHUNKS = 1_000
 _DONE = b"[DONE]"
@@ -45,8 +45,7 @@ class Timeouts(Protocol):
     total_timeout_s: float
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(msgspec.Struct, frozen=True, eq=False):
     """One request as it goes out.
 
     Attributes:
@@ -76,16 +75,25 @@ class Upstream:
     async def complete(self, call: Call) -> Completion:
         """Return the whole answer; the total timeout is the one that counts."""
         with self._translated, await self._post(call, call.fields) as answer:
+            if answer.status != 200:
+                raise await self._refusal(answer)
             body = await answer.read(_MAX_ANSWER_BYTES)
-        usage = TokenUsage(complete=True)
-        right = read_right(body) if call.prompt.kind == "chat" else None
-        if right and usage.take(right.usage.view):
-            return Completion(body, self.name, usage=usage)
+        if call.prompt.kind == "chat" and (right := read_right(body)):
+            return Completion(body, self.name, usage=right.usage.counted())
+        return self._mended(call, body)
+
+    def _mended(self, call: Call, body: bytes) -> Completion:
+        """Return a whole answer that is out of the ordinary, in OpenAI's schema.
+
+        Raises:
+            UpstreamError: It is no answer.
+        """
         try:
             view = view_completion(body)
             mended = Normaliser(call.prompt.kind, call.fields["model"]).completion(body)
         except ValueError:
             raise _nonsense(self.name) from None
+        usage = TokenUsage(complete=True)
         if not (view.usage and usage.take(view.usage)):
             usage.prompt_tokens = estimate_prompt(call.prompt)
             usage.completion_tokens = sum(choice.estimate for choice in view.choices)
@@ -104,7 +112,10 @@ class Upstream:
         held = list[bytes]()
         with self._translated:
             async with asyncio.timeout(self._timeouts.first_byte_timeout_s):
-                payloads = self._payloads(await self._post(call, fields), transcript)
+                answer = await self._post(call, fields)
+                if answer.status != 200:
+                    raise await self._refusal(answer)
+                payloads = self._payloads(answer, transcript)
                 try:
                     while not transcript.begun and len(held) <= _MAX_EMPTY_CHUNKS:
                         held.append(await anext(payloads))
@@ -118,22 +129,23 @@ class Upstream:
             raise _nonsense(self.name)
         return Stream(OpenPayloads(held[::-1], payloads, on_end), self.name, usage=transcript.usage)
 
-    async def _post(self, call: Call, fields: dict[str, Any]) -> HttpAnswer:
-        answer = await self._http.post(
+    def _post(self, call: Call, fields: dict[str, Any]) -> Coroutine[Any, Any, HttpAnswer]:
+        return self._http.post(
             self._urls[call.prompt.kind],
             _LINES + call.lines,
-            msgspec.json.encode(fields),
+            _encode(fields),
             connect_timeout_s=self._timeouts.connect_timeout_s,
             total_timeout_s=self._timeouts.total_timeout_s,
         )
-        if answer.status == 200:
-            return answer
+
+    async def _refusal(self, answer: HttpAnswer) -> GatewayError:
+        """Return what an answer of another status than 200 means."""
         with answer:
             try:
                 body = await answer.read(MAX_ERROR_BYTES)
             except (Broken, ValueError):
                 body = b""
-        raise refusal(self.name, answer.status, answer.headers, body)
+        return refusal(self.name, answer.status, answer.headers, body)
 
     async def _payloads(
         self, answer: HttpAnswer, transcript: Transcript
@@ -176,6 +188,8 @@ class _Translated:
         pass
 
     def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        if error is None:
+            return
         if isinstance(error, Unreachable):
             raise UpstreamError(f"{self._name} can't be reached", code=UNREACHABLE) from None
         if isinstance(error, TimeoutError):

@@ -8,10 +8,11 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from gateway.openai.usage import PromptDetails, UsageView
+from gateway.openai.usage import MOST, TokenUsage
 
 _Nothing = Annotated[list[Any], Meta(max_length=0)]
 _Count = Annotated[int, Meta(ge=0)]
+_Counted = Annotated[int, Meta(ge=0, lt=MOST)]
 
 
 class _Strict(msgspec.Struct, forbid_unknown_fields=True):
@@ -33,7 +34,7 @@ class _Choice(_Strict):
 
 
 class _PromptDetails(_Strict):
-    cached_tokens: _Count
+    cached_tokens: _Counted
     audio_tokens: _Count | UnsetType = UNSET
 
 
@@ -45,20 +46,17 @@ class _AnswerDetails(_Strict):
 
 
 class _Usage(_Strict):
-    prompt_tokens: _Count
-    completion_tokens: _Count
+    prompt_tokens: _Counted
+    completion_tokens: _Counted
     total_tokens: Annotated[int, Meta(ge=1)]
     prompt_tokens_details: _PromptDetails | UnsetType = UNSET
     completion_tokens_details: _AnswerDetails | UnsetType = UNSET
 
-    @property
-    def view(self) -> UsageView:
-        """Return it as every server's counts are read."""
+    def counted(self) -> TokenUsage:
+        """Return it as what a whole answer took."""
         details = self.prompt_tokens_details
         cached = 0 if details is UNSET else details.cached_tokens
-        return UsageView(
-            self.prompt_tokens, self.completion_tokens, self.total_tokens, PromptDetails(cached)
-        )
+        return TokenUsage(self.prompt_tokens, self.completion_tokens, cached, complete=True)
 
 
 class RightCompletion(_Strict):

@@ -1,7 +1,5 @@
 """Tokens of one answer, counted while it grows."""
 
-from dataclasses import dataclass, field
-
 import msgspec
 
 
@@ -20,11 +18,11 @@ class UsageView(msgspec.Struct):
     prompt_tokens_details: PromptDetails | None = None
 
 
-_MOST = 10**9
+MOST = 10**9
+"""So many tokens nobody asked or said: whoever tells them is not believed."""
 
 
-@dataclass(slots=True)
-class TokenUsage:
+class TokenUsage(msgspec.Struct):
     """What an answer took. A stream's is final once the stream is closed.
 
     Attributes:
@@ -43,8 +41,8 @@ class TokenUsage:
     cached_tokens: int = 0
     estimated: bool = False
     complete: bool = False
-    chunks: int = field(default=0, compare=False)
-    engine_ns: int = field(default=0, compare=False)
+    chunks: int = 0
+    engine_ns: int = 0
 
     def take(self, told: UsageView) -> bool:
         """Take the upstream's count, which includes what it told before.
@@ -54,7 +52,7 @@ class TokenUsage:
         details = told.prompt_tokens_details
         cached = (details and details.cached_tokens) or 0
         asked, said = told.prompt_tokens, told.completion_tokens or 0
-        if not (0 <= asked < _MOST and 0 <= said < _MOST and 0 <= cached < _MOST):
+        if not (0 <= asked < MOST and 0 <= said < MOST and 0 <= cached < MOST):
             return False
         self.prompt_tokens, self.completion_tokens, self.cached_tokens = asked, said, cached
         self.estimated = False

@@ -69,10 +69,16 @@ _WHAT = {
 
 
 class Guardrails:
-    """Guardrails by the settings. What is long is judged in threads."""
+    """Guardrails by the settings. What is long is judged in threads.
+
+    Attributes:
+        any: Whether the settings have one, for anybody.
+    """
 
     def __init__(self, settings: GuardrailSettings) -> None:
         self._settings = settings
+        sections = [settings, *settings.models.values(), *settings.tenants.values()]
+        self.any = any(_rules_in(section) for section in sections)
         self._known: dict[tuple[str, ...], Sequence[Guardrail]] = {}
         self._judges: dict[tuple[str, ...], Sequence[Judge]] = {}
         self._none: dict[tuple[str, ...], bool] = {}
@@ -169,6 +175,10 @@ class Guardrails:
         given = {name: getattr(own, name) for name in own.model_fields_set}
         shared = {name: getattr(self._settings, name) for name in GuardrailRules.model_fields}
         return GuardrailRules.model_construct(**{**shared, **given})
+
+
+def _rules_in(rules: GuardrailRules) -> bool:
+    return any((rules.length, rules.deny, rules.injection, rules.judge))
 
 
 def _guardrails(rules: GuardrailRules) -> list[Guardrail]:

@@ -80,6 +80,13 @@ class Policies:
         key = (boundary, *named)
         return self._known.get(key) or self._known.setdefault(key, self._made(boundary, *named))
 
+    def allow_all(self, boundary: Boundary) -> bool:
+        """Tell whether nothing is done there, whoever asks whatever."""
+        settings = self._settings
+        others = (settings.tenants, settings.models, settings.agents)
+        sections = [settings, *(section for each in others for section in each.values())]
+        return all(Policy.of(getattr(section, boundary)).allows_all for section in sections)
+
     def _made(self, boundary: Boundary, tenant: str, model: str, agent: str) -> Policy:
         settings = self._settings
         sections: list[BoundarySettings | None] = [

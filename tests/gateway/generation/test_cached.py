@@ -122,11 +122,9 @@ async def test_a_stream_that_is_too_long_is_not_kept() -> None:
     assert not store.kept
 
 
-@pytest.mark.parametrize(("alias", "asked"), [(None, None), (60, None), (None, 60)])
-async def test_alias_or_prompt_opts_in(alias: float | None, asked: float | None) -> None:
+async def test_what_stands_on_no_account_is_not_kept() -> None:
     store = Store()
-    target: Any = Cached(Ladder(), store, alias)
-    wanted = Prompt(prompt().fields, cache_ttl_s=asked, charge=prompt().charge)
-    await target.complete(wanted)
-    await told(await target.stream(wanted))
-    assert len(store.kept) == (2 if alias or asked else 0)
+    target: Any = Cached(Ladder(), store, 60)
+    await target.complete(Prompt(prompt().fields))
+    await told(await target.stream(Prompt(prompt().fields)))
+    assert not store.kept

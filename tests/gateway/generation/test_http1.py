@@ -102,7 +102,7 @@ async def test_what_is_sent() -> None:
 
     async with serving(serve) as server, HttpClient() as client:
         await ask(client, server.url)
-        host = f"{server.url.host}:{server.url.port}".encode()
+        host = f"{server.url.origin.host}:{server.url.origin.port}".encode()
     head, _, body = server.asked[0].partition(b"\r\n\r\n")
     lines = head.split(b"\r\n")
     assert lines[0] == b"POST /v1/x?a=b HTTP/1.1"
@@ -173,6 +173,36 @@ async def test_an_idle_connection_is_closed_in_time() -> None:
         await ask(client, server.url)
         await server.left.wait()
         assert await ask(client, server.url) == (200, b"hello")
+
+
+async def test_a_request_may_last_longer_than_an_idle_connection() -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        for wait_s in (0, 0.3):
+            await _request(reader)
+            await asyncio.sleep(wait_s)
+            writer.write(LENGTH)
+        await reader.read()
+
+    async with serving(serve) as server, HttpClient(keep_s=0.1) as client:
+        for _ in range(2):
+            assert await ask(client, server.url, total_timeout_s=60) == (200, b"hello")
+        assert server.connections == 1
+        await server.left.wait()
+
+
+async def test_each_request_has_a_total_time_of_its_own() -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await _request(reader)
+        writer.write(LENGTH)
+        await _request(reader)
+        await reader.read()
+
+    async with serving(serve) as server, HttpClient() as client:
+        await ask(client, server.url, total_timeout_s=0.2)
+        await asyncio.sleep(0.3)
+        with pytest.raises(TimeoutError):
+            await ask(client, server.url, total_timeout_s=0.2)
+        assert server.connections == 1
 
 
 async def test_the_total_time_counts_until_the_end() -> None:

@@ -1,23 +1,30 @@
 """Which models a caller may name."""
 
 from dataclasses import replace
+from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from support import scope_of
 
+from config.guardrails import GuardrailSettings
 from config.masking import MaskingSettings
 from config.scope import Allowed, TenantScope
 from config.settings import EngineSettings
 from config.targets import LadderSettings, ProviderSettings
+from gateway.generation.cached import Cached
 from gateway.generation.discreet import Discreet
 from gateway.generation.governed import Governed
 from gateway.generation.guarded import Guarded
 from gateway.generation.http1 import HttpClient
 from gateway.generation.ladder import Ladder
 from gateway.generation.masked import Masked
+from gateway.generation.metered import Metered
 from gateway.generation.models import Models
 from gateway.generation.replicas import Replicas
+from gateway.govern.cache import ResponseCache
 from gateway.govern.governor import Governor
+from gateway.govern.guardrails.guardrails import Guardrails
 from gateway.govern.masking.masking import Masking
 from rag.testing import InMemoryEmbedder
 
@@ -29,14 +36,16 @@ def limited_to(*models: str) -> TenantScope:
     return replace(EVERYBODY, allowed=Allowed(models=frozenset(models)))
 
 
+def layers_of(models: Models, name: str) -> list[Any]:
+    """Return what a caller is given, from the outside to the rungs."""
+    layers: list[Any] = [models.find(EVERYBODY, name)]
+    while not isinstance(layers[-1], Ladder):
+        layers.append(layers[-1]._ladder)
+    return [*layers, *layers[-1]._rungs]
+
+
 def ladder_of(models: Models, name: str) -> Ladder:
-    target = models.find(EVERYBODY, name)
-    assert isinstance(target, Governed)
-    assert isinstance(target._ladder, Guarded)
-    discreet = target._ladder._ladder
-    assert isinstance(discreet, Discreet)
-    assert isinstance(discreet._ladder, Ladder)
-    return discreet._ladder
+    return next(layer for layer in layers_of(models, name) if isinstance(layer, Ladder))
 
 
 @pytest.fixture
@@ -127,10 +136,51 @@ async def test_every_hosted_rung_is_asked_behind_the_masks_and_no_other() -> Non
     openai = ProviderSettings.model_validate({"kind": "openai", "api_key": "sk"})
     mine = LadderSettings.model_validate({"targets": ["openai/gpt", "engine/qwen", "extractive"]})
     engines = {"qwen": Replicas("qwen", EngineSettings(model="qwen"), [], b"k")}
+    masking = Masking(MaskingSettings.model_validate({"tenants": {"a": {"egress": "mask"}}}))
     async with HttpClient() as http:
         models = Models(
-            {"x": mine}, {"openai": openai}, engines, http, InMemoryEmbedder(), Governor(), MASKING
+            {"x": mine}, {"openai": openai}, engines, http, InMemoryEmbedder(), Governor(), masking
         )
     masked = [isinstance(rung, Masked) for rung in ladder_of(models, "x")._rungs]
     assert masked == [True, False, False]
     assert isinstance(ladder_of(models, "openai/any")._rungs[0], Masked)
+
+
+@pytest.mark.parametrize(
+    ("masking", "guardrails", "layers"),
+    [
+        ({}, {}, [Governed, Ladder, Metered]),
+        (
+            {"storage": "mask", "tenants": {"a": {"egress": "allow"}}},
+            {},
+            [Governed, Ladder, Metered],
+        ),
+        ({"answer": "mask"}, {}, [Governed, Discreet, Ladder, Metered]),
+        ({"agents": {"a": {"answer": "mask"}}}, {}, [Governed, Discreet, Ladder, Metered]),
+        ({"egress": "mask"}, {}, [Governed, Discreet, Ladder, Masked]),
+        ({"models": {"y": {"egress": "block"}}}, {}, [Governed, Discreet, Ladder, Masked]),
+        ({}, {"length": {"max_chars": 9}}, [Governed, Guarded, Ladder, Metered]),
+        ({}, {"models": {"a": {"injection": {}}}}, [Governed, Guarded, Ladder, Metered]),
+        (
+            {"egress": "mask"},
+            {"tenants": {"a": {"length": {"max_chars": 9}}}},
+            [Governed, Guarded, Discreet, Ladder, Masked],
+        ),
+    ],
+)
+async def test_a_layer_is_there_where_the_settings_have_something_for_it(
+    masking: dict[str, Any], guardrails: dict[str, Any], layers: list[type]
+) -> None:
+    provider = ProviderSettings.model_validate({"base_url": "http://127.0.0.1:9/v1"})
+    kept = LadderSettings.model_validate({"targets": ["fake/x"], "cache_ttl_s": 60})
+    governor = Governor(guardrails=Guardrails(GuardrailSettings.model_validate(guardrails)))
+    masks, cache = Masking(MaskingSettings.model_validate(masking)), Mock(spec=ResponseCache)
+    async with HttpClient() as http:
+        for governor.cache in (None, cache):
+            models = Models(
+                {"kept": kept}, {"fake": provider}, {}, http, InMemoryEmbedder(), governor, masks
+            )
+            assert [type(layer) for layer in layers_of(models, "fake/x")] == layers
+    at = layers.index(Ladder)
+    found = [type(layer) for layer in layers_of(models, "kept")]
+    assert found == [*layers[:at], Cached, *layers[at:]]

@@ -8,6 +8,7 @@ from openai_schema import faults
 
 from gateway.openai.normalise import Normaliser
 from gateway.openai.right import read_right
+from gateway.openai.usage import TokenUsage
 
 RIGHT: dict[str, Any] = {
     "id": "chatcmpl-1",
@@ -75,7 +76,7 @@ def test_what_is_right_stays_as_it_is(answer: dict[str, Any]) -> None:
     mended = msgspec.json.decode(Normaliser("chat", "m").completion(body))
     assert mended == answer
     cached = answer["usage"].get("prompt_tokens_details", {}).get("cached_tokens", 0)
-    assert right.usage.view.prompt_tokens_details.cached_tokens == cached  # type: ignore[union-attr]
+    assert right.usage.counted() == TokenUsage(5, 7, cached, complete=True)
 
 
 @pytest.mark.parametrize(
@@ -98,6 +99,9 @@ def test_what_is_right_stays_as_it_is(answer: dict[str, Any]) -> None:
         _with("choices.0.logprobs", {"content": []}),
         _with("usage.total_tokens", 0),
         _with("usage.prompt_tokens", None),
+        _with("usage.prompt_tokens", 10**9),
+        _with("usage.completion_tokens", 10**18),
+        _with("usage.prompt_tokens_details.cached_tokens", 10**9),
         _with("usage.prompt_tokens_details", None),
         _with("usage.prompt_tokens_details.other", 1),
     ],
