@@ -31,23 +31,21 @@ class Tracing:
     ) -> None:
         self.tracer: otel.Tracer | None = None
         self.genai: GenAiMetrics | None = None
-        self._settings = settings
+        self._trusts = settings.trust_traceparent
+        self._to_hosted = settings.hosted_traceparent
         self._mask = mask if settings.content else None
         self._bound = round(settings.sample_ratio * _LOW)
 
     def begin(self, headers: Iterable[tuple[bytes, bytes]]) -> Trace:
         """Return the trace of a request."""
-        told = told_trace(headers) if self._settings.trust_traceparent else None
+        told = told_trace(headers) if self._trusts else None
         if told:
-            return self._trace(*told)
-        number = new_trace()
-        sampled = self.tracer is not None and number % _LOW < self._bound
-        return self._trace(number, "", sampled, "")
-
-    def _trace(self, number: int, parent: str, sampled: bool, state: str) -> Trace:  # noqa: FBT001
+            number, parent, sampled, state = told
+        else:
+            number, parent, state = new_trace(), "", ""
+            sampled = self.tracer is not None and number % _LOW < self._bound
         tracer = self.tracer if sampled else None
-        to_hosted = self._settings.hosted_traceparent
-        return Trace(number, parent, sampled, state, tracer, to_hosted, self._mask)
+        return Trace(number, parent, sampled, state, tracer, self._to_hosted, self._mask)
 
 
 @contextmanager
