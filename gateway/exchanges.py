@@ -20,12 +20,13 @@ _to_ms = (1000.0).__mul__
 
 def begin_exchanges(app: ASGIApp, tracing: Tracing) -> ASGIApp:
     """Return the application with an exchange for each request, which is counted at its end."""
-    in_flight = metrics.HTTP_IN_FLIGHT
+    metrics.HTTP_IN_FLIGHT.add(0)
+    in_flight = metrics.HTTP_IN_FLIGHT.values
 
     async def exchanging(scope: Scope, receive: Receive, send: Send) -> None:
         exchange = Exchange(request_id(scope), trace=tracing.begin(scope["headers"]))
         begin_exchange(exchange)
-        in_flight.add(1)
+        in_flight[()] += 1
         began = monotonic()
         try:
             if exchange.trace.tracer is None:
@@ -34,7 +35,7 @@ def begin_exchanges(app: ASGIApp, tracing: Tracing) -> ASGIApp:
                 with server_span(scope, exchange):  # type: ignore[arg-type]
                     await app(scope, receive, send)
         finally:
-            in_flight.add(-1)
+            in_flight[()] -= 1
             _count(scope, exchange, monotonic() - began)  # type: ignore[arg-type]
 
     return exchanging

@@ -122,7 +122,8 @@ class GenAiMetrics:
         row: Row = (usage.prompt_tokens, usage.completion_tokens, time.monotonic() - began)
         if first is not None:
             row = (*row, first - began)
-        calls = self._calls.get((call, error, len(row))) or self._begin(call, error, len(row))
+        key = call, error, len(row)
+        calls = self._calls.get(key) or self._begin(*key)
         calls.rows.append(row)
         if len(calls.rows) >= AT_ONCE:
             calls.flush()

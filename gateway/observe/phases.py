@@ -28,9 +28,9 @@ class Phase:
         self._exchange = exchange or current_exchange()
 
     def __enter__(self) -> None:
-        tracer = self._exchange.trace.tracer
-        self._span = _Spanning(tracer, self._name, _NONE) if tracer else None
-        if self._span:
+        self._span: _Spanning | None = None
+        if tracer := self._exchange.trace.tracer:
+            self._span = _Spanning(tracer, self._name, _NONE)
             self._span.__enter__()
         self._began = perf_counter()
 

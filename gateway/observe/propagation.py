@@ -70,8 +70,3 @@ def told_trace(headers: Iterable[tuple[bytes, bytes]]) -> tuple[int, str, bool, 
     states = b",".join(value for name, value in headers if name == b"tracestate")
     state = states.decode("latin-1") if len(states) <= _MAX_STATE_BYTES else ""
     return number, span_id, bool(int(flags, 16) & _SAMPLED), state
-
-
-def new_trace() -> int:
-    """Return the number of a trace that begins here."""
-    return random.getrandbits(128) or 1

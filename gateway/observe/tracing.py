@@ -1,5 +1,6 @@
 """Which requests are traced, and the span of each as a whole."""
 
+import random
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
@@ -11,7 +12,7 @@ from opentelemetry.trace.propagation import set_span_in_context
 from config.telemetry import TelemetrySettings
 from gateway.govern.charge import Exchange
 from gateway.observe.genai import GenAiMetrics
-from gateway.observe.propagation import Trace, new_trace, told_trace
+from gateway.observe.propagation import Trace, told_trace
 
 _LOW = 2**64
 
@@ -42,7 +43,7 @@ class Tracing:
         if told:
             number, parent, sampled, state = told
         else:
-            number, parent, state = new_trace(), "", ""
+            number, parent, state = random.getrandbits(128) or 1, "", ""
             sampled = self.tracer is not None and number % _LOW < self._bound
         tracer = self.tracer if sampled else None
         return Trace(number, parent, sampled, state, tracer, self._to_hosted, self._mask)
