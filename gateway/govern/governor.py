@@ -101,14 +101,17 @@ class Governor:
             raise
 
     def settle(self, charge: Charge) -> Awaitable[None]:
-        """Settle once what the request took; who is cancelled meanwhile leaves it to be done."""
+        """Settle once what the request took; who is cancelled meanwhile leaves it to be done.
+
+        How it ended is known already.
+        """
         if self._ledger and self._ledger.waits:
             return asyncio.shield(self.settle_soon(charge))
         # It waits for the record of the audit alone, which is stored all the same.
         return self._settle(charge)
 
     def settle_soon(self, charge: Charge) -> asyncio.Task[None]:
-        """Settle where nobody can wait."""
+        """Settle an ended request where nobody can wait."""
         task = asyncio.create_task(self._settle(charge))
         self._settling.add(task)
         task.add_done_callback(self._settling.discard)
@@ -119,7 +122,6 @@ class Governor:
         await asyncio.gather(*self._settling, return_exceptions=True)
 
     async def _settle(self, charge: Charge) -> None:
-        charge.end()
         with Phase("settlement", charge.exchange):
             for attempt in charge.attempts:
                 attempt.price()
