@@ -1,27 +1,33 @@
 """HTTP requests from their first byte to their answer's last: an exchange each, and counted."""
 
-import time
+from collections.abc import Sequence
 from functools import lru_cache
+from time import monotonic
 
 from litestar.types import ASGIApp, HTTPScope, Receive, Scope, Send
 
 from gateway.govern.charge import Exchange, begin_exchange
 from gateway.observe import metrics
+from gateway.observe.batches import Batch, Row
+from gateway.observe.tally import Labels
 from gateway.observe.tracing import Tracing, server_span
 from gateway.request_ids import request_id
 
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _LEFT = 499
+_to_ms = (1000.0).__mul__
 
 
 def begin_exchanges(app: ASGIApp, tracing: Tracing) -> ASGIApp:
     """Return the application with an exchange for each request, which is counted at its end."""
+    metrics.HTTP_IN_FLIGHT.add(0)
+    in_flight = metrics.HTTP_IN_FLIGHT.values
 
     async def exchanging(scope: Scope, receive: Receive, send: Send) -> None:
         exchange = Exchange(request_id(scope), trace=tracing.begin(scope["headers"]))
         begin_exchange(exchange)
-        metrics.HTTP_IN_FLIGHT.add(1)
-        began = time.monotonic()
+        in_flight[()] += 1
+        began = monotonic()
         try:
             if exchange.trace.tracer is None:
                 await app(scope, receive, send)
@@ -29,8 +35,8 @@ def begin_exchanges(app: ASGIApp, tracing: Tracing) -> ASGIApp:
                 with server_span(scope, exchange):  # type: ignore[arg-type]
                     await app(scope, receive, send)
         finally:
-            metrics.HTTP_IN_FLIGHT.add(-1)
-            _count(scope, exchange, time.monotonic() - began)  # type: ignore[arg-type]
+            in_flight[()] -= 1
+            _count(scope, exchange, monotonic() - began)  # type: ignore[arg-type]
 
     return exchanging
 
@@ -39,16 +45,31 @@ def _count(scope: HTTPScope, exchange: Exchange, took_s: float) -> None:
     # Not the path, which holds what callers call things.
     route = scope.get("path_template") or "unmatched"
     method = scope["method"] if scope["method"] in _METHODS else "other"
-    metrics.HTTP_REQUESTS.add(method, route, _class_of(exchange.status or _LEFT))
-    metrics.HTTP_DURATION.observe(took_s, route)
-    for phase, phase_s in exchange.phases.items():
-        metrics.PHASE_DURATION.observe(phase_s, phase)
+    status, phases = _class_of(exchange.status or _LEFT), exchange.phases
+    _ENDED.add((method, route, status, *phases), (took_s, *phases.values()))
+
+
+def _count_ended(labels: Labels, rows: Sequence[Row]) -> None:
+    method, route, status, *phases = labels
+    took_s, *spent_s = zip(*rows, strict=True)
+    metrics.HTTP_REQUESTS.add(method, route, status, by=len(rows))
+    metrics.HTTP_DURATION.observe_all(took_s, route)
+    for phase, phase_s in zip(phases, spent_s, strict=True):
+        metrics.PHASE_DURATION.observe_all(phase_s, phase)
+
+
+_ENDED = Batch(_count_ended)
 
 
 def server_timing(exchange: Exchange) -> str:
     """Return how long each part took so far, as `Server-Timing` says it."""
-    told = [f"{name};dur={seconds * 1000:.2f}" for name, seconds in exchange.phases.items()]
-    return ", ".join(told)
+    phases = exchange.phases
+    return _timing_of(tuple(phases)) % tuple(map(_to_ms, phases.values()))
+
+
+@lru_cache
+def _timing_of(phases: tuple[str, ...]) -> str:
+    return ", ".join(f"{name};dur=%.2f" for name in phases)
 
 
 @lru_cache

@@ -1,9 +1,11 @@
 """Random ids, drawn in blocks: the system is asked for randomness once for hundreds of them."""
 
 import os
+import re
 
 _AT_ONCE = 256
 _DIGITS = 32
+_ids = re.compile(f".{{{_DIGITS}}}").findall
 _drawn: list[str] = []
 # A child that is forked would give out the same ones.
 os.register_at_fork(after_in_child=_drawn.clear)
@@ -15,5 +17,4 @@ def new_id() -> str:
         try:
             return _drawn.pop()
         except IndexError:
-            digits = os.urandom(_AT_ONCE * _DIGITS // 2).hex()
-            _drawn.extend(digits[at : at + _DIGITS] for at in range(0, len(digits), _DIGITS))
+            _drawn.extend(_ids(os.urandom(_AT_ONCE * _DIGITS // 2).hex()))

@@ -61,8 +61,7 @@ class Attended:
 
     def __enter__(self) -> Self:
         self._working = asyncio.current_task()
-        self._loop = asyncio.get_running_loop()
-        self._timer = self._loop.call_later(_SHORT_S, self._watch)
+        self._timer = asyncio.get_running_loop().call_later(_SHORT_S, self._watch)
         self._exchange.left = SERVER_SHUTDOWN
         return self
 
@@ -73,6 +72,12 @@ class Attended:
         trace: TracebackType | None,
     ) -> None:
         self._timer.cancel()
+        if error is None and self._watching is None:
+            self._exchange.left = CLIENT_GONE
+        else:
+            self._end(error)
+
+    def _end(self, error: BaseException | None) -> None:
         if watching := self._watching:
             watching.cancel()
             # The traceback of its end holds this: nothing else may, or it waits for a collection.
@@ -91,7 +96,7 @@ class Attended:
         return self._working.cancelling()
 
     def _watch(self) -> None:
-        self._watching = self._loop.create_task(self._cancel())
+        self._watching = asyncio.create_task(self._cancel())
 
     async def _cancel(self) -> None:
         await client_left(self._receive)

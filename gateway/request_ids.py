@@ -7,6 +7,7 @@ from litestar.types import Scope
 from gateway.ids import new_id
 
 _HARMLESS = re.compile(rb"[A-Za-z0-9._-]{1,128}")
+_HEADER = b"x-request-id"
 _STAMP = "naru_request_id"
 
 
@@ -20,7 +21,10 @@ def request_id(scope: Scope) -> str:
 
 
 def _given(scope: Scope) -> str:
+    # Most say none, which one look at all headers tells.
+    if _HEADER not in dict(scope["headers"]):
+        return ""
     for name, value in scope["headers"]:
-        if name == b"x-request-id":
+        if name == _HEADER:
             return value.decode() if _HARMLESS.fullmatch(value) else ""
     return ""

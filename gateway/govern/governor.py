@@ -1,7 +1,7 @@
 """Every request's way in and out: what it may take before, one settlement after."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from types import TracebackType
 from typing import Protocol
 
@@ -88,7 +88,7 @@ class Governor:
         if self._ledger:
             self._ledger.open(charge)
         try:
-            with Phase("limits"):
+            with Phase("limits", charge.exchange):
                 if self._limiter:
                     await self._limiter.reserve(charge)
         except BaseException as error:
@@ -96,15 +96,17 @@ class Governor:
             await self.settle(charge)
             raise
 
-    async def settle(self, charge: Charge) -> None:
-        """Settle once what the request took; who is cancelled meanwhile leaves it to be done."""
+    def settle(self, charge: Charge) -> Awaitable[None]:
+        """Settle once what the request took; who is cancelled meanwhile leaves it to be done.
+
+        How it ended is known already.
+        """
         if self._ledger and self._ledger.waits:
-            await asyncio.shield(self.settle_soon(charge))
-        else:
-            await self._settle(charge)
+            return asyncio.shield(self.settle_soon(charge))
+        return self._settle(charge)
 
     def settle_soon(self, charge: Charge) -> asyncio.Task[None]:
-        """Settle where nobody can wait."""
+        """Settle an ended request where nobody can wait."""
         task = asyncio.create_task(self._settle(charge))
         self._settling.add(task)
         task.add_done_callback(self._settling.discard)
@@ -115,8 +117,7 @@ class Governor:
         await asyncio.gather(*self._settling, return_exceptions=True)
 
     async def _settle(self, charge: Charge) -> None:
-        charge.end()
-        with Phase("settlement"):
+        with Phase("settlement", charge.exchange):
             for attempt in charge.attempts:
                 attempt.price()
             if self._limiter:
@@ -136,17 +137,18 @@ class Settling:
         self._governor = governor
         self._charge = charge
 
-    async def __aenter__(self) -> None:
+    def __aenter__(self) -> Awaitable[None]:
         """Do nothing: the request has begun."""
+        return _nothing()
 
-    async def __aexit__(
+    def __aexit__(
         self,
         kind: type[BaseException] | None,
         error: BaseException | None,
         trace: TracebackType | None,
-    ) -> None:
+    ) -> Awaitable[None]:
         self._charge.end(error)
-        await self._governor.settle(self._charge)
+        return self._governor.settle(self._charge)
 
 
 class Governing(Settling):
@@ -154,9 +156,9 @@ class Governing(Settling):
 
     __slots__ = ()
 
-    async def __aenter__(self) -> None:
+    def __aenter__(self) -> Awaitable[None]:
         """Begin it; raises what `Governor.begin` does."""
-        await self._governor.begin(self._charge)
+        return self._governor.begin(self._charge)
 
 
 class Opening(Governing):
@@ -164,11 +166,14 @@ class Opening(Governing):
 
     __slots__ = ()
 
-    async def __aexit__(
+    def __aexit__(
         self,
         kind: type[BaseException] | None,
         error: BaseException | None,
         trace: TracebackType | None,
-    ) -> None:
-        if error is not None:
-            await super().__aexit__(kind, error, trace)
+    ) -> Awaitable[None]:
+        return super().__aexit__(kind, error, trace) if error is not None else _nothing()
+
+
+async def _nothing() -> None:
+    pass

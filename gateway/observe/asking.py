@@ -61,8 +61,11 @@ class Asking:
 
     def heard(self, answered: _Answered) -> _Answered:
         """Put what is answered on the span, where the settings want that; return the answer."""
-        mask, attempt = self._exchange.trace.mask, self._attempt
-        if mask is None or attempt is None or attempt.span is None:
+        mask = self._exchange.trace.mask
+        if mask is None:
+            return answered
+        attempt = self._attempt
+        if attempt is None or attempt.span is None:
             return answered
         if isinstance(answered, Stream):
             return replace(answered, payloads=Heard(answered.payloads, attempt, mask))

@@ -1,34 +1,38 @@
 """Parts of a request's work: how long each took, and a span where the request is traced."""
 
-import time
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
+from time import perf_counter
 from types import MappingProxyType, TracebackType
 from typing import Any
 
 from opentelemetry import trace as otel
 
 from gateway.errors import GatewayError, UpstreamRefused
-from gateway.govern.charge import current_exchange
+from gateway.govern.charge import Exchange, current_exchange
 
 _NONE: Mapping[str, str | int] = MappingProxyType({})
 _NOTHING: AbstractContextManager[Any] = nullcontext()
 
 
 class Phase:
-    """Times what is done within it; what one request does again is added up."""
+    """Times what is done within it; what one request does again is added up.
+
+    Who has the request's `exchange` at hand need not have it looked up.
+    """
 
     __slots__ = ("_began", "_exchange", "_name", "_span")
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, exchange: Exchange | None = None) -> None:
         self._name = name
+        self._exchange = exchange or current_exchange()
 
     def __enter__(self) -> None:
-        self._exchange = exchange = current_exchange()
-        self._span = traced(self._name) if exchange.trace.tracer else None
-        if self._span:
+        self._span: _Spanning | None = None
+        if tracer := self._exchange.trace.tracer:
+            self._span = _Spanning(tracer, self._name, _NONE)
             self._span.__enter__()
-        self._began = time.perf_counter()
+        self._began = perf_counter()
 
     def __exit__(
         self,
@@ -37,7 +41,7 @@ class Phase:
         trace: TracebackType | None,
     ) -> None:
         phases, name = self._exchange.phases, self._name
-        phases[name] = phases.get(name, 0.0) + time.perf_counter() - self._began
+        phases[name] = phases.get(name, 0.0) + perf_counter() - self._began
         if self._span:
             self._span.__exit__(kind, error, trace)
 

@@ -15,6 +15,7 @@ import asyncpg
 
 from config.tasks import end_task
 from gateway.observe import metrics
+from gateway.observe.batches import flush_batches
 from gateway.observe.exposition import render
 from gateway.observe.shared import Shared
 
@@ -91,6 +92,7 @@ class Published:
             self._heard = True
 
     def _own(self) -> bytes:
+        flush_batches()
         for look in self._looks:
             look()
         cpu = time.process_time()

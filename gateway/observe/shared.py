@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -54,13 +55,13 @@ class Shared:
         """Return what this process has counted, as it is now."""
         told = _Told()
         for metric in self.metrics:
-            rows = [(list(labels), value) for labels, value in metric.values.items()]
+            rows: list[Any] = list(metric.values.items())
             if isinstance(metric, Histogram):
-                told.histograms[metric.name] = rows  # type: ignore[assignment]
+                told.histograms[metric.name] = rows
             elif isinstance(metric, Gauge):
-                told.gauges[metric.name] = rows  # type: ignore[assignment]
+                told.gauges[metric.name] = rows
             else:
-                told.counters[metric.name] = rows  # type: ignore[assignment]
+                told.counters[metric.name] = rows
         return _encode(told)
 
     def write(self, told: bytes) -> None:

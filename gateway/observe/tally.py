@@ -4,8 +4,11 @@ They are counted on the event loop alone; `gateway.observe.exposition` adds up t
 processes.
 """
 
+import collections
 from bisect import bisect_left
+from collections.abc import ItemsView, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Literal, Self
 
 Labels = tuple[str, ...]
@@ -64,15 +67,31 @@ class Histogram:
 
     def observe(self, value: float, *labels: str) -> None:
         """Count a value."""
-        counts = self.values.get(labels)
-        if counts is None:
-            counts = self.values[labels] = [0] * (len(self.bounds) + 2)
+        counts = self._counts(labels)
         counts[bisect_left(self.bounds, value)] += 1
         counts[-1] += value
+
+    def observe_all(self, values: Sequence[float], *labels: str) -> None:
+        """Count many values at once."""
+        counts = self._counts(labels)
+        for bucket, count in bucketed(self.bounds, values):
+            counts[bucket] += count
+        counts[-1] = sum(values, counts[-1])
 
     def emptied(self) -> Self:
         """Return the same, with nothing counted."""
         return replace(self, values={})
+
+    def _counts(self, labels: Labels) -> list[float]:
+        counts = self.values.get(labels)
+        if counts is None:
+            counts = self.values[labels] = [0] * (len(self.bounds) + 2)
+        return counts
+
+
+def bucketed(bounds: tuple[float, ...], values: Sequence[float]) -> ItemsView[int, int]:
+    """Return how many values are in which bucket, counted in C."""
+    return collections.Counter(map(partial(bisect_left, bounds), values)).items()
 
 
 Metric = Counter | Gauge | Histogram

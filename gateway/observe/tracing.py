@@ -1,5 +1,6 @@
 """Which requests are traced, and the span of each as a whole."""
 
+import random
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
@@ -11,7 +12,7 @@ from opentelemetry.trace.propagation import set_span_in_context
 from config.telemetry import TelemetrySettings
 from gateway.govern.charge import Exchange
 from gateway.observe.genai import GenAiMetrics
-from gateway.observe.propagation import Trace, new_trace, told_trace
+from gateway.observe.propagation import Trace, told_trace
 
 _LOW = 2**64
 
@@ -31,23 +32,21 @@ class Tracing:
     ) -> None:
         self.tracer: otel.Tracer | None = None
         self.genai: GenAiMetrics | None = None
-        self._settings = settings
+        self._trusts = settings.trust_traceparent
+        self._to_hosted = settings.hosted_traceparent
         self._mask = mask if settings.content else None
         self._bound = round(settings.sample_ratio * _LOW)
 
     def begin(self, headers: Iterable[tuple[bytes, bytes]]) -> Trace:
         """Return the trace of a request."""
-        told = told_trace(headers) if self._settings.trust_traceparent else None
+        told = told_trace(headers) if self._trusts else None
         if told:
-            return self._trace(*told)
-        number = new_trace()
-        sampled = self.tracer is not None and number % _LOW < self._bound
-        return self._trace(number, "", sampled, "")
-
-    def _trace(self, number: int, parent: str, sampled: bool, state: str) -> Trace:  # noqa: FBT001
+            number, parent, sampled, state = told
+        else:
+            number, parent, state = random.getrandbits(128) or 1, "", ""
+            sampled = self.tracer is not None and number % _LOW < self._bound
         tracer = self.tracer if sampled else None
-        to_hosted = self._settings.hosted_traceparent
-        return Trace(number, parent, sampled, state, tracer, to_hosted, self._mask)
+        return Trace(number, parent, sampled, state, tracer, self._to_hosted, self._mask)
 
 
 @contextmanager

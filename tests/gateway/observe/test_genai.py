@@ -22,6 +22,7 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
 from config.scope import TenantScope
 from gateway.govern.charge import Asked, Charge, Exchange
+from gateway.observe.batches import AT_ONCE
 from gateway.observe.genai import GenAiMetrics
 from gateway.observe.genai_export import GenAiExport, collected
 from gateway.observe.propagation import Trace
@@ -128,6 +129,16 @@ def test_a_model_that_a_caller_made_up_is_not_told():
         for point in metric.data.data_points
     ]
     assert attributes[-1] == {"gen_ai.operation.name": "chat", "gen_ai.provider.name": "fake"}
+
+
+def test_of_many_calls_none_is_forgotten():
+    genai, charge = GenAiMetrics(), _charge()
+    for _ in range(AT_ONCE + 1):
+        genai.record(charge, charge.attempts[0], "fake/gpt-x")
+
+    told = [point for metric in collected(genai, delta=True) for point in metric.data.data_points]
+    assert [point.count for point in told] == [AT_ONCE + 1] * 3
+    assert collected(genai, delta=True) == []
 
 
 async def test_it_is_exported_at_its_interval_and_once_more_at_its_end():
