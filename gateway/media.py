@@ -7,7 +7,7 @@ fetched by the gateway (`config.outbound`), and handed on as a data URL.
 import asyncio
 import base64
 import binascii
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import aiohttp
@@ -39,7 +39,9 @@ class Media:
         Raises:
             InvalidRequest: A part is unknown, too large, not what it says, or not to be fetched.
         """
-        parts = list(_media_parts(messages))
+        parts = _media_parts(messages)
+        if not parts:
+            return
         if len(parts) > self._settings.max_parts:
             raise _refused("messages", f"at most {self._settings.max_parts} images, audio, files")
         remote = []
@@ -121,15 +123,16 @@ class Media:
             raise _refused(param, str(error), code="invalid_image_url") from None
 
 
-def _media_parts(messages: Sequence[_Part]) -> Iterator[tuple[str, _Part]]:
-    """Yield the parts that are no text, each with its path."""
+def _media_parts(messages: Sequence[_Part]) -> list[tuple[str, _Part]]:
+    """Return the parts that are no text, each with its path."""
+    found = []
     for number, message in enumerate(messages):
         content = message.get("content")
-        if not isinstance(content, list):
-            continue
-        for place, part in enumerate(content):
-            if part["type"] in ("image_url", "input_audio", "file"):
-                yield f"messages[{number}].content[{place}]", part
+        if isinstance(content, list):
+            for place, part in enumerate(content):
+                if part["type"] in ("image_url", "input_audio", "file"):
+                    found.append((f"messages[{number}].content[{place}]", part))
+    return found
 
 
 async def _read(response: aiohttp.ClientResponse, param: str, limit: int) -> bytes:
