@@ -83,7 +83,7 @@ def create_app(
             app.state.services = services
             yield
 
-    app = Litestar(
+    app = _Application(
         route_handlers=[
             *(health.live, health.ready, metrics.scrape),
             *oauth.HANDLERS,
@@ -129,6 +129,17 @@ def create_app(
     check_every_route_is_declared(app)
     app.state.document = Document(app)
     return app
+
+
+class _Application(Litestar):
+    """Comes to its handler without what the framework does for hooks before sending: none are."""
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:  # noqa: ANN401
+        if scope["type"] == "lifespan":
+            await super().__call__(scope, receive, send)
+            return
+        scope["app"] = scope["litestar_app"] = self
+        await self.asgi_handler(scope, receive, send)
 
 
 def _without_logging(config: AppConfig) -> AppConfig:

@@ -33,10 +33,12 @@ async def twice(scope: dict[str, Any], receive: Any, send: Any) -> None:
     """An application that answers in two steps at `/steps`, else at once where it may."""
     del receive
     size = int(scope["query_string"] or 2)
-    heads, body = [(b"content-length", b"%d" % size), (b"x-naru-target", b"a/b")], b"x" * size
-    if scope["path"] != "/steps" and send_whole(scope)(200, heads, body):  # type: ignore[arg-type]
-        return
-    told = [*heads, (b"x-steps", b"yes")] if scope["path"] != "/steps" else heads
+    head, body = {"content-length": str(size), "x-naru-target": "a/b"}, b"x" * size
+    if scope["path"] != "/steps":
+        if send_whole(scope)(200, head, body):  # type: ignore[arg-type]
+            return
+        head["x-steps"] = "yes"
+    told = [(name.encode(), value.encode()) for name, value in head.items()]
     await send({"type": "http.response.start", "status": 200, "headers": told})
     await send({"type": "http.response.body", "body": body})
 
