@@ -34,10 +34,10 @@ def every_value(scope: Scope, name: bytes) -> tuple[str, ...]:
 def first_values(scope: Scope) -> Mapping[bytes, bytes]:
     """Return the first value of each header: many ask, so that they are gone through once."""
     known: Any = scope
-    if _FIRST not in known:
+    first: Mapping[bytes, bytes] | None = known.get(_FIRST)
+    if first is None:
         # Backwards: of values of the same name the last one stays.
-        known[_FIRST] = dict(reversed(known["headers"]))
-    first: Mapping[bytes, bytes] = known[_FIRST]
+        first = known[_FIRST] = dict(reversed(known["headers"]))
     return first
 
 

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Mapping
 from functools import partial
-from operator import countOf, itemgetter
+from operator import itemgetter
 from typing import Any
 
 import msgspec
@@ -48,10 +48,17 @@ class BoundedProtocol(HttpToolsProtocol):
             message = f"the request line and headers are longer than {MAX_HEAD_BYTES} bytes"
             self._end(HeadTooLarge(message, code="head_too_large"))
 
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Take a header; what uvicorn asks of each is asked once, where all are there."""
+        self.headers.append((name.lower(), value))
+
     def on_headers_complete(self) -> None:
         """Take a head; of HTTP/1.1 it names one host (RFC 9112 section 3.2)."""
-        hosts = countOf(map(_NAME, self.headers), b"host")
-        if hosts != 1 and self.parser.get_http_version() == "1.1":
+        names = [*map(_NAME, self.headers)]
+        if b"expect" in names:
+            told = [value.lower() for name, value in self.headers if name == b"expect"]
+            self.expect_100_continue = b"100-continue" in told
+        if names.count(b"host") != 1 and self.parser.get_http_version() == "1.1":
             self._fault = "the request needs one Host header"
             raise ValueError(self._fault)  # which ends the parser
         super().on_headers_complete()

@@ -143,6 +143,23 @@ async def test_chunks_of_any_size_are_taken(port: int) -> None:
     assert b"50000 bytes" in await send(port, iter(parts))
 
 
+@pytest.mark.parametrize(
+    ("told", "continues"),
+    [
+        (b"Expect: 100-Continue\r\n", True),
+        (b"expect: other\r\nexpect: 100-continue\r\n", True),
+        (b"expect: other\r\n", False),
+    ],
+)
+async def test_who_waits_to_send_a_body_is_told_to(
+    port: int, told: bytes, *, continues: bool
+) -> None:
+    close = b"connection: close\r\ncontent-length: 1\r\n\r\nx"
+    answer = await send(port, iter([START + told + close]))
+    assert answer.startswith(b"HTTP/1.1 100 Continue\r\n\r\n") is continues
+    assert answer.endswith(b"1 bytes\r\n0\r\n\r\n")
+
+
 async def _answers(*requests: bytes) -> bytes:
     """Return what is answered to requests that are sent at once."""
     async with serving(twice) as port:
