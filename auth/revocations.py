@@ -107,6 +107,8 @@ class Revocations:
 
     def changed(self, since: int, client: str, key: str | None) -> bool:
         """Tell whether something about the client or its API key became known after `since`."""
+        if since == self.mark:
+            return False
         known = self._known.get(("client", client)), self._known.get(("key", key or ""))
         return any(revocation and revocation.mark > since for revocation in known)
 

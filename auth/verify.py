@@ -6,7 +6,6 @@ import re
 import time
 from collections import OrderedDict
 from dataclasses import KW_ONLY, dataclass, field, replace
-from typing import Literal
 
 import asyncpg
 import msgspec
@@ -15,6 +14,7 @@ from auth import dpop, token
 from auth.clients import KEY_PREFIX, EndUserPolicy, find_key
 from auth.errors import (
     END_USER_HEADER,
+    AuthError,
     InsufficientScope,
     InvalidCredentials,
     InvalidEndUser,
@@ -33,7 +33,8 @@ from config.scope import TenantScope
 _CACHE_SIZE = 10_000
 _KEY_CACHE_S = 5.0
 _FOREIGN_CACHE_S = 300.0
-_B64TOKEN = re.compile(r"[A-Za-z0-9._~+/-]+=*", re.ASCII)  # RFC 6750 section 2.1
+# RFC 6750 section 2.1, RFC 9449 section 7.1
+_AUTHORIZATION = re.compile(r"((?i:bearer|dpop)) +([A-Za-z0-9._~+/-]+=*) *", re.ASCII)
 _END_USER = re.compile(r"[!-~]{1,256}", re.ASCII)
 
 
@@ -64,6 +65,7 @@ class _Verified:
         mark: What was known of revocations when it was looked up.
         nobodys: The scope of a request that names no end user.
         kid: The key that signed `claims`, which are those of a token of ours.
+        jkt: The thumbprint of the key that its sender must hold; None where it is not bound to one.
     """
 
     scope: TenantScope
@@ -74,14 +76,13 @@ class _Verified:
     claims: token.AccessToken | None = None
     kid: str = ""
     nobodys: TenantScope = field(init=False)
+    jkt: str | None = field(init=False)
 
     def __post_init__(self) -> None:
         names = self.end_user != "forbidden"
         object.__setattr__(self, "nobodys", replace(self.scope, names_end_users=names))
-
-    @property
-    def jkt(self) -> str | None:
-        return self.claims.cnf.jkt if self.claims and self.claims.cnf else None
+        bound = self.claims.cnf if self.claims else None
+        object.__setattr__(self, "jkt", bound.jkt if bound else None)
 
 
 @dataclass(slots=True)
@@ -124,23 +125,21 @@ class Verifier:
                 key, a proof or a new signing key was looked up (a timeout is an OSError).
         """
         scheme, credential = _credential(request.authorization)
+        # Not the credential itself, which must not lie about in memory.
+        digest = hashlib.sha256(credential.encode()).digest()
         try:
-            verified = await self._verified(credential)
-            await self._check_sender(scheme, credential, verified.jkt, request)
+            verified = self._cached(digest) or await self._learn(digest, credential)
+            if scheme == "dpop" or verified.jkt is not None:
+                await self._check_sender(scheme, credential, verified.jkt, request)
         except InvalidToken as error:
             error.proof_algorithms = dpop.ALGORITHMS if scheme == "dpop" else ()
             raise
         return _for_end_user(verified, request.end_user)
 
-    async def _verified(self, credential: str) -> _Verified:
-        # Not the credential itself, which must not lie about in memory.
-        digest = hashlib.sha256(credential.encode()).digest()
-        verified = self._cached(digest)
-        if verified is None:
-            verified = await self._verify(credential)
-            self._cache[digest] = verified
-            if len(self._cache) > _CACHE_SIZE:
-                self._cache.popitem(last=False)
+    async def _learn(self, digest: bytes, credential: str) -> _Verified:
+        verified = self._cache[digest] = await self._verify(credential)
+        if len(self._cache) > _CACHE_SIZE:
+            self._cache.popitem(last=False)
         return verified
 
     def _cached(self, digest: bytes) -> _Verified | None:
@@ -204,11 +203,12 @@ class Verifier:
     async def _check_sender(
         self, scheme: str, text: str, jkt: str | None, request: Credentials
     ) -> None:
-        """Demand a proof for a token that is bound to a key, every time (RFC 9449 section 7)."""
+        """Demand a proof for a token that is bound to a key, every time (RFC 9449 section 7).
+
+        What is neither sent as DPoP nor bound does not come here.
+        """
         if scheme == "bearer":
-            if jkt is not None:
-                raise InvalidToken("the token is bound to a key: send it as DPoP, with a proof")
-            return
+            raise InvalidToken("the token is bound to a key: send it as DPoP, with a proof")
         if jkt is None:
             raise InvalidToken("the token is not bound to a key: send it as Bearer")
         if await self._proved(text, request) != jkt:
@@ -237,18 +237,21 @@ def require(scope: TenantScope, needed: str) -> None:
         raise InsufficientScope(needed)
 
 
-def _credential(authorization: tuple[str, ...]) -> tuple[Literal["bearer", "dpop"], str]:
+def _credential(authorization: tuple[str, ...]) -> tuple[str, str]:
+    """Return the scheme, in lower case, and what was sent with it."""
+    sent = _AUTHORIZATION.fullmatch(authorization[0]) if len(authorization) == 1 else None
+    if sent is None or len(sent[2]) > token.MAX_CHARS:
+        raise _malformed(authorization)
+    return sent[1].lower(), sent[2]
+
+
+def _malformed(authorization: tuple[str, ...]) -> AuthError:
     if len(authorization) > 1:
-        raise InvalidCredentials("more than one Authorization header was sent")
-    scheme, _, credential = (authorization[0] if authorization else "").partition(" ")
-    match scheme.lower():
-        case "bearer" | "dpop" as known:
-            credential = credential.strip(" ")
-        case _:
-            raise MissingCredentials(dpop.ALGORITHMS)
-    if len(credential) > token.MAX_CHARS or not _B64TOKEN.fullmatch(credential):
-        raise InvalidToken("the token is malformed, or too long")
-    return known, credential
+        return InvalidCredentials("more than one Authorization header was sent")
+    scheme = authorization[0].partition(" ")[0] if authorization else ""
+    if scheme.lower() not in ("bearer", "dpop"):
+        return MissingCredentials(dpop.ALGORITHMS)
+    return InvalidToken("the token is malformed, or too long")
 
 
 def _for_end_user(verified: _Verified, named: tuple[str, ...]) -> TenantScope:

@@ -7,9 +7,9 @@ knows them too: it answers what asks for them in an odd way.
 
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 from litestar import Litestar, Request, Response, post
 from litestar.connection import ASGIConnection
 from litestar.exceptions import MethodNotAllowedException
@@ -24,15 +24,13 @@ from gateway.govern.charge import CLIENT_GONE, current_exchange
 from gateway.guards import admit, caller_of, handlers_of, needs
 from gateway.heads import header, send_whole, server_send
 from gateway.lifespan import Services
-from gateway.stamps import stamped
+from gateway.stamps import stamps
 
 _METHOD = "POST"
 _HOST = re.compile(r"[A-Za-z0-9.-]+(:[0-9]+)?")
-_JSON = (b"content-type", b"application/json")
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(msgspec.Struct, frozen=True, eq=False):
     """A request whose body has been read and is text."""
 
     scope: HTTPScope
@@ -54,11 +52,12 @@ class Call:
 
     async def answer_json(self, body: bytes, headers: Mapping[str, str]) -> None:
         """Answer 200 with a body that is JSON already."""
-        encoded = [(name.encode(), value.encode("latin-1")) for name, value in headers.items()]
-        head = [_JSON, (b"content-length", b"%d" % len(body)), *encoded]
-        if send_whole(self.scope)(200, stamped(self.scope, 200, head), body):
+        length = str(len(body))
+        head = {"content-type": "application/json", "content-length": length, **headers}
+        if send_whole(self.scope)(200, head | stamps(self.scope, 200), body):
             return
-        await self.send({"type": "http.response.start", "status": 200, "headers": head})
+        encoded = [(name.encode(), value.encode("latin-1")) for name, value in head.items()]
+        await self.send({"type": "http.response.start", "status": 200, "headers": encoded})
         await server_send(self.scope, self.send)(
             {"type": "http.response.body", "body": body, "more_body": False}
         )
@@ -108,7 +107,7 @@ class BareRoute(ASGIRouteHandler):
 
     async def answer(self, path: str, scope: HTTPScope, receive: Receive, send: Send) -> None:
         """Answer a request without the framework."""
-        scope["route_handler"], scope["path_template"], scope["path_params"] = self, path, {}
+        scope.update(route_handler=self, path_template=path, path_params={})  # type: ignore[call-arg]
         services: Services = scope["litestar_app"].state.services
         try:
             caller = await admit(scope, services, self)
@@ -158,10 +157,11 @@ def bare_first(app: Litestar, framework: ASGIApp) -> ASGIApp:
     def choosing(scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         path = scope["path"]
         route = routes.get(path)
-        plain = _HOST.fullmatch(header(scope, b"host") or "")
-        if route and plain and scope["method"] == _METHOD:  # type: ignore[typeddict-item]
-            return route.answer(path, scope, receive, send)  # type: ignore[arg-type]
-        return framework(scope, receive, send)
+        if route is None or scope["method"] != _METHOD:  # type: ignore[typeddict-item]
+            return framework(scope, receive, send)
+        if not _HOST.fullmatch(header(scope, b"host") or ""):
+            return framework(scope, receive, send)
+        return route.answer(path, scope, receive, send)  # type: ignore[arg-type]
 
     return choosing
 
@@ -189,35 +189,31 @@ def described(route: BareRoute) -> HTTPRouteHandler:
 async def _read(
     scope: HTTPScope, receive: Receive, send: Send, services: Services, caller: TenantScope
 ) -> Call:
+    """Read the request's body.
+
+    Raises:
+        TooLarge: It is longer than the limit; the rest was not read.
+        ClientGone: It never came to its end.
+    """
     limit = services.limits.max_body_bytes
     if int(header(scope, b"content-length") or 0) > limit:
         raise _too_large(limit)
     check_coding(scope)
-    body = await _body(receive, limit)
-    if not body:
-        raise InvalidRequest("a JSON object is required as body")
-    check_body(body)
-    return Call(scope, receive, send, caller, services, body)
-
-
-async def _body(receive: Receive, limit: int) -> bytes:
-    """Return the request's body.
-
-    Raises:
-        TooLarge: It is longer than `limit` bytes; the rest was not read.
-        ClientGone: It never came to its end.
-    """
     parts, size = [], 0
     while True:
         message = await receive()
         if message["type"] != "http.request":
             raise ClientGone("the client left", code=CLIENT_GONE)
-        parts.append(message["body"])
-        size += len(message["body"])
+        parts.append(part := message["body"])
+        size += len(part)
         if size > limit:
             raise _too_large(limit)
         if not message["more_body"]:
-            return parts[0] if len(parts) == 1 else b"".join(parts)
+            break
+    if not size:
+        raise InvalidRequest("a JSON object is required as body")
+    check_body(body := b"".join(parts))
+    return Call(scope, receive, send, caller, services, body)
 
 
 def _too_large(limit: int) -> TooLarge:

@@ -19,6 +19,7 @@ from auth import Credentials, require
 from auth.errors import END_USER_HEADER
 from config.scope import SCOPES, TenantScope
 from gateway.head_requests import asked_method
+from gateway.heads import every_value, first_values
 from gateway.observe.phases import Phase
 
 if TYPE_CHECKING:
@@ -74,17 +75,14 @@ async def admit(scope: Scope, services: "Services", handler: BaseRouteHandler) -
 
 def _credentials(scope: Scope, issuer: str) -> Credentials:
     """Collect every value of each header. The URL is the public one, never what `Host` says."""
-    authorization, proofs, end_users = [], [], []
-    for name, value in scope["headers"]:
-        if name == b"authorization":
-            authorization.append(value.decode("latin-1"))
-        elif name == b"dpop":
-            proofs.append(value.decode("latin-1"))
-        elif name == _END_USER:
-            end_users.append(value.decode("latin-1"))
+    sent = first_values(scope)
+    authorization = every_value(scope, b"authorization") if b"authorization" in sent else ()
+    end_user = every_value(scope, _END_USER) if _END_USER in sent else ()
+    if b"dpop" not in sent:
+        return Credentials(authorization, (), end_user)
     url = issuer + scope["raw_path"].decode("latin-1")
-    method = asked_method(scope)
-    return Credentials(tuple(authorization), tuple(proofs), tuple(end_users), method, url)
+    proofs = every_value(scope, b"dpop")
+    return Credentials(authorization, proofs, end_user, asked_method(scope), url)
 
 
 def _methods_at(connection: ASGIConnection[Any, Any, Any, Any]) -> list[str]:

@@ -1,31 +1,54 @@
 """Heads of requests and answers, as ASGI has them, and the server's own ways to send."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from litestar.types import Scope, Send
 
-Heads = Iterable[tuple[bytes, bytes]]
-SendWhole = Callable[[int, Heads, bytes], bool]
+SendWhole = Callable[[int, Mapping[str, str], bytes], bool]
 """Sends an answer, status, head and body, at once; returns False where it can't: nothing was sent.
 
-Names and values must be known to hold no line end.
+Names and values must be known to be ASCII without line ends.
 """
 
+_FIRST = "naru_first_values"
 _SERVER = "naru_server_send"
 _WHOLE = "naru_send_whole"
 
 
 def header(scope: Scope, name: bytes) -> str | None:
     """Return a header's first value."""
-    for given, value in scope["headers"]:
-        if given == name:
-            return value.decode("latin-1")
-    return None
+    first: Any = scope.get(_FIRST) or first_values(scope)
+    return first[name].decode("latin-1") if name in first else None
+
+
+def every_value(scope: Scope, name: bytes) -> tuple[str, ...]:
+    """Return all values of a header that was sent, in their order."""
+    known: Any = scope
+    heads, first = known["headers"], known.get(_FIRST) or first_values(scope)
+    if len(first) == len(heads):  # no header was sent twice
+        return (first[name].decode("latin-1"),)
+    return tuple(value.decode("latin-1") for given, value in heads if given == name)
+
+
+def first_values(scope: Scope) -> Mapping[bytes, bytes]:
+    """Return the first value of each header: many ask, so that they are gone through once."""
+    known: Any = scope
+    first: Mapping[bytes, bytes] | None = known.get(_FIRST)
+    if first is None:
+        # Backwards: of values of the same name the last one stays.
+        first = known[_FIRST] = dict(reversed(known["headers"]))
+    return first
+
+
+def keep_sends(scope: Scope, send: Send, send_whole: SendWhole) -> None:
+    """Remember how the server itself sends: in steps, and an answer at once."""
+    known: Any = scope
+    known[_SERVER], known[_WHOLE] = send, send_whole
 
 
 def keep_server_send(scope: Scope, send: Send) -> None:
-    """Remember the server's own `send`, before anything is put around it."""
+    """Have what sends parts of a body use this in place of the server's own `send`."""
     known: Any = scope
     known[_SERVER] = send
 
@@ -34,12 +57,6 @@ def server_send(scope: Scope, send: Send) -> Send:
     """Return what sends parts of a body; only heads are of interest to what is around it."""
     found: Send = scope.get(_SERVER, send)  # type: ignore[assignment]
     return found
-
-
-def keep_send_whole(scope: Scope, send_whole: SendWhole) -> None:
-    """Remember how the server sends an answer at once."""
-    known: Any = scope
-    known[_WHOLE] = send_whole
 
 
 def send_whole(scope: Scope) -> SendWhole:
@@ -51,10 +68,9 @@ def send_whole(scope: Scope) -> SendWhole:
 def forget_sends(scope: Scope) -> None:
     """Forget both: they hold the server's request, which holds the scope."""
     known: Any = scope
-    known.pop(_SERVER, None)
-    known.pop(_WHOLE, None)
+    del known[_SERVER], known[_WHOLE]
 
 
-def _in_steps(status: int, heads: Heads, body: bytes) -> bool:
-    del status, heads, body
+def _in_steps(status: int, head: Mapping[str, str], body: bytes) -> bool:
+    del status, head, body
     return False

@@ -1,7 +1,9 @@
 """The server's HTTP protocol with what it lacks: bounds, errors like ours, and the server's end."""
 
 import asyncio
+from collections.abc import Mapping
 from functools import partial
+from operator import itemgetter
 from typing import Any
 
 import msgspec
@@ -12,7 +14,7 @@ from uvicorn.protocols.http.httptools_impl import (
 )
 
 from gateway.errors import SHUTDOWN, GatewayError, HeadTooLarge, InvalidRequest, describe
-from gateway.heads import Heads, forget_sends, keep_send_whole
+from gateway.heads import forget_sends, keep_sends
 from gateway.ids import new_id
 from gateway.request_ids import request_id
 
@@ -21,6 +23,9 @@ MAX_HEAD_BYTES = 65_536
 
 CLOSE = (b"connection", b"close")
 _WHOLE_BYTES = 65_536
+_NAME = itemgetter(0)
+# Of a name and its value; `map` does it for all of them at the speed of C.
+_LINE, _SENT_LINE = "%s: %s\r\n".__mod__, b"%b: %b\r\n".__mod__
 
 
 class BoundedProtocol(HttpToolsProtocol):
@@ -43,10 +48,17 @@ class BoundedProtocol(HttpToolsProtocol):
             message = f"the request line and headers are longer than {MAX_HEAD_BYTES} bytes"
             self._end(HeadTooLarge(message, code="head_too_large"))
 
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Take a header; what uvicorn asks of each is asked once, where all are there."""
+        self.headers.append((name.lower(), value))
+
     def on_headers_complete(self) -> None:
         """Take a head; of HTTP/1.1 it names one host (RFC 9112 section 3.2)."""
-        hosts = [name for name, _ in self.headers if name == b"host"]
-        if len(hosts) != 1 and self.parser.get_http_version() == "1.1":
+        names = [*map(_NAME, self.headers)]
+        if b"expect" in names:
+            told = [value.lower() for name, value in self.headers if name == b"expect"]
+            self.expect_100_continue = b"100-continue" in told
+        if names.count(b"host") != 1 and self.parser.get_http_version() == "1.1":
             self._fault = "the request needs one Host header"
             raise ValueError(self._fault)  # which ends the parser
         super().on_headers_complete()
@@ -68,7 +80,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def _end(self, error: GatewayError) -> None:
         status, headers, body = _told(error, new_id())
-        lines = [b"%b: %b\r\n" % head for head in (*headers, CLOSE)]
+        lines = map(_SENT_LINE, (*headers, CLOSE))
         self.transport.write(b"".join((STATUS_LINE[status], *lines, b"\r\n", body)))
         self.transport.close()
 
@@ -84,7 +96,7 @@ async def _told_of_the_end(
     send: Any,  # noqa: ANN401
 ) -> None:
     """Answer 503 where the server ends before a request had an answer."""
-    keep_send_whole(scope, partial(_send_whole, cycle))
+    keep_sends(scope, send, partial(_send_whole, cycle))
     try:
         await app(scope, receive, send)
     except asyncio.CancelledError:
@@ -94,18 +106,22 @@ async def _told_of_the_end(
         forget_sends(scope)
 
 
-def _send_whole(cycle: RequestResponseCycle, status: int, heads: Heads, body: bytes) -> bool:
+def _send_whole(
+    cycle: RequestResponseCycle, status: int, head: Mapping[str, str], body: bytes
+) -> bool:
     """Do what uvicorn's `send` does with a head and a body, at once and without its checks.
 
     Not where the client is slow or gone, or the connection is to be closed.
     """
     if cycle.flow.write_paused or cycle.disconnected or not cycle.keep_alive:
         return False
-    if cycle.response_started or CLOSE in cycle.default_headers or len(body) > _WHOLE_BYTES:
+    defaults = cycle.default_headers
+    if cycle.response_started or CLOSE in defaults or len(body) > _WHOLE_BYTES:
         return False
+    lines = "".join(map(_LINE, head.items())).encode("ascii")
     cycle.response_started = cycle.response_complete = True
-    lines = [b"%b: %b\r\n" % head for head in (*cycle.default_headers, *heads)]
-    cycle.transport.write(b"".join((STATUS_LINE[status], *lines, b"\r\n", body)))
+    sent = (STATUS_LINE[status], *map(_SENT_LINE, defaults), lines, b"\r\n", body)
+    cycle.transport.write(b"".join(sent))
     cycle.message_event.set()
     cycle.on_response()
     return True

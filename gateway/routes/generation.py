@@ -1,5 +1,6 @@
 """What the routes of completions share: a checked prompt in, a target's answer out."""
 
+from collections.abc import Awaitable, Mapping
 from functools import lru_cache
 from typing import Any
 from urllib.parse import quote
@@ -19,6 +20,7 @@ from gateway.presence import Attended
 from gateway.sessions.parts import Opened
 from gateway.sse import EventStream, comment, data
 
+_AGENTS = (Served, Opened)  # a union would be made anew with each answer
 _decode_fields = msgspec.json.Decoder(dict[str, Any]).decode
 
 
@@ -45,11 +47,11 @@ async def prompt_of(asked: Asked, call: Call, target: Target) -> Prompt:
 
 
 def _wants_usage(asked: Asked) -> bool:
-    if isinstance(asked, EmbeddingRequest):
+    if isinstance(asked, EmbeddingRequest) or not asked.stream_options:
         return False
-    if asked.stream_options and not asked.stream:
+    if not asked.stream:
         raise InvalidRequest("stream_options: only with `stream: true`", param="stream_options")
-    return bool(asked.stream_options and asked.stream_options.include_usage)
+    return bool(asked.stream_options.include_usage)
 
 
 def stays_local(scope: Scope, caller: TenantScope) -> bool:
@@ -59,21 +61,24 @@ def stays_local(scope: Scope, caller: TenantScope) -> bool:
         InvalidRequest: The header says something else.
     """
     residency = header(scope, b"x-naru-residency")
-    if residency not in (None, "any", "local"):
+    if residency is None:
+        return caller.local_only
+    if residency not in ("any", "local"):
         raise InvalidRequest("x-naru-residency: send `local` or `any`", param="x-naru-residency")
     return caller.local_only or residency == "local"
 
 
-async def answer(target: Target, prompt: Prompt, call: Call, *, stream: bool) -> None:
+def answer(target: Target, prompt: Prompt, call: Call, *, stream: bool) -> Awaitable[None]:
     """Answer with what the target says, whole or as a stream: JSON already, passed on as it is."""
-    if stream:
-        with Attended(call.receive):
-            opened = await target.stream(prompt)
-        del prompt, target  # the stream may last
-        stream_of = EventStream(opened.payloads, served_by(opened), encode=_frame)
-        await stream_of(call.scope, call.receive, call.send)
-    else:
-        await answer_whole(target, prompt, call)
+    return (_answer_streaming if stream else answer_whole)(target, prompt, call)
+
+
+async def _answer_streaming(target: Target, prompt: Prompt, call: Call) -> None:
+    with Attended(call.receive):
+        opened = await target.stream(prompt)
+    del prompt, target  # the stream may last
+    stream_of = EventStream(opened.payloads, served_by(opened), encode=_frame)
+    await stream_of(call.scope, call.receive, call.send)
 
 
 async def answer_whole(target: Target, prompt: Prompt, call: Call) -> None:
@@ -85,20 +90,25 @@ async def answer_whole(target: Target, prompt: Prompt, call: Call) -> None:
 
 def served_by(answered: Completion | Stream | Served | Opened) -> dict[str, str]:
     """Return the headers that say who answered, and why not the targets before."""
-    headers = {"x-naru-target": _ascii(answered.target), "x-naru-attempts": str(answered.attempts)}
-    if isinstance(answered, Served | Opened) and answered.agent:
+    headers = {**_served_by(answered.target, answered.attempts, answered.reason)}
+    if isinstance(answered, _AGENTS) and answered.agent:
         headers |= {
             "x-naru-agent": answered.agent,
             "x-naru-agent-version": str(answered.agent_version),
         }
-    if not answered.attempts:
-        headers["x-naru-cache"] = "hit"
-    if answered.reason:
-        headers["x-naru-fallback-reason"] = _ascii(answered.reason)
     return headers
 
 
 @lru_cache
+def _served_by(target: str, attempts: int, reason: str | None) -> Mapping[str, str]:
+    headers = {"x-naru-target": _ascii(target), "x-naru-attempts": str(attempts)}
+    if not attempts:
+        headers["x-naru-cache"] = "hit"
+    if reason:
+        headers["x-naru-fallback-reason"] = _ascii(reason)
+    return headers
+
+
 def _ascii(text: str) -> str:
     """Return what a header can hold: callers make up the names of providers' models."""
     return quote(text, safe=" /:,@+=()[]!*'~")

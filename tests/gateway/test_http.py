@@ -33,10 +33,12 @@ async def twice(scope: dict[str, Any], receive: Any, send: Any) -> None:
     """An application that answers in two steps at `/steps`, else at once where it may."""
     del receive
     size = int(scope["query_string"] or 2)
-    heads, body = [(b"content-length", b"%d" % size), (b"x-naru-target", b"a/b")], b"x" * size
-    if scope["path"] != "/steps" and send_whole(scope)(200, heads, body):  # type: ignore[arg-type]
-        return
-    told = [*heads, (b"x-steps", b"yes")] if scope["path"] != "/steps" else heads
+    head, body = {"content-length": str(size), "x-naru-target": "a/b"}, b"x" * size
+    if scope["path"] != "/steps":
+        if send_whole(scope)(200, head, body):  # type: ignore[arg-type]
+            return
+        head["x-steps"] = "yes"
+    told = [(name.encode(), value.encode()) for name, value in head.items()]
     await send({"type": "http.response.start", "status": 200, "headers": told})
     await send({"type": "http.response.body", "body": body})
 
@@ -139,6 +141,23 @@ async def test_chunks_of_any_size_are_taken(port: int) -> None:
     head = START + b"transfer-encoding: chunked\r\n\r\n"
     parts = [head, *[b"1\r\nb\r\n" * 1000] * 50, b"0\r\n\r\n"]
     assert b"50000 bytes" in await send(port, iter(parts))
+
+
+@pytest.mark.parametrize(
+    ("told", "continues"),
+    [
+        (b"Expect: 100-Continue\r\n", True),
+        (b"expect: other\r\nexpect: 100-continue\r\n", True),
+        (b"expect: other\r\n", False),
+    ],
+)
+async def test_who_waits_to_send_a_body_is_told_to(
+    port: int, told: bytes, *, continues: bool
+) -> None:
+    close = b"connection: close\r\ncontent-length: 1\r\n\r\nx"
+    answer = await send(port, iter([START + told + close]))
+    assert answer.startswith(b"HTTP/1.1 100 Continue\r\n\r\n") is continues
+    assert answer.endswith(b"1 bytes\r\n0\r\n\r\n")
 
 
 async def _answers(*requests: bytes) -> bytes:
