@@ -10,7 +10,7 @@ BIN := .venv/bin
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: soak locust help run test fuzz engine-cpu lint lock licenses sbom format reference bench bench-embed bench-ingest bench-search bench-limits bench-scale bench-verify bench-engine bench-masking bench-telemetry clean bench-agent bench-growth bench-phases
+.PHONY: soak locust help run test fuzz engine-cpu lint lock licenses sbom format reference bench bench-embed bench-ingest bench-search bench-limits bench-scale bench-verify bench-engine bench-masking bench-telemetry clean bench-agent bench-growth bench-phases bench-bytecodes
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -69,6 +69,9 @@ bench-growth: ## How costs grow with bodies, messages, tenants, sessions, stores
 
 soak: ## Five minutes of mixed load with faults: memory, tasks, descriptors (ARGS="--minutes 30")
 	@PYTHONPATH=$(CURDIR):tests:loadtest $(BIN)/python loadtest/soak.py $(ARGS)
+
+bench-bytecodes: ## How many bytecodes a request takes, exactly (ARGS="--way stream", or agent)
+	@PYTHONPATH=$(CURDIR):tests:loadtest $(BIN)/python loadtest/bytecodes.py $(ARGS)
 
 bench-phases: ## Where a request's CPU time goes (ARGS="--way stream", or agent)
 	@PYTHONPATH=$(CURDIR):tests:loadtest $(BIN)/python loadtest/phases.py $(ARGS)

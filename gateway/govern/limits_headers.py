@@ -30,13 +30,13 @@ def nearest_headers(requests: Remaining | None, tokens: Remaining | None) -> dic
     told = {}
     if requests:
         limit, remaining, reset_ms = requests
-        told["x-ratelimit-limit-requests"] = str(limit.most)
-        told["x-ratelimit-remaining-requests"] = str(max(remaining, 0))
+        told["x-ratelimit-limit-requests"] = f"{limit.most}"
+        told["x-ratelimit-remaining-requests"] = f"{max(remaining, 0)}"
         told["x-ratelimit-reset-requests"] = duration(reset_ms)
     if tokens:
         limit, remaining, reset_ms = tokens
-        told["x-ratelimit-limit-tokens"] = str(limit.most)
-        told["x-ratelimit-remaining-tokens"] = str(max(remaining, 0))
+        told["x-ratelimit-limit-tokens"] = f"{limit.most}"
+        told["x-ratelimit-remaining-tokens"] = f"{max(remaining, 0)}"
         told["x-ratelimit-reset-tokens"] = duration(reset_ms)
     return told
 

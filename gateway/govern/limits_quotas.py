@@ -81,6 +81,12 @@ class Caller(msgspec.Struct, eq=False):
     nearest: tuple[_Near | None, _Near | None] = (None, None)
     looked_at: int = -1
 
+    def begin_streams(self, count: int) -> None:
+        """Take for streams that begin; less than none end."""
+        self.streams += count
+        for quota in self.quotas:
+            quota.streams -= count
+
     def nearest_now(self) -> tuple[Remaining | None, Remaining | None]:
         """Return the limits that the caller is nearest to, of requests and of tokens."""
         at_requests, at_tokens = self.nearest
@@ -146,27 +152,27 @@ class Quotas:
             quota.requests -= 1
             quota.tokens -= tokens
             quota.concurrent -= 1
-            quota.streams -= stream
-        if caller.looked_at != self._writes:
-            self._find_nearest(caller)
         caller.requests += 1
         caller.reserved += tokens
         caller.concurrent += 1
-        caller.streams += stream
+        if stream:
+            caller.begin_streams(1)
+        if caller.looked_at != self._writes:
+            self._find_nearest(caller)
         if caller.written:
             self._note(caller)
         return Taken(caller, tokens, stream)
 
     def settle(self, taken: Taken, tokens: int, at_ms: int, now_ms: int) -> None:
         """Settle what was let in at `at_ms`, and Redis has not been told of."""
-        caller, reserved, stream = taken.caller, taken.tokens, taken.stream
+        caller, reserved = taken.caller, taken.tokens
         more = tokens - reserved
         for quota in caller.quotas:
             quota.tokens -= more
             quota.concurrent += 1
-            quota.streams += stream
         caller.concurrent -= 1
-        caller.streams -= stream
+        if taken.stream:
+            caller.begin_streams(-1)
         if caller.written:
             self._note(caller)
         if more <= 0:
