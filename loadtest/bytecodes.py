@@ -1,8 +1,8 @@
 """How many bytecodes a request takes, and which function executes them: `make bench-bytecodes`.
 
-Time on a busy machine tells a change of a twentieth only after many runs. Bytecodes are counted, each
-of them: two runs differ by what goes by the clock alone. They are no time: what C does for them, the
-kernel and the caches are most of that.
+Time on a busy machine tells a change of a twentieth only after many runs. Bytecodes are counted:
+two runs differ by what goes by the clock alone. They are no time: what C does for them, the kernel
+and the caches are most of that.
 """
 
 import argparse

@@ -4,7 +4,9 @@ Pure: the candidates and their scores are all it sees.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+
+from msgspec.structs import replace
 
 from rag.types import Fusion, Passage
 

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from operator import mul
 
 from rag.embed import Embedder
 from rag.embedding_wire import Vector
@@ -26,7 +27,8 @@ async def cosines(
 
 def dot(one: Vector, other: Vector) -> float:
     """Return the inner product, the cosine of vectors of length 1."""
-    return sum(a * b for a, b in zip(one, other, strict=True))
+    product: float = sum(map(mul, one, other))
+    return product
 
 
 def nearness(item: Evidence, cosine: float) -> float:

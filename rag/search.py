@@ -8,11 +8,12 @@ import logging
 import time
 from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from operator import add
 from typing import TypeVar
 
 import asyncpg
+from msgspec.structs import replace
 
 from config.postgres import UNREACHABLE, Connection, tenant_transaction
 from config.scope import TenantScope

@@ -102,8 +102,10 @@ def _goes_on(content: str, line: tuple[int, int], following: tuple[int, int], wi
 
 def _is_full(line: str, widest: int) -> bool:
     """Tell whether a line may have ended because there was no more room."""
-    columns = len(line) + sum(character >= "가" for character in line)
-    return len(line) >= _FULL_LINE * widest and columns >= _LEAST_COLUMNS
+    if len(line) < _FULL_LINE * widest:
+        return False
+    wide = sum(map("가".__le__, line))
+    return len(line) + wide >= _LEAST_COLUMNS
 
 
 def _cut(content: str, start: int, end: int) -> Iterator[tuple[int, int]]:

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+import msgspec
+
 Fusion = Literal["average", "rrf"]
 """How the legs become one score: their normalised average, or reciprocal ranks."""
 
@@ -58,8 +60,7 @@ class Place:
     end: int
 
 
-@dataclass(frozen=True, slots=True)
-class Passage:
+class Passage(msgspec.Struct, frozen=True):
     """A chunk that was found.
 
     Attributes:
@@ -94,7 +95,7 @@ class Passage:
     score: float
     lexical: float
     similarity: float | None
-    attributes: Mapping[str, str | float | bool] = field(default_factory=dict)
+    attributes: Mapping[str, str | float | bool] = msgspec.field(default_factory=dict)
     lexical_rank: int | None = None
     dense_rank: int | None = None
     reranked: float | None = None

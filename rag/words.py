@@ -3,10 +3,11 @@
 import math
 import re
 import unicodedata
-from collections.abc import Iterable, Mapping, Sequence
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from itertools import accumulate
+from itertools import accumulate, islice
 
 from rag import english, korean
 from rag.asked import asked
@@ -51,7 +52,7 @@ def words(text: str) -> list[str]:
 
 
 def _words_of(normal: str, pattern: re.Pattern[str] = _WORD) -> list[str]:
-    return [_plain(word) for word in pattern.findall(normal)]
+    return list(map(_plain, pattern.findall(normal)))
 
 
 def _normal(text: str) -> str:
@@ -131,6 +132,7 @@ def _without_particle(number: str) -> str:
     return number[: found.start()]
 
 
+@lru_cache(maxsize=8192)
 def is_code(stem: str) -> bool:
     """Tell whether a stem is letters with digits: a product, an error."""
     return not stem[0].isdecimal() and any(map(str.isdecimal, stem))
@@ -156,12 +158,8 @@ class Text:
         self._words = _words_of(self._text)
 
     @cached_property
-    def _heads(self) -> Mapping[str, Sequence[str]]:
-        """Return the words by how they begin."""
-        heads: dict[str, list[str]] = {}
-        for word in self._words:
-            heads.setdefault(word[:2], []).append(word)
-        return heads
+    def _sorted(self) -> Sequence[str]:
+        return sorted(self._words)
 
     @cached_property
     def _joined(self) -> str:
@@ -178,8 +176,15 @@ class Text:
             found = _code_pattern(stem).finditer(self._text)
             return max((_INSIDE_COMPOUND if place[1] else 1.0 for place in found), default=0.0)
         if not "가" <= stem[0] <= "힣":
-            return float(any(_same(stem, word) for word in self._heads.get(stem[:2], ())))
+            return float(any(_same(stem, word) for word in self._beginning(stem[:2])))
         return self._holds_hangul(stem)
+
+    def _beginning(self, head: str) -> Iterator[str]:
+        """Yield the words of which `head` is the first two letters, or all."""
+        for word in islice(self._sorted, bisect_left(self._sorted, head), None):
+            if word[:2] != head:
+                break
+            yield word
 
     def echoes(self, asked: frozenset[str]) -> float:
         """Return the share of a question's `words` that are here exactly as they stand there."""

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import pytest
+from msgspec import structs
 from passages import retrieval_of
 
 from rag.evidence import weigh
@@ -13,7 +14,9 @@ ROWS = "이름 | 부서 | 내선\nIT헬프데스크 | 정보시스템팀 | 7000"
 
 def best(content: str, source: str, heading: str = "") -> float:
     found = retrieval_of(QUESTION, content, heading=heading)
-    named = replace(found, passages=tuple(replace(p, source=source) for p in found.passages))
+    named = replace(
+        found, passages=tuple(structs.replace(p, source=source) for p in found.passages)
+    )
     return max(each.coverage for each in weigh(named)[1])
 
 

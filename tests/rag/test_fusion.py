@@ -1,8 +1,7 @@
 """Two scores become one."""
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 from passages import retrieval_of
 
 from rag.fusion import Voted, fuse

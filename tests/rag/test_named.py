@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import pytest
+from msgspec import structs
 from passages import retrieval_of
 
 from rag.answerable import judge
@@ -39,7 +40,7 @@ def test_a_passage_that_names_it_and_has_nothing_to_quote_leaves_all_of_them() -
 
 def test_the_files_name_counts() -> None:
     retrieval = retrieval_of("GX-110의 교정 주기는?", GX[2])
-    passage = replace(retrieval.passages[0], source="GX-110_설명서.pdf")
+    passage = structs.replace(retrieval.passages[0], source="GX-110_설명서.pdf")
     named = replace(retrieval, passages=(passage,))
     assert [narrowed(each, weigh(each)[1])[1] for each in (retrieval, named)] == [False, True]
 

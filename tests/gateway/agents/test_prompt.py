@@ -1,7 +1,6 @@
 """What a model is given."""
 
-from dataclasses import replace
-
+from msgspec.structs import replace
 from passages import retrieval_of
 
 from gateway.agents.prompt import build_messages, not_found
