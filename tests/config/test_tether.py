@@ -11,15 +11,17 @@ import pytest
 
 from config.embedded import Command, tether_argv
 
+# Handlers write by `os.write`: `print` fails where it interrupts another one, which has been read
+# before it returns.
 _OBEDIENT = """
-import os, signal, sys
-signal.signal(signal.SIGUSR1, lambda *_: (print("stopped", flush=True), os._exit(3)))
+import os, signal
+signal.signal(signal.SIGUSR1, lambda *_: (os.write(1, b"stopped\\n"), os._exit(3)))
 print("ready", flush=True)
 while True: signal.pause()
 """
 _STUBBORN = """
 import os, signal
-signal.signal(signal.SIGTERM, lambda *_: print("no", flush=True))
+signal.signal(signal.SIGTERM, lambda *_: os.write(1, b"no\\n"))
 print("ready", flush=True)
 while True: signal.pause()
 """
