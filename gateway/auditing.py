@@ -98,7 +98,7 @@ def _event(
         action=str(operation or handler.handler_name),
         outcome=outcome,
         target={name: str(value) for name, value in scope.get("path_params", {}).items()},
-        actor=actor_of(caller) if caller else {},
+        actor=actor_of(caller.client, caller.key, caller.end_user) if caller else {},
         detail=detail,
     )
 

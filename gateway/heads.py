@@ -18,14 +18,14 @@ _WHOLE = "naru_send_whole"
 
 def header(scope: Scope, name: bytes) -> str | None:
     """Return a header's first value."""
-    first: Any = scope.get(_FIRST) or first_values(scope)
+    first = first_values(scope)
     return first[name].decode("latin-1") if name in first else None
 
 
 def every_value(scope: Scope, name: bytes) -> tuple[str, ...]:
     """Return all values of a header that was sent, in their order."""
-    known: Any = scope
-    heads, first = known["headers"], known.get(_FIRST) or first_values(scope)
+    heads: Any = scope["headers"]
+    first = first_values(scope)
     if len(first) == len(heads):  # no header was sent twice
         return (first[name].decode("latin-1"),)
     return tuple(value.decode("latin-1") for given, value in heads if given == name)

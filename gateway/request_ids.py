@@ -4,10 +4,10 @@ import re
 
 from litestar.types import Scope
 
+from gateway.heads import first_values
 from gateway.ids import new_id
 
 _HARMLESS = re.compile(rb"[A-Za-z0-9._-]{1,128}")
-_HEADER = b"x-request-id"
 _STAMP = "naru_request_id"
 
 
@@ -21,10 +21,5 @@ def request_id(scope: Scope) -> str:
 
 
 def _given(scope: Scope) -> str:
-    # Most say none, which one look at all headers tells.
-    if _HEADER not in dict(scope["headers"]):
-        return ""
-    for name, value in scope["headers"]:
-        if name == _HEADER:
-            return value.decode() if _HARMLESS.fullmatch(value) else ""
-    return ""
+    value = first_values(scope).get(b"x-request-id")
+    return value.decode() if value and _HARMLESS.fullmatch(value) else ""

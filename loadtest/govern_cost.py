@@ -143,13 +143,11 @@ async def compare(args: argparse.Namespace) -> None:
             "NARU__DATABASE__POOL_SIZE": "4",
         }
         names = ["", "+".join((*PARTS, "audit")), *((*PARTS, AUDITED) if args.apart else ())]
-        arms = [
-            stack.enter_context(
-                running_worker(name, {**os.environ, **shared, "NARU__AUDIT__CALLS": audited})
-            )
-            for name in names
-            for audited in ("true" if "audit" in name else "false",)
-        ]
+        arms = []
+        for name in names:
+            audited = json.dumps("audit" in name)
+            environ = {**os.environ, **shared, "NARU__AUDIT__CALLS": audited}
+            arms.append(stack.enter_context(running_worker(name, environ)))
         headers = {"authorization": f"Bearer {key}"}
         for number in range(args.rounds + 1):
             for stream in (False, True):

@@ -16,7 +16,6 @@ import asyncpg
 import msgspec
 
 from config.postgres import UNREACHABLE, Connection, load_queries, tenant_transaction
-from config.scope import TenantScope
 from config.tasks import end_task
 from gateway.errors import Unavailable
 from gateway.govern.audit_chain import PRUNED, Inspection, Link, link
@@ -67,9 +66,9 @@ _Entry = tuple[AuditEvent, "asyncio.Future[int] | None"]
 """What is to be stored, and who waits for its number."""
 
 
-def actor_of(scope: TenantScope) -> dict[str, str]:
+def actor_of(client: str, key: str | None, end_user: str | None) -> dict[str, str]:
     """Return who a caller is, without what is empty."""
-    named = (("client", scope.client), ("key", scope.key), ("end_user", scope.end_user))
+    named = (("client", client), ("key", key), ("end_user", end_user))
     return {name: value for name, value in named if value}
 
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import msgspec
 
 from config.postgres import Connection
-from gateway.govern.audit import AuditEvent, append
+from gateway.govern.audit import AuditEvent, actor_of, append
 from gateway.govern.charge import ABSTAINED
 
 _DONE = ("completed", ABSTAINED)
@@ -41,13 +41,12 @@ class Call(msgspec.Struct):
 
     def event(self) -> AuditEvent:
         """Return the event of the call, at the time when it ended."""
-        whom = (("client", self.client), ("key", self.key), ("end_user", self.end_user))
         return AuditEvent(
             tenant=self.tenant,
             action=f"call.{self.kind}",
             outcome="done" if self.ending in _DONE else "failed",
             target={"model": self.model},
-            actor={name: value for name, value in whom if value},
+            actor=actor_of(self.client, self.key, self.end_user),
             detail={
                 "request": self.request_id,
                 "targets": [attempt.target for attempt in self.attempts],
