@@ -18,8 +18,8 @@ _WHOLE = "naru_send_whole"
 
 def header(scope: Scope, name: bytes) -> str | None:
     """Return a header's first value."""
-    first = first_values(scope)
-    return first[name].decode("latin-1") if name in first else None
+    value = first_values(scope).get(name)
+    return None if value is None else value.decode("latin-1")
 
 
 def every_value(scope: Scope, name: bytes) -> tuple[str, ...]:
@@ -33,12 +33,14 @@ def every_value(scope: Scope, name: bytes) -> tuple[str, ...]:
 
 def first_values(scope: Scope) -> Mapping[bytes, bytes]:
     """Return the first value of each header: many ask, so that they are gone through once."""
-    known: Any = scope
-    first: Mapping[bytes, bytes] | None = known.get(_FIRST)
-    if first is None:
+    try:
+        return scope[_FIRST]  # type: ignore[literal-required, no-any-return]
+    except KeyError:
+        known: Any = scope
         # Backwards: of values of the same name the last one stays.
-        first = known[_FIRST] = dict(reversed(known["headers"]))
-    return first
+        first: Mapping[bytes, bytes] = dict(reversed(known["headers"]))
+        known[_FIRST] = first
+        return first
 
 
 def keep_sends(scope: Scope, send: Send, send_whole: SendWhole) -> None:
