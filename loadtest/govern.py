@@ -22,6 +22,7 @@ from gateway.govern.charge import Asked, Charge
 from gateway.govern.governor import Governor
 from gateway.govern.journal import open_journal
 from gateway.govern.ledger import Ledger
+from gateway.govern.ledger_record import Ended
 from gateway.govern.ledger_shipper import Shipper
 from gateway.govern.ledger_store import LedgerStore
 from gateway.govern.money import Money
@@ -68,8 +69,8 @@ class _Model:
 
 
 class _Nobody(LedgerStore):
-    async def add(self, texts: Sequence[bytes]) -> None:
-        del texts
+    async def add(self, records: Sequence[Ended]) -> None:
+        del records
 
     async def purge(self) -> None:
         pass

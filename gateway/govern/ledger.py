@@ -18,7 +18,7 @@ from gateway.errors import Unavailable
 from gateway.govern.charge import Charge
 from gateway.govern.journal import Journal, open_journal
 from gateway.govern.journal_slots import Slots
-from gateway.govern.ledger_record import begun_text, ended_text, opened_text
+from gateway.govern.ledger_record import begun_text, ended_record, opened_text
 from gateway.govern.ledger_shipper import Shipper
 from gateway.govern.ledger_store import LedgerStore
 from gateway.openai.usage import TokenUsage
@@ -33,8 +33,10 @@ class _Entry(msgspec.Struct, eq=False):
     slots: Slots
     slot: int
     begun: bytes
+    written: bool = False
 
     def note_attempt(self) -> None:
+        self.written = True
         self.slots.write(self.slot, opened_text(self.charge, self.begun))
 
     def count(self, usage: TokenUsage) -> None:
@@ -58,6 +60,7 @@ class Ledger:
         self._journalled = shipper.journalled
         self.waits = fsync or not self._journalled
         self._open: dict[str, _Entry] = {}
+        self._begun: list[_Entry] = []
 
     @property
     def name(self) -> str:
@@ -75,7 +78,9 @@ class Ledger:
         return self._shipper.waiting_bytes
 
     def open(self, charge: Charge) -> None:
-        """Take a slot for the request's record.
+        """Take a slot for the request's record, which stands there when a target is asked.
+
+        Or, where something is waited for before that, when the event loop has its next turn.
 
         Raises:
             Unavailable: There is none, or its record could not be kept.
@@ -85,9 +90,18 @@ class Ledger:
             message = "what requests take can't be written down at the moment: try again"
             headers = {"retry-after": "1"}
             raise Unavailable(message, code="ledger_unavailable", headers=headers)
-        begun = begun_text(charge)
-        self._slots.write(slot, opened_text(charge, begun))
-        charge.entry = self._open[charge.id] = _Entry(charge, self._slots, slot, begun)
+        entry = _Entry(charge, self._slots, slot, begun_text(charge))
+        charge.entry = self._open[charge.id] = entry
+        if not self._begun:
+            asyncio.get_running_loop().call_soon(self._write_begun)
+        self._begun.append(entry)
+
+    def _write_begun(self) -> None:
+        begun, self._begun = self._begun, []
+        for entry in begun:
+            # Most have asked a target by now, or ended.
+            if not entry.written and entry.charge.entry is entry:
+                entry.note_attempt()
 
     async def close(self, charge: Charge) -> None:
         """Write the ended request's record; when this returns, it survives this process."""
@@ -95,14 +109,14 @@ class Ledger:
         if entry is None:
             return
         charge.entry = None
-        text = ended_text(charge, entry.begun)
-        self._slots.write(entry.slot, text, ended=True)
+        record = ended_record(charge, entry.begun)
+        self._slots.write(entry.slot, record.text, ended=True)
         if self._fsync:
             await asyncio.to_thread(self._slots.flush, entry.slot)
         if self._journalled:
-            self._shipper.keep(entry.slot, text)
+            self._shipper.keep(entry.slot, record)
         else:
-            await self._shipper.write_through(entry.slot, text)
+            await self._shipper.write_through(entry.slot, record)
 
 
 @asynccontextmanager

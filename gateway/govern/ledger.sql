@@ -1,19 +1,25 @@
 -- name: add
 -- What is there already stays as it is: a batch may come twice. `$2` is how long records are kept
 -- after their day, so that a whole day goes at once.
-INSERT INTO usage_records (
-    id, tenant, at, request_id, client, key, end_user, kind, model, agent_version, target, stream,
-    prompt_tokens, completion_tokens, cached_tokens, estimated, cost, first_token_ms, duration_ms,
-    ending, fallback, attempts, verdicts, expires_at
+-- Returned are those that were there: none as a rule.
+WITH given AS (
+    SELECT *, date_trunc('day', at, 'UTC') + interval '1 day' + $2::interval AS expiry
+    FROM json_populate_recordset(NULL::usage_records, $1::text::json)
+), added AS (
+    INSERT INTO usage_records (
+        id, tenant, at, request_id, client, key, end_user, kind, model, agent_version, target,
+        stream, prompt_tokens, completion_tokens, cached_tokens, estimated, cost, first_token_ms,
+        duration_ms, ending, fallback, attempts, verdicts, expires_at
+    )
+    SELECT
+        id, tenant, at, request_id, client, key, end_user, kind, model, agent_version, target,
+        stream, prompt_tokens, completion_tokens, cached_tokens, estimated, cost, first_token_ms,
+        duration_ms, ending, fallback, attempts, verdicts, expiry
+    FROM given
+    ON CONFLICT DO NOTHING
+    RETURNING id
 )
-SELECT
-    id, tenant, at, request_id, client, key, end_user, kind, model, agent_version, target, stream,
-    prompt_tokens, completion_tokens, cached_tokens, estimated, cost, first_token_ms, duration_ms,
-    ending, fallback, attempts, verdicts,
-    date_trunc('day', at, 'UTC') + interval '1 day' + $2::interval
-FROM json_populate_recordset(NULL::usage_records, $1::text::json)
-ON CONFLICT DO NOTHING
-RETURNING id
+SELECT id FROM given EXCEPT SELECT id FROM added
 
 -- name: expired_tenants
 -- As `naru_jobs`, which sees of every tenant what is over.

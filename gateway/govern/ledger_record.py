@@ -4,6 +4,7 @@ import datetime as dt
 from collections.abc import Sequence
 from functools import lru_cache
 from time import monotonic
+from typing import Self
 
 import msgspec
 
@@ -65,6 +66,10 @@ class _SoFar(msgspec.Struct, kw_only=True):
     unsettled: Unsettled | None = None
 
 
+class _Opened(_SoFar, kw_only=True, omit_defaults=True):
+    """The same of a request under way: short, for it is written more often than it is read."""
+
+
 class UsageRecord(_SoFar, kw_only=True):
     """One request's record; its fields are columns of `usage_records`.
 
@@ -89,9 +94,34 @@ class UsageRecord(_SoFar, kw_only=True):
     stream: bool
 
 
+class _Owner(msgspec.Struct):
+    """What of a record must be known to ship it."""
+
+    id: str
+    tenant: str
+    bookings: list[Booking] = []
+
+
+class Ended(_Owner, kw_only=True):
+    """The record of a request that has ended, as JSON, on its way into PostgreSQL."""
+
+    text: bytes
+
+    @classmethod
+    def read(cls, text: bytes) -> Self:
+        """Return a record that is there as JSON alone.
+
+        Raises:
+            msgspec.DecodeError: It is none.
+        """
+        owner = _owner_of(text)
+        return cls(owner.id, owner.tenant, owner.bookings, text=text)
+
+
 _encode = msgspec.json.Encoder().encode
+_owner_of = msgspec.json.Decoder(_Owner).decode
 _decode = msgspec.json.Decoder(UsageRecord).decode
-_NOBODY_ASKED = _encode(_SoFar())[1:]
+_NOBODY_ASKED = b'"ending":"open"}'
 
 
 def begun_text(charge: Charge) -> bytes:
@@ -120,7 +150,7 @@ def opened_text(charge: Charge, begun: bytes) -> bytes:
     """
     if not charge.attempts:
         return begun + _NOBODY_ASKED
-    record = _so_far(charge)
+    record = _so_far(charge, _Opened)
     last, attempt = record.attempts[-1], charge.attempts[-1]
     if not last.prompt_tokens:
         asked = charge.asked
@@ -133,12 +163,13 @@ def opened_text(charge: Charge, begun: bytes) -> bytes:
     return _fitting(begun, record)
 
 
-def ended_text(charge: Charge, begun: bytes) -> bytes:
-    """Return the record of a request that has ended, as JSON."""
-    record = _so_far(charge)
+def ended_record(charge: Charge, begun: bytes) -> Ended:
+    """Return the record of a request that has ended."""
+    record = _so_far(charge, _SoFar)
     _total(record)
     record.duration_ms = (monotonic() - charge.started) * 1000
-    return _fitting(begun, record)
+    text = _fitting(begun, record)
+    return Ended(charge.id, charge.scope.tenant, record.bookings, text=text)
 
 
 def left_text(left: Left) -> bytes:
@@ -159,7 +190,7 @@ def left_text(left: Left) -> bytes:
     return _encode(record)
 
 
-def _so_far(charge: Charge) -> _SoFar:
+def _so_far(charge: Charge, kind: type[_SoFar]) -> _SoFar:
     """Return what is known by now, but for the sums."""
     first, fallback, verdicts = charge.first_token_at, charge.fallback, charge.verdicts
     attempts: list[AttemptRecord] = []
@@ -181,7 +212,7 @@ def _so_far(charge: Charge) -> _SoFar:
         )
         if cost:
             bookings += [Booking(period, lease, cost) for period, lease in each.bookings]
-    return _SoFar(
+    return kind(
         target=target,
         first_token_ms=None if first is None else (first - charge.started) * 1000,
         ending=charge.ending,

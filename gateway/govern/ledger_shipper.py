@@ -14,7 +14,7 @@ from config.tasks import end_task
 from gateway.govern.journal import Journal, Legacy, find_legacy
 from gateway.govern.journal_segments import Segments
 from gateway.govern.journal_slots import Slots
-from gateway.govern.ledger_record import left_text
+from gateway.govern.ledger_record import Ended, left_text
 from gateway.govern.ledger_store import LedgerStore
 
 _log = logging.getLogger(__name__)
@@ -34,7 +34,7 @@ _BAD = (
 )
 """What a record of ours can't be the cause of; one that is must not hold up the others."""
 
-_Ended = tuple[int, bytes, asyncio.Future[None] | None]
+_Waiting = tuple[int, Ended, asyncio.Future[None] | None]
 """The slot of a request that has ended, its record, and who waits for it to be shipped."""
 
 
@@ -45,7 +45,7 @@ class Shipper:
         self.slots = slots
         self._store = store
         self._journal = journal
-        self._ended: deque[_Ended] = deque()
+        self._ended: deque[_Waiting] = deque()
         self._wake = asyncio.Event()
         self._wake.set()  # to look what others left
         self._failures = 0
@@ -79,15 +79,15 @@ class Shipper:
         """Return how much waits on the disk."""
         return self._journal.segments.size if self._journal else 0
 
-    def keep(self, slot: int, text: bytes) -> None:
+    def keep(self, slot: int, record: Ended) -> None:
         """Take over a slot whose request has ended: the journal keeps its record."""
-        self._ended.append((slot, text, None))
+        self._ended.append((slot, record, None))
         self._wake.set()
 
-    async def write_through(self, slot: int, text: bytes) -> None:
+    async def write_through(self, slot: int, record: Ended) -> None:
         """Take over such a slot where there is no journal; return when its record is shipped."""
         shipped = asyncio.get_running_loop().create_future()
-        self._ended.append((slot, text, shipped))
+        self._ended.append((slot, record, shipped))
         self._wake.set()
         await asyncio.wait([shipped], timeout=_WRITTEN_THROUGH_S)
         if not shipped.done():
@@ -142,16 +142,16 @@ class Shipper:
         for _ in range(0, len(self._ended), _AT_ONCE):
             batch = self._take(_AT_ONCE)
             try:
-                await self._add([text for _, text, _ in batch])
+                await self._add([record for _, record, _ in batch])
             except BaseException:
                 self._ended.extendleft(reversed(batch))
                 raise
             self._done(batch)
 
-    def _take(self, most: int) -> list[_Ended]:
+    def _take(self, most: int) -> list[_Waiting]:
         return [self._ended.popleft() for _ in range(min(most, len(self._ended)))]
 
-    def _done(self, batch: Sequence[_Ended]) -> None:
+    def _done(self, batch: Sequence[_Waiting]) -> None:
         for slot, _, shipped in batch:
             self.slots.release(slot)
             if shipped and not shipped.done():
@@ -198,22 +198,29 @@ class Shipper:
 
     async def _add_all(self, texts: Sequence[bytes]) -> None:
         for start in range(0, len(texts), _AT_ONCE):
-            await self._add(texts[start : start + _AT_ONCE])
+            records = [await self._read(text) for text in texts[start : start + _AT_ONCE]]
+            await self._add([record for record in records if record])
 
-    async def _add(self, texts: Sequence[bytes]) -> None:
+    async def _read(self, text: bytes) -> Ended | None:
+        try:
+            return Ended.read(text)
+        except _BAD as error:
+            await self._set_aside(text, error)
+            return None
+
+    async def _add(self, records: Sequence[Ended]) -> None:
         """Add records; one that PostgreSQL refuses for itself is set aside."""
-        if not texts:
+        if not records:
             return
         try:
-            await self._beside_spilling(self._store.add(texts))
+            await self._beside_spilling(self._store.add(records))
         except _BAD as error:
-            if len(texts) > 1:
-                half = len(texts) // 2
-                await self._add(texts[:half])
-                await self._add(texts[half:])
+            if len(records) > 1:
+                half = len(records) // 2
+                await self._add(records[:half])
+                await self._add(records[half:])
             else:
-                _log.error("a usage record is refused: %s", type(error).__name__)
-                await self._set_aside(texts[0])
+                await self._set_aside(records[0].text, error)
 
     async def _beside_spilling(self, work: Coroutine[None, None, None]) -> None:
         """Wait for PostgreSQL; where that takes long, make room for requests that begin."""
@@ -232,7 +239,7 @@ class Shipper:
         if not self._journal or not self._ended:
             return
         batch = self._take(len(self._ended))
-        texts = [text for _, text, _ in batch]
+        texts = [record.text for _, record, _ in batch]
         try:
             await asyncio.to_thread(self._journal.segments.append, texts)
         except OSError as error:
@@ -249,7 +256,8 @@ class Shipper:
             self._purge_at = _now() + _PURGE_S
             await self._beside_spilling(self._store.purge())
 
-    async def _set_aside(self, text: bytes) -> None:
+    async def _set_aside(self, text: bytes, error: Exception) -> None:
+        _log.error("a usage record is refused: %s", type(error).__name__)
         if self._journal:
             await asyncio.to_thread(_append, self._journal.folder.parent / "refused.ndjson", text)
 

@@ -7,27 +7,18 @@ from datetime import timedelta
 from typing import TypeVar
 
 import asyncpg
-import msgspec
 
 from config.postgres import Connection, load_queries, session_of
 from config.tasks import end_task
 from gateway.govern.audit_calls import append_calls
-from gateway.govern.budgets_store import Booking, book, close_leases
+from gateway.govern.budgets_store import book, close_leases
+from gateway.govern.ledger_record import Ended
 
 _SQL = load_queries("gateway.govern", "ledger.sql")
 _CONNECT_S = 5.0
 _QUERY_S = 10.0
 _PURGE_S = 120.0
 _Result = TypeVar("_Result")
-
-
-class _Owner(msgspec.Struct):
-    id: str
-    tenant: str
-    bookings: list[Booking] = []
-
-
-_owner_of = msgspec.json.Decoder(_Owner).decode
 
 
 class LedgerStore:
@@ -42,13 +33,13 @@ class LedgerStore:
         self._audit_key = audit_key
         self._con: asyncpg.Connection | None = None
 
-    async def add(self, texts: Sequence[bytes]) -> None:
-        """Add records, as JSON, that are not there yet: all of them or none.
+    async def add(self, records: Sequence[Ended]) -> None:
+        """Add records that are not there yet: all of them or none.
 
         Raises:
             asyncpg.PostgresError, OSError: They are not added, or nobody knows.
         """
-        await self._work(lambda con: self._add(con, texts), _QUERY_S)
+        await self._work(lambda con: self._add(con, records), _QUERY_S)
 
     async def purge(self) -> None:
         """Replace the days that are over by their sums."""
@@ -85,30 +76,30 @@ class LedgerStore:
         session = session_of(self._url, "naru_jobs", name="naru-ledger")
         return await asyncpg.connect(timeout=_CONNECT_S, **session)
 
-    async def _add(self, con: Connection, texts: Sequence[bytes]) -> None:
-        by_tenant: dict[str, dict[str, bytes]] = defaultdict(dict)
-        bookings: dict[str, list[Booking]] = {}
-        for text in texts:
-            owner = _owner_of(text)
-            by_tenant[owner.tenant].setdefault(owner.id, text)
-            bookings.setdefault(owner.id, owner.bookings)
+    async def _add(self, con: Connection, records: Sequence[Ended]) -> None:
+        by_tenant: dict[str, dict[str, Ended]] = defaultdict(dict)
+        for record in records:
+            by_tenant[record.tenant].setdefault(record.id, record)
         async with con.transaction():
             # In one order everywhere: two processes must not wait for each other.
             for tenant in sorted(by_tenant):
-                records = by_tenant[tenant]
-                added = await self._add_of(con, tenant, list(records.values()))
+                added = await self._add_of(con, tenant, by_tenant[tenant])
                 # In the transaction that adds the records: each is booked and audited once.
-                await book(con, [each for id_ in added for each in bookings[id_]])
+                await book(con, [each for record in added for each in record.bookings])
                 if self._audit_key:
-                    calls = [records[id_] for id_ in added]
+                    calls = [record.text for record in added]
                     await append_calls(con, self._audit_key, tenant, calls)
 
-    async def _add_of(self, con: Connection, tenant: str, texts: Sequence[bytes]) -> list[str]:
-        """Add a tenant's records; return the ids of those that were not there yet."""
+    async def _add_of(
+        self, con: Connection, tenant: str, records: dict[str, Ended]
+    ) -> Sequence[Ended]:
+        """Add a tenant's records; return those that were not there yet."""
         await con.execute("SELECT set_config('naru.tenant', $1, true)", tenant)
-        records = (b"[" + b",".join(texts) + b"]").decode()
-        rows = await con.fetch(_SQL["add"], records, self._kept)
-        return [row["id"].hex for row in rows]
+        texts = b",".join([record.text for record in records.values()])
+        there = await con.fetch(_SQL["add"], f"[{texts.decode()}]", self._kept)
+        for row in there:
+            del records[row["id"].hex]
+        return list(records.values())
 
     async def _purge(self, con: Connection) -> None:
         for row in await con.fetch(_SQL["expired_tenants"]):

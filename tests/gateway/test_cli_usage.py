@@ -7,7 +7,7 @@ from naru_command import Naru, database, naru
 from support import scope_of
 
 from gateway.govern.charge import Asked, Charge
-from gateway.govern.ledger_record import begun_text, ended_text
+from gateway.govern.ledger_record import begun_text, ended_record
 from gateway.govern.ledger_store import LedgerStore
 from gateway.openai.usage import TokenUsage
 
@@ -20,7 +20,7 @@ async def test_usage_is_shown_exported_and_compared(naru: Naru, database: str) -
     charge = Charge(scope_of("acme", "app"), Asked("chat", "smart"))
     charge.attempt("engine/small", "engine").usage = TokenUsage(1000, 100, 0)
     charge.end()
-    await store.add([ended_text(charge, begun_text(charge))])
+    await store.add([ended_record(charge, begun_text(charge))])
     await store.close()
     head, row = naru.say("usage", "show", "--by", "model,ending").splitlines()
     assert head.startswith("tenant,model,ending,requests,prompt_tokens")

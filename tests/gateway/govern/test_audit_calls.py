@@ -17,7 +17,7 @@ from gateway.govern.charge import Asked, Charge
 from gateway.govern.governor import Governor
 from gateway.govern.journal_slots import Left
 from gateway.govern.ledger import open_ledger
-from gateway.govern.ledger_record import begun_text, ended_text, left_text, opened_text
+from gateway.govern.ledger_record import Ended, begun_text, ended_record, left_text, opened_text
 from gateway.govern.ledger_store import LedgerStore
 from gateway.openai.usage import TokenUsage
 
@@ -32,13 +32,13 @@ def asked() -> Charge:
     return charge
 
 
-def record() -> bytes:
+def record() -> Ended:
     charge = asked()
     charge.end()
-    return ended_text(charge, begun_text(charge))
+    return ended_record(charge, begun_text(charge))
 
 
-async def add(url: str, *records: bytes) -> None:
+async def add(url: str, *records: Ended) -> None:
     store = LedgerStore(url, None, KEY)
     try:
         await store.add(records)
@@ -104,7 +104,8 @@ async def test_a_call_that_a_killed_process_left_failed(
 ) -> None:
     charge = asked()
     text = opened_text(charge, begun_text(charge))
-    await add(empty_database, left_text(Left(text, ended=False, counted=TokenUsage(3, 1))))
+    left = left_text(Left(text, ended=False, counted=TokenUsage(3, 1)))
+    await add(empty_database, Ended.read(left))
     (told,) = await audited(pool)
     assert (told["outcome"], told["detail"]["ending"]) == ("failed", "killed")
     assert told["detail"]["completion_tokens"] == 1
@@ -120,12 +121,12 @@ async def test_no_usage_record_is_kept_of_a_call_that_is_not_audited(
         raise ConnectionResetError
 
     monkeypatch.setattr(ledger_store, "append_calls", fail)
-    text = record()
+    call = record()
     with pytest.raises(ConnectionResetError):
-        await add(empty_database, text)
+        await add(empty_database, call)
     assert await owner.fetchval("SELECT count(*) FROM usage_records") == 0
     monkeypatch.undo()
-    await add(empty_database, text)
+    await add(empty_database, call)
     assert len(await audited(pool)) == 1
 
 

@@ -12,12 +12,13 @@ import pytest
 from support import scope_of
 
 from config.ledger import LedgerSettings
-from gateway.errors import Unavailable
+from gateway.errors import NotFound, Unavailable
 from gateway.govern import ledger_shipper
 from gateway.govern.charge import Asked, Charge
 from gateway.govern.journal import find_legacy, open_journal
+from gateway.govern.journal_slots import read_slots
 from gateway.govern.ledger import Ledger, open_ledger
-from gateway.govern.ledger_record import begun_text, ended_text
+from gateway.govern.ledger_record import Ended, begun_text, ended_record
 from gateway.govern.ledger_store import LedgerStore
 from gateway.openai.usage import TokenUsage
 
@@ -70,11 +71,11 @@ async def test_every_request_has_a_row(
 async def test_what_is_added_twice_is_there_once(
     owner: asyncpg.Connection, empty_database: str
 ) -> None:
-    texts: list[bytes] = []
+    records: list[Ended] = []
 
     class Noting(LedgerStore):
         async def add(self, some: Any) -> None:
-            texts.extend(some)
+            records.extend(some)
 
     shipper = ledger_shipper.Shipper(ledger_shipper.Slots.in_memory(16), Noting(AWAY, None), None)
     running = asyncio.create_task(shipper.run())
@@ -82,8 +83,8 @@ async def test_what_is_added_twice_is_there_once(
     await ask(Ledger(shipper, fsync=False))
     await shipper.close(running)
     store = LedgerStore(empty_database, None)
-    await store.add(texts[:1])
-    await store.add([*texts, *texts])
+    await store.add(records[:1])
+    await store.add([*records, *records])
     await store.close()
     assert await owner.fetchval("SELECT count(*) FROM usage_records") == 2
 
@@ -142,6 +143,41 @@ async def test_what_nobody_ended_is_told_by_the_next_process(
         (row,) = await until_there_are(owner, 1)
     assert (row["id"].hex, row["ending"]) == (asked.id, "killed")
     assert (row["prompt_tokens"], row["completion_tokens"]) == (8, 5)
+
+
+async def test_who_waits_before_asking_anybody_is_written_down_when_the_loop_has_its_next_turn(
+    empty_database: str, tmp_path: Path
+) -> None:
+    async with opened(empty_database, tmp_path) as ledger:
+        waiting, refused = charge(), charge()
+        ledger.open(waiting)
+        ledger.open(refused)
+        refused.end(NotFound("no such model"))
+        await ledger.close(refused)
+        await asyncio.sleep(0)
+        left = list(read_slots(bytes(ledger._slots._memory)))
+        told = {each.ended: each.text for each in left}
+        assert waiting.id.encode() in told[False]
+        assert refused.id.encode() in told[True]
+        waiting.end()
+        await ledger.close(waiting)
+
+
+async def test_who_asks_at_once_is_written_down_twice(
+    empty_database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with opened(empty_database, tmp_path) as ledger:
+        written: list[bool] = []
+        write = ledger._slots.write
+
+        def noting(slot: int, text: bytes, *, ended: bool = False) -> None:
+            written.append(ended)
+            write(slot, text, ended=ended)
+
+        monkeypatch.setattr(ledger._slots, "write", noting)
+        await ask(ledger)
+        await asyncio.sleep(0)
+        assert written == [False, True]
 
 
 async def test_where_nothing_takes_records_requests_are_refused(tmp_path: Path) -> None:
@@ -232,7 +268,7 @@ async def test_days_that_are_over_are_kept_as_sums(
         asked.at -= age_days * 86_400
         asked.attempt("fake/x", "hosted").usage = TokenUsage(3, 2, 1)
         asked.end()
-        await store.add([ended_text(asked, begun_text(asked))])
+        await store.add([ended_record(asked, begun_text(asked))])
     assert await owner.fetchval("SELECT count(*) FROM usage_records") == 4
     await store.purge()
     await store.purge()

@@ -9,7 +9,13 @@ from config.scope import TenantScope
 from gateway.govern.budgets_store import Booking
 from gateway.govern.charge import Asked, Charge, Place
 from gateway.govern.journal_slots import ROOM, Left
-from gateway.govern.ledger_record import UsageRecord, begun_text, ended_text, left_text, opened_text
+from gateway.govern.ledger_record import (
+    UsageRecord,
+    begun_text,
+    ended_record,
+    left_text,
+    opened_text,
+)
 from gateway.govern.prices import Rate
 from gateway.openai.usage import TokenUsage
 
@@ -34,7 +40,7 @@ def opened(asked: Charge) -> bytes:
 
 
 def ended(asked: Charge) -> bytes:
-    return ended_text(asked, begun_text(asked))
+    return ended_record(asked, begun_text(asked)).text
 
 
 def attempt(of: Charge, target: str, usage: TokenUsage, cost: int | None = None) -> None:

@@ -11,7 +11,7 @@ from support import scope_of
 
 from gateway.errors import InvalidRequest
 from gateway.govern.charge import Asked, Charge, Kind, Place
-from gateway.govern.ledger_record import begun_text, ended_text
+from gateway.govern.ledger_record import Ended, begun_text, ended_record
 from gateway.govern.ledger_store import LedgerStore
 from gateway.govern.usage_export import as_csv
 from gateway.govern.usage_report import RECORD, SUMS, Span, break_even, grouped, records, span_of
@@ -20,7 +20,7 @@ from gateway.openai.usage import TokenUsage
 YEAR = Span("2026-01-01", "2027-01-01")
 
 
-def text(at: str, tenant: str = "acme", **given: Any) -> bytes:
+def record(at: str, tenant: str = "acme", **given: Any) -> Ended:
     kind: Kind = given.get("kind", "chat")
     place: Place = "hosted"
     charge = Charge(scope_of(tenant, given.get("client", "app")), Asked(kind, given["model"]))
@@ -28,23 +28,23 @@ def text(at: str, tenant: str = "acme", **given: Any) -> bytes:
     attempt = charge.attempt(given.get("target", "fake/x"), place)
     attempt.usage, attempt.cost = TokenUsage(1000, 100, 400), given.get("cost")
     charge.end(given.get("error"))
-    return ended_text(charge, begun_text(charge))
+    return ended_record(charge, begun_text(charge))
 
 
 @pytest.fixture
 async def filled(pool: asyncpg.Pool, empty_database: str) -> asyncpg.Pool:
     store = LedgerStore(empty_database, dt.timedelta(days=1))
-    old = [text("2026-03-01T12:00:00Z", model="smart", cost=5_000_000) for _ in range(2)]
-    await store.add([*old, text("2026-03-01T12:00:00Z", "rival", model="smart")])
+    old = [record("2026-03-01T12:00:00Z", model="smart", cost=5_000_000) for _ in range(2)]
+    await store.add([*old, record("2026-03-01T12:00:00Z", "rival", model="smart")])
     await store.purge()
     await store.close()
     store = LedgerStore(empty_database, None)
     await store.add(
         [
-            text("2026-05-01T14:59:59Z", model="smart", cost=1_000_000_000),
-            text("2026-05-01T15:00:00Z", model="smart", client="other"),
-            text("2026-05-02T01:00:00Z", model="hr", kind="agent", target="engine/small"),
-            text("2026-05-02T01:00:00Z", "rival", model="smart"),
+            record("2026-05-01T14:59:59Z", model="smart", cost=1_000_000_000),
+            record("2026-05-01T15:00:00Z", model="smart", client="other"),
+            record("2026-05-02T01:00:00Z", model="hr", kind="agent", target="engine/small"),
+            record("2026-05-02T01:00:00Z", "rival", model="smart"),
         ]
     )
     await store.close()
