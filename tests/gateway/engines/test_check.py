@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from engine_support import ON_GPU
 
 from config.errors import ConfigError
 from config.settings import EngineSettings
@@ -34,7 +35,8 @@ async def test_a_parser_that_vllm_lacks_is_named() -> None:
 
 
 async def test_a_device_the_build_is_not_for_is_told() -> None:
-    assert "device is cuda, but the vLLM of" in await refusal(device="cuda")
+    other = "cpu" if ON_GPU else "cuda"
+    assert f"device is {other}, but the vLLM of" in await refusal(device=other)
 
 
 async def test_an_interpreter_without_vllm_is_told(tmp_path: Path) -> None:

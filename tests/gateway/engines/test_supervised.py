@@ -9,7 +9,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from engine_support import ENGINE, engine_settings
+from engine_support import ENGINE, LAST_PROCESS, engine_settings
 from naru_process import NaruProcess, wait_until_gone
 
 from config import embedded
@@ -109,7 +109,7 @@ def test_after_kill_9_of_naru_no_process_of_an_engine_stays(
     tmp_path: Path, tiny_model: Path
 ) -> None:
     with start(tmp_path / "data", tiny_model, grace_s=1) as killed:
-        while not any(_name_of(process) == "VLLM::Worker" for process in engine_family(killed)):
+        while not any(_name_of(process) == LAST_PROCESS for process in engine_family(killed)):
             assert killed.process.poll() is None, killed.output
         family, everything = engine_family(killed), killed.family()
         assert {os.getpgid(process.pid) for process in family} == {family[0].pid}

@@ -1,4 +1,4 @@
-"""The engine target against the real vLLM on the CPU."""
+"""The engine target against the real vLLM."""
 
 import asyncio
 import re
