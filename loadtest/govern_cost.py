@@ -4,6 +4,9 @@ Real web workers on embedded stores before a model that answers at once. One gov
 five kinds, two budgets, the ledger, audited calls; no cache), one does not at all; `--apart` adds
 one for each part. They are asked in turns, so that all meet the same machine, and compared by
 their CPU time: on a core that is busy, throughput is its inverse.
+
+`--upstream http://HOST/v1 --model NAME` asks a real vLLM that serves NAME, answers of `--tokens`
+each, and compares requests a second by the clock: there the model is what is waited for.
 """
 
 import argparse
@@ -16,7 +19,7 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -53,6 +56,9 @@ def main() -> None:
     parser.add_argument("--requests", type=int, default=1_000, help="of each worker and round")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--concurrency", type=int, default=32)
+    parser.add_argument("--upstream", metavar="URL", help="of a real vLLM in the mock's place")
+    parser.add_argument("--model", default="mock", help="what the real one calls its model")
+    parser.add_argument("--tokens", type=int, default=128, help="of each of its answers")
     parser.add_argument("--fd", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--apart", action="store_true", help="also each part alone")
     parser.add_argument("--worker", help=argparse.SUPPRESS)
@@ -96,7 +102,7 @@ class Arm:
     url: str
     process: psutil.Process
     costs: dict[bool, list[float]] = field(default_factory=lambda: {False: [], True: []})
-    rates: list[float] = field(default_factory=list)
+    rates: dict[bool, list[float]] = field(default_factory=lambda: {False: [], True: []})
 
     def seconds(self) -> float:
         """Return how much CPU time it has had: `/proc/PID/stat` knows it to 10 ms only."""
@@ -130,17 +136,14 @@ async def compare(args: argparse.Namespace) -> None:
         stack.enter_context(running(redis, runtime / "redis.sock"))
         url = embedded.postgres_url(runtime)
         key = await provision(url, data)
-        mock = stack.enter_context(run_mock())
-        follow(mock, chunks=CHUNKS, interval_ms=0, burst=CHUNKS)
         shared = {
             "NARU_MODEL_SOCKETS": str(data),
             "NARU__DATA_DIR": str(data),
             "NARU__DATABASE__URL": url,
             "NARU__REDIS__URL": embedded.redis_url(runtime),
-            "NARU__PROVIDERS": json.dumps({"fake": {"base_url": f"{mock.url}/v1"}}),
-            "NARU__PRICES": json.dumps({"fake/mock": {"input": 1, "output": 2}}),
             "NARU__LIMITS": json.dumps(LIMITS),
             "NARU__DATABASE__POOL_SIZE": "4",
+            **stack.enter_context(model_settings(args)),
         }
         names = ["", "+".join((*PARTS, "audit")), *((*PARTS, AUDITED) if args.apart else ())]
         arms = []
@@ -148,16 +151,42 @@ async def compare(args: argparse.Namespace) -> None:
             audited = json.dumps("audit" in name)
             environ = {**os.environ, **shared, "NARU__AUDIT__CALLS": audited}
             arms.append(stack.enter_context(running_worker(name, environ)))
-        headers = {"authorization": f"Bearer {key}"}
-        for number in range(args.rounds + 1):
-            for stream in (False, True):
-                for arm in arms:
-                    async with aiohttp.ClientSession(headers=headers) as http:
-                        cost = await measure(http, arm, stream=stream, args=args)
-                    # The first round warms up.
-                    arm.costs[stream] += [cost] if number else []
+        await ask_in_turns(arms, key, args)
     for arm in arms[1:]:
-        tell(arms[0], arm)
+        (tell_rates if args.upstream else tell)(arms[0], arm)
+
+
+@contextmanager
+def model_settings(args: argparse.Namespace) -> Iterator[dict[str, str]]:
+    """Give the settings of the model that is asked: a mock that is run, or the real one."""
+    price = {"input": 1, "output": 2}
+    if args.upstream:
+        engine = {"urls": [args.upstream], "max_requests": 20_000}
+        yield {
+            "NARU__ENGINES": json.dumps({args.model: engine}),
+            "NARU__PRICES": json.dumps({f"engine/{args.model}": price}),
+        }
+        return
+    with run_mock() as mock:
+        follow(mock, chunks=CHUNKS, interval_ms=0, burst=CHUNKS)
+        yield {
+            "NARU__PROVIDERS": json.dumps({"fake": {"base_url": f"{mock.url}/v1"}}),
+            "NARU__PRICES": json.dumps({"fake/mock": price}),
+        }
+
+
+async def ask_in_turns(arms: Sequence[Arm], key: str, args: argparse.Namespace) -> None:
+    """Measure all workers, round by round; every other round begins with the last."""
+    headers = {"authorization": f"Bearer {key}"}
+    for number in range(args.rounds + 1):
+        for stream in (False, True):
+            for arm in arms[:: -1 if number % 2 else 1]:
+                limitless = aiohttp.TCPConnector(limit=0)
+                async with aiohttp.ClientSession(connector=limitless, headers=headers) as http:
+                    cost, rate = await measure(http, arm, stream=stream, args=args)
+                if number:  # The first round warms up.
+                    arm.costs[stream].append(cost)
+                    arm.rates[stream].append(rate)
 
 
 async def provision(url: str, data: Path) -> str:
@@ -179,14 +208,14 @@ async def provision(url: str, data: Path) -> str:
 
 async def measure(
     http: aiohttp.ClientSession, arm: Arm, *, stream: bool, args: argparse.Namespace
-) -> float:
-    """Return microseconds of the worker's CPU time for a request."""
+) -> tuple[float, float]:
+    """Return microseconds of the worker's CPU time for a request, and requests a second."""
+    real = {"model": args.model, "max_tokens": args.tokens, "ignore_eos": True}
     body = {
-        "model": "fake/mock",
         "messages": [{"role": "user", "content": "word " * 100}],
-        "max_tokens": 1_000,
         "user": "kim",
         "stream": stream,
+        **(real if args.upstream else {"model": "fake/mock", "max_tokens": 1_000}),
     }
     left = iter(range(args.requests))
 
@@ -199,11 +228,11 @@ async def measure(
     await ready(http, arm)
     before, began = arm.seconds(), time.perf_counter()
     await asyncio.gather(*(ask() for _ in range(args.concurrency)))
-    arm.rates.append(args.requests / (time.perf_counter() - began))
+    rate = args.requests / (time.perf_counter() - began)
     # What is shipped afterwards belongs to it.
     await asyncio.sleep(0.5)
     spent = arm.seconds() - before
-    return spent / float(args.requests) * 1e6
+    return spent / float(args.requests) * 1e6, rate
 
 
 async def ready(http: aiohttp.ClientSession, arm: Arm) -> None:
@@ -227,8 +256,24 @@ def tell(bare: Arm, governed: Arm) -> None:
             f"{governed.name:28} {what:20} {without:5.0f} µs without, {withal:5.0f} with: "
             f"{share:5.1%} of the throughput"
         )
-    busy = statistics.median(governed.rates)
+    busy = statistics.median([*governed.rates[False], *governed.rates[True]])
     print(f"{governed.name:28} {busy:.0f} requests/s share what is done by the clock")
+
+
+def tell_rates(bare: Arm, governed: Arm) -> None:
+    """Print requests a second of both, and the share of them that governance takes."""
+    for stream, what in ((False, "whole answers"), (True, "streams")):
+        without, withal = (statistics.median(arm.rates[stream]) for arm in (bare, governed))
+        pairs = zip(bare.rates[stream], governed.rates[stream], strict=True)
+        shares = sorted(1 - other / one for one, other in pairs)
+        cpu = " and ".join(
+            f"{statistics.median(arm.costs[stream]):.0f}" for arm in (bare, governed)
+        )
+        print(
+            f"{governed.name:28} {what:14} {without:6.1f} requests/s without, {withal:6.1f} with: "
+            f"{statistics.median(shares):5.1%} ({shares[0]:.1%} to {shares[-1]:.1%}) "
+            f"of the throughput; {cpu} µs of CPU a request"
+        )
 
 
 if __name__ == "__main__":
