@@ -12,7 +12,8 @@ _POLL_S = 0.2
 _STILL_S = 30.0
 _STARTS_TO_WAIT_FOR = 3
 _STEPS = {
-    "Starting to load model": "loading weights",
+    "Starting to load model": "loading weights",  # on the CPU
+    "Loading model from scratch": "loading weights",
     "Warming up model": "compiling",
     "Dynamo bytecode transform time": "compiling",
     "Capturing CUDA graphs": "capturing CUDA graphs",

@@ -64,10 +64,12 @@ async def watched(folder: Path, code: str) -> AsyncIterator[Replica]:
     await replica.child.stop()
 
 
+@pytest.mark.parametrize("loading", ["Starting to load model", "Loading model from scratch..."])
 async def test_its_start_is_told_and_ends_with_a_warm_up(
-    folder: Path, capsys: pytest.CaptureFixture[str]
+    folder: Path, capsys: pytest.CaptureFixture[str], loading: str
 ) -> None:
-    async with watched(folder, _SERVER) as replica, asyncio.timeout(20):
+    code = _SERVER.replace("Starting to load model", loading)
+    async with watched(folder, code) as replica, asyncio.timeout(20):
         await replica.settled.wait()
         assert await is_up(replica.socket)
     assert '/v1/completions b\'{"model":"tiny","prompt":' in replica.log.read_text()
