@@ -43,6 +43,7 @@ _GPU_ARGS: dict[str, JsonValue] = {
     "gpu-memory-utilization": 0.1,
     "kv-cache-memory-bytes": 2**30,
     "max-num-seqs": 128,
+    "block-size": 128,
 }
 MAKE_MODEL = '''
 import sys, torch
