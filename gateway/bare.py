@@ -15,7 +15,7 @@ from litestar.connection import ASGIConnection
 from litestar.exceptions import MethodNotAllowedException
 from litestar.handlers import ASGIRouteHandler, HTTPRouteHandler
 from litestar.params import JSONBody
-from litestar.types import ASGIApp, HTTPScope, Receive, ReceiveMessage, Scope, Send
+from litestar.types import ASGIApp, HTTPScope, Receive, Scope, Send
 
 from config.scope import TenantScope
 from gateway.bodies import check_body, check_coding
@@ -199,30 +199,21 @@ async def _read(
     if int(header(scope, b"content-length") or 0) > limit:
         raise _too_large(limit)
     check_coding(scope)
-    message = await receive()
-    if message["type"] == "http.request" and not message["more_body"]:
-        body = message["body"]  # it came at once, as most do
-        if len(body) > limit:
-            raise _too_large(limit)
-    else:
-        body = await _read_on(message, receive, limit)
-    if not body:
-        raise InvalidRequest("a JSON object is required as body")
-    check_body(body)
-    return Call(scope, receive, send, caller, services, body)
-
-
-async def _read_on(message: ReceiveMessage, receive: Receive, limit: int) -> bytes:
     parts, size = [], 0
-    while message["type"] == "http.request":
+    while True:
+        message = await receive()
+        if message["type"] != "http.request":
+            raise ClientGone("the client left", code=CLIENT_GONE)
         parts.append(part := message["body"])
         size += len(part)
         if size > limit:
             raise _too_large(limit)
         if not message["more_body"]:
-            return b"".join(parts)
-        message = await receive()
-    raise ClientGone("the client left", code=CLIENT_GONE)
+            break
+    if not size:
+        raise InvalidRequest("a JSON object is required as body")
+    check_body(body := b"".join(parts))
+    return Call(scope, receive, send, caller, services, body)
 
 
 def _too_large(limit: int) -> TooLarge:

@@ -116,16 +116,13 @@ class HttpAnswer(msgspec.Struct, eq=False):
         Raises:
             ValueError: It is longer than `limit` bytes.
         """
-        if self._ended and len(self._parts) == 1 and not self._coded:
-            whole = self._parts.pop()  # it came at once, as most do
-            if len(whole) <= limit:
-                return whole
-            raise _too_long()
         parts, size = list[bytes](), 0
         while part := await self.next():
             size += len(part)
             if size > limit:
-                raise _too_long()
+                raise ValueError("answer too long")
+            if self._ended and not (parts or self._parts or self._coded):
+                return part  # It came at once, as most do.
             parts.append(part)
         return b"".join(parts)
 
@@ -168,7 +165,3 @@ class HttpAnswer(msgspec.Struct, eq=False):
     def _wake(self) -> None:
         if self._waiting and not self._waiting.done():
             self._waiting.set_result(None)
-
-
-def _too_long() -> ValueError:
-    return ValueError("the answer is too long")

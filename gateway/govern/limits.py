@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager, suppress
 
 from config.tasks import end_task
 from gateway.govern.charge import Charge
-from gateway.govern.limits_headers import refusal, standing_headers
+from gateway.govern.limits_headers import nearest_headers, refusal, standing_headers
 from gateway.govern.limits_quotas import Quotas, Taken
 from gateway.govern.limits_redis import Counters
 from gateway.govern.limits_rules import Demands, Limit, Rules, demands, worst_case
@@ -62,7 +62,7 @@ class Limiter:
         if taken is None:
             return False
         self._counters.tell_soon()
-        charge.exchange.headers.update(taken.caller.headers())
+        charge.exchange.headers.update(nearest_headers(*taken.caller.nearest_now()))
         self._reservations[charge.id] = Held(charge.id, taken, None, here_ms=at_ms, at_ms=at_ms)
         return True
 

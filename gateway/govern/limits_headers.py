@@ -25,22 +25,18 @@ def standing_headers(left: Iterable[Remaining]) -> dict[str, str]:
     return nearest_headers(requests, tokens)
 
 
-REMAINING_REQUESTS = "x-ratelimit-remaining-requests"
-REMAINING_TOKENS = "x-ratelimit-remaining-tokens"
-
-
 def nearest_headers(requests: Remaining | None, tokens: Remaining | None) -> dict[str, str]:
     """Return how the caller stands at these limits, if there are any."""
     told = {}
     if requests:
         limit, remaining, reset_ms = requests
         told["x-ratelimit-limit-requests"] = f"{limit.most}"
-        told[REMAINING_REQUESTS] = f"{max(remaining, 0)}"
+        told["x-ratelimit-remaining-requests"] = f"{max(remaining, 0)}"
         told["x-ratelimit-reset-requests"] = duration(reset_ms)
     if tokens:
         limit, remaining, reset_ms = tokens
         told["x-ratelimit-limit-tokens"] = f"{limit.most}"
-        told[REMAINING_TOKENS] = f"{max(remaining, 0)}"
+        told["x-ratelimit-remaining-tokens"] = f"{max(remaining, 0)}"
         told["x-ratelimit-reset-tokens"] = duration(reset_ms)
     return told
 

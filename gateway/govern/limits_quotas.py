@@ -12,11 +12,6 @@ from operator import itemgetter
 
 import msgspec
 
-from gateway.govern.limits_headers import (
-    REMAINING_REQUESTS,
-    REMAINING_TOKENS,
-    nearest_headers,
-)
 from gateway.govern.limits_rules import COUNTING, Limit, Measure
 from gateway.govern.limits_shares import Remaining, Shares
 from gateway.govern.limits_window import Here
@@ -71,7 +66,6 @@ class Caller(msgspec.Struct, eq=False):
         ended: Of those that ended, by when they were let in: the tokens that they took beyond what
             was reserved (mostly less than none), and those that they took.
         nearest: The limits of requests and of tokens that are nearest to their ends.
-        told: How the caller stands at them, when that was found.
         looked_at: After how many writes that was found.
     """
 
@@ -85,7 +79,6 @@ class Caller(msgspec.Struct, eq=False):
     streams: int = 0
     ended: dict[int, list[int]] = {}
     nearest: tuple[_Near | None, _Near | None] = (None, None)
-    told: dict[str, str] = {}
     looked_at: int = -1
 
     def begin_streams(self, count: int) -> None:
@@ -105,16 +98,6 @@ class Caller(msgspec.Struct, eq=False):
             _, limit, more, quota = at_tokens
             tokens = (limit, quota.tokens + more, limit.counting.span_ms)
         return requests, tokens
-
-    def headers(self) -> dict[str, str]:
-        """Return how the caller stands at them now: all but two numbers is as it was found."""
-        at_requests, at_tokens = self.nearest
-        headers = self.told.copy()
-        if at_requests:
-            headers[REMAINING_REQUESTS] = str(max(at_requests[3].requests + at_requests[2], 0))
-        if at_tokens:
-            headers[REMAINING_TOKENS] = str(max(at_tokens[3].tokens + at_tokens[2], 0))
-        return headers
 
 
 class Taken(msgspec.Struct, eq=False):
@@ -303,7 +286,6 @@ class Quotas:
             for name in ("requests", "tokens")
         )
         caller.nearest = (requests, tokens)
-        caller.told = nearest_headers(*caller.nearest_now())
         caller.looked_at = self._writes
 
 
