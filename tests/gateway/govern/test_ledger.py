@@ -259,6 +259,20 @@ async def test_a_record_that_postgresql_refuses_does_not_hold_up_the_others(
     assert bad.id in (tmp_path / "journal" / "refused.ndjson").read_text()
 
 
+async def test_what_is_no_record_does_not_hold_up_the_others(
+    owner: asyncpg.Connection, empty_database: str, tmp_path: Path
+) -> None:
+    kept = charge()
+    kept.end()
+    journal = open_journal(tmp_path / "journal", slots=16, max_bytes=1_000_000)
+    journal.segments.append([b"no record", ended_record(kept, begun_text(kept)).text])
+    journal.close()
+    async with opened(empty_database, tmp_path):
+        (row,) = await until_there_are(owner, 1)
+    assert row["id"].hex == kept.id
+    assert (tmp_path / "journal" / "refused.ndjson").read_text() == "no record\n"
+
+
 async def test_days_that_are_over_are_kept_as_sums(
     owner: asyncpg.Connection, empty_database: str
 ) -> None:
