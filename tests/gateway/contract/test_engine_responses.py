@@ -143,12 +143,7 @@ async def test_what_an_engine_is_not_sent(
 
 
 async def test_who_leaves_ends_the_engines_work(engine_http: httpx.AsyncClient) -> None:
-    for _ in range(4):
-        left = await _leave_early(engine_http)
-        if left["status"] == "cancelled":
-            break
-        # On a busy machine the tiny engine may be done before anybody notices; not every time.
-        assert left["usage"]["output_tokens"] == _LONG
+    left = await _leave_early(engine_http)
     assert left["status"] == "cancelled"
     assert 0 < left["usage"]["output_tokens"] < _LONG
 
