@@ -14,8 +14,10 @@ from gateway.govern.masking.normal import view
 LONGEST_LINE = 1_024
 """Longer lines are no heads and no rows: under none is what stands there further behind."""
 
-_JOINTS = "|\t;,"
-"""What columns lie between, the surest first."""
+_GAP = "  "
+_GAPS = re.compile(" {2,}")
+_JOINTS = ("|", "\t", ";", ",", _GAP)
+"""What columns lie between, the surest first; spaces where a column is aligned."""
 
 _LONGEST_NAME = 40
 _AROUND = " \t\r*_`\"'#>[](){}:=.-"
@@ -112,13 +114,13 @@ class Columns:
         return self._head.before(_seen(self._line))
 
     def _after(self, line: str) -> _Head | None:
-        line = _seen(line)
+        line = _seen(line).rstrip(" ")
         return _head(line) or (self._head and self._head.after(line))
 
 
 def _seen(line: str) -> str:
     """Return a line as it is seen whole: what is escaped may have come in two parts."""
-    return view(line).text
+    return view(line).text.lstrip(" ")
 
 
 def _has_word(text: str) -> bool:
@@ -146,4 +148,6 @@ def _cells(line: str, joint: str) -> list[str]:
         line = line.replace(r"\|", "  ").lstrip(" \t").removeprefix("|")
     elif joint in {",", ";"}:
         line = _QUOTED.sub(lambda quoted: quoted[0].replace(joint, " "), line)
+    if joint == _GAP:
+        return _GAPS.split(line)
     return line.split(joint) if joint else [line]
