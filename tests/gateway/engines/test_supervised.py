@@ -96,7 +96,8 @@ def test_when_it_is_told_to_stop_a_stream_under_way_finishes_and_nothing_stays(
         stream.sendall(_long_request())
         read = b""
         while b"data: " not in read:  # vLLM sends the head before its core knows of a request
-            assert (part := stream.recv(4096)), read
+            part = stream.recv(4096)
+            assert part, read
             read += part
         server.send_signal(signal.SIGTERM)
         naru.process.send_signal(signal.SIGTERM)
