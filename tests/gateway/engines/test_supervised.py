@@ -5,6 +5,8 @@ import os
 import signal
 import socket
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
@@ -85,15 +87,23 @@ def test_no_secret_of_ours_is_in_the_environment_of_any_of_its_processes(
         assert not set(_SECRETS.values()) & set(environ.values())
 
 
+def test_while_an_engine_answers_the_gateway_answers_others(naru: NaruProcess) -> None:
+    answers = 0
+    with ThreadPoolExecutor() as pool:
+        streaming = pool.submit(_stream_to_its_end, naru, 3000)
+        while not streaming.done():
+            assert naru.get("/health/live")[0] == 200
+            answers += 1
+    assert b'"finish_reason":"length"' in streaming.result()
+    assert answers > 100  # where vLLM's core keeps both cores there are two
+
+
 def test_when_it_is_told_to_stop_a_stream_under_way_finishes_and_nothing_stays(
     naru: NaruProcess,
 ) -> None:
     family = naru.family()
     (server,) = naru.children("api_server.entry")
-    with socket.socket(socket.AF_UNIX) as stream:
-        stream.connect(str(embedded.runtime_path(naru.data_dir) / "engine-0-1.sock"))
-        stream.settimeout(120)
-        stream.sendall(_long_request())
+    with _stream(naru, 900) as stream:
         read = b""
         while b"data: " not in read:  # vLLM sends the head before its core knows of a request
             part = stream.recv(4096)
@@ -101,8 +111,7 @@ def test_when_it_is_told_to_stop_a_stream_under_way_finishes_and_nothing_stays(
             read += part
         server.send_signal(signal.SIGTERM)
         naru.process.send_signal(signal.SIGTERM)
-        while part := stream.recv(65536):
-            read += part
+        read += _rest(stream)
     assert b'"finish_reason":"length"' in read
     assert b"data: [DONE]" in read
     assert naru.process.wait(60) == 0, naru.output
@@ -121,8 +130,24 @@ def test_after_kill_9_of_naru_no_process_of_an_engine_stays(
     wait_until_gone(everything)
 
 
-def _long_request() -> bytes:
-    fields = {"model": ENGINE, "prompt": "hi", "stream": True, "max_tokens": 900}
+@contextmanager
+def _stream(naru: NaruProcess, tokens: int) -> Iterator[socket.socket]:
+    """Ask the engine for a stream of so many tokens, on its own socket."""
+    fields = {"model": ENGINE, "prompt": "hi", "stream": True, "max_tokens": tokens}
     body = json.dumps({**fields, "ignore_eos": True}).encode()
     head = "POST /v1/completions HTTP/1.1\r\nhost: engine\r\ncontent-type: application/json\r\n"
-    return f"{head}connection: close\r\ncontent-length: {len(body)}\r\n\r\n".encode() + body
+    head += f"connection: close\r\ncontent-length: {len(body)}\r\n\r\n"
+    with socket.socket(socket.AF_UNIX) as stream:
+        stream.connect(str(embedded.runtime_path(naru.data_dir) / "engine-0-1.sock"))
+        stream.settimeout(120)
+        stream.sendall(head.encode() + body)
+        yield stream
+
+
+def _rest(stream: socket.socket) -> bytes:
+    return b"".join(iter(lambda: stream.recv(65536), b""))
+
+
+def _stream_to_its_end(naru: NaruProcess, tokens: int) -> bytes:
+    with _stream(naru, tokens) as stream:
+        return _rest(stream)
