@@ -7,10 +7,10 @@ It is an entry point of the group `vllm.general_plugins`; `VLLM_PLUGINS` may nam
 def leave_the_cpu() -> None:
     """Let vLLM's processes for the CPU sleep where they wait for each other, not `sched_yield`.
 
-    Its core and its worker yield thousands of times per token. Linux 6.18 (`sched/fair: Forfeit
-    vruntime on yield`, in 6.12.63 too) then ran nothing else on two cores until the answer had
-    ended, for ten seconds and more: no gateway, no PostgreSQL. This is vLLM's own other way to
-    wait, from Pythons whose `sched_yield` holds the GIL. With one GPU nothing of it waits so.
+    Its core and its worker yield thousands of times per token. Linux 6.18.44 then ran nothing
+    else on two cores until the answer had ended, for ten seconds and more: no gateway, no
+    PostgreSQL. This is vLLM's own other way to wait, for Pythons whose `sched_yield` holds the
+    GIL. With one GPU nothing of it waits so.
     """
     from vllm.distributed import utils
     from vllm.platforms import current_platform
