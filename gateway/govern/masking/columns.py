@@ -119,7 +119,7 @@ class Columns:
 
 
 def _seen(line: str) -> str:
-    """Return a line as it is seen whole: what is escaped may have come in two parts."""
+    """Return a line as it is seen whole, unindented: what is escaped may have come in two parts."""
     return view(line).text.lstrip(" ")
 
 
