@@ -34,7 +34,8 @@
 --       -> the counters whose shares somebody else needs
 --   {"join", id, {{key}}, away}
 --       Says that a process is there, that has heard nothing for so many ms.
---       -> {how many are, the server's memory, ms until it lets anybody in}
+--       -> {how many are, the server's memory, ms until it lets anybody in, the number of the last
+--          call in which the process reserved, what that was answered, as JSON}
 --   {"leave", id}
 --       Says that it is no more.
 --
@@ -264,7 +265,10 @@ end
 
 local steps = {}
 
+local reserving = false
+
 function steps.reserve(id, checks, owns)
+    reserving = true
     if gathering then return cjson.null end
     local seen, refusing, wait = {}, 0, 0
     for place, check in ipairs(checks) do
@@ -390,7 +394,10 @@ function steps.join(id, checks, away)
         redis.call('HSET', KEYS[2], 'until', known[2])
     end
     redis.call('PEXPIRE', KEYS[2], 172800000)
-    return {redis.call('ZCARD', key), known[1], wait_till(known[2])}
+    local last = redis.call('HMGET', KEYS[4], 'reserved', 'answer')
+    return {
+        redis.call('ZCARD', key), known[1], wait_till(known[2]), tonumber(last[1]) or 0, last[2] or ''
+    }
 end
 
 -- Its shares are the others' when they need them.
@@ -403,4 +410,7 @@ local answers = {}
 for place, step in ipairs(cjson.decode(ARGV[2])) do
     answers[place] = steps[step[1]](step[2], step[3], step[4])
 end
-return cjson.encode({now, answers})
+local answer = cjson.encode({now, answers})
+-- A process that never hears it takes back, on its return, what nobody waits for any more.
+if reserving then redis.call('HSET', KEYS[4], 'reserved', number, 'answer', answer) end
+return answer

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import msgspec
 import redis.asyncio
 
 from gateway.govern.limits_rules import Demands
@@ -48,6 +49,17 @@ class _Call:
     answer: "asyncio.Future[Any]"
     since: int
     sent: bool = False
+    heard: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Batch:
+    """What went together, behind so many steps that tell; and which memory Redis had then."""
+
+    number: int
+    calls: Sequence[_Call]
+    telling: int
+    memory: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +92,7 @@ class Counters:
         self.script = Script(cache, script)
         self._queue: list[_Call] = []
         self._asked: dict[_Call, None] = {}
+        self._last: _Batch | None = None
         self._flight: asyncio.Task[None] | None = None
         self._flights: set[asyncio.Task[None]] = set()
         self._soon: asyncio.TimerHandle | None = None
@@ -168,6 +181,7 @@ class Counters:
         except Exception:  # noqa: BLE001 - redis raises anything where another server answers
             return None
         self._returned = True
+        self._hear_late(*answer[3:])
         return self._learn(answer)
 
     @property
@@ -249,8 +263,13 @@ class Counters:
             self.script.shares.release()
         self._present_until = asked_at + LEASE_S - _MARGIN_S
 
-    def _learn(self, answer: tuple[int, str, int]) -> Joined:
-        self.script.processes, memory, wait_ms = answer
+    def _hear_late(self, number: int, answer: str) -> None:
+        """Hear what Redis answered to the last batch, where that never came."""
+        if self._last and number == self._last.number:
+            self._take_all(self._last, msgspec.json.decode(answer)[1])
+
+    def _learn(self, answer: Sequence[Any]) -> Joined:
+        self.script.processes, memory, wait_ms, *_ = answer
         self.script.memory = self.script.memory or memory
         return Joined(memory, memory != self.script.memory, wait_ms)
 
@@ -318,17 +337,16 @@ class Counters:
 
     async def _fly(self) -> None:
         """Send what has gathered by now; what gathers meanwhile goes with the next."""
-        flight, memory = self._flight, self.script.memory
-        batch, self._queue = self._queue[:_MOST_STEPS], self._queue[_MOST_STEPS:]
-        for call in batch:
+        flight = self._flight
+        calls, self._queue = self._queue[:_MOST_STEPS], self._queue[_MOST_STEPS:]
+        for call in calls:
             call.sent = True
-        telling = self._telling.steps()
+        telling, number = self._telling.steps(), self.script.next_call()
+        batch = self._last = _Batch(number, calls, len(telling), self.script.memory)
         try:
-            answers = await self.script.run([*telling, *(call.step for call in batch)])
+            answers = await self.script.run([*telling, *(call.step for call in calls)], number)
             told = self._heard(answers[: len(telling)]) if flight is self._flight else True
-            answers = answers[len(telling) :]
-            for call, answer in zip(batch, answers, strict=True):
-                self._take(call, answer, memory)
+            self._take_all(batch, answers)
             if not (told and None not in answers) and flight is self._flight:
                 self._lose("it was wiped, or silent")
         except Exception as error:  # noqa: BLE001 - redis raises anything where another answers
@@ -347,6 +365,12 @@ class Counters:
         for step in ended or ():
             self._settle(step)
         return ended is not None
+
+    def _take_all(self, batch: _Batch, answers: Sequence[Any]) -> None:
+        for call, answer in zip(batch.calls, answers[batch.telling :], strict=True):
+            if not call.heard:
+                call.heard = True
+                self._take(call, answer, batch.memory)
 
     def _take(self, call: _Call, answer: Any, memory: str) -> None:  # noqa: ANN401 - JSON
         if call in self._asked:

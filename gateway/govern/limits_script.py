@@ -61,18 +61,22 @@ class Script:
         self._text = text
         self._sha = hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
         self._ahead_ms = 0.0
-        self._flights = 0
+        self._calls = 0
         self.process = uuid.uuid4().hex
         self._heard = f"naru:limits:heard:{self.process}"
         self.processes = 1
         self.memory = ""
         self.shares = Shares()
 
-    async def run(self, steps: Sequence[Step]) -> list[Any]:
+    def next_call(self) -> int:
+        """Return a number for a call; Redis takes none after one with a greater number."""
+        self._calls += 1
+        return self._calls
+
+    async def run(self, steps: Sequence[Step], call: int | None = None) -> list[Any]:
         """Take steps; what a server with another clock calls too late is sent once more."""
         keys: dict[str, int] = {PRESENCE: 1, _STATE: 2, _WANTED: 3, self._heard: 4}
-        self._flights += 1
-        number = self._flights
+        number = call or self.next_call()
         told = [
             (
                 step.verb,

@@ -253,6 +253,59 @@ def limit_of(limiter: Limiter, place: int) -> Limit:
     return limiter.rules.of(charge_of().scope, "m")[place]
 
 
+class Mute:
+    """Stands before Redis: what is asked arrives, what is answered waits until it speaks."""
+
+    def __init__(self, server: OwnRedis) -> None:
+        self._to = server.url.removeprefix("unix://")
+        self.path = f"{self._to}.mute"
+        self.speaking = asyncio.Event()
+        self.speaking.set()
+        self._callers: list[asyncio.StreamWriter] = []
+
+    async def relay(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._callers.append(writer)
+        answers, to = await asyncio.open_unix_connection(self._to)
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._answer(answers, writer))
+            while asked := await reader.read(1 << 16):
+                to.write(asked)
+            to.close()
+
+    async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while answer := await reader.read(1 << 16):
+            await self.speaking.wait()
+            writer.write(answer)
+        writer.close()
+
+    def hang_up(self) -> None:
+        for caller in self._callers:
+            caller.close()
+
+
+@pytest.mark.parametrize("answer", ["late", "lost"])
+async def test_what_redis_counted_and_nobody_heard_is_given_back(
+    server: OwnRedis, answer: str
+) -> None:
+    mute = Mute(server)
+    async with (
+        await asyncio.start_unix_server(mute.relay, mute.path),
+        limiter(f"unix://{mute.path}", workers=3, requests_per_minute=90) as made,
+    ):
+        assert await how_many_pass(made, 8) == 8
+        await until_told(made)
+        made._shares.release()
+        mute.speaking.clear()
+        assert not any(await asyncio.gather(*(passes(made) for _ in range(12))))
+        assert not made._counters.answering
+        if answer == "lost":
+            mute.hang_up()
+        mute.speaking.set()
+        await until_it_answers(made)
+        await until_told(made)
+        assert await how_many_pass(made, 100) == 82
+
+
 async def test_another_server_in_redis_place_is_away() -> None:
     async def nonsense(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")

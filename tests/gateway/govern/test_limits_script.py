@@ -114,9 +114,9 @@ async def test_many_are_renewed_in_one_step(scene: Scene, monkeypatch: pytest.Mo
     steps: list[Step] = []
     run = scene.counters.script.run
 
-    async def noting(some: Sequence[Step]) -> Any:
+    async def noting(some: Sequence[Step], *call: int) -> Any:
         steps.extend(some)
-        return await run(some)
+        return await run(some, *call)
 
     monkeypatch.setattr(scene.counters.script, "run", noting)
     for _ in range(3):
