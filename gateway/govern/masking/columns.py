@@ -6,9 +6,10 @@ by it until their table or list ends.
 
 import re
 from collections.abc import Callable, Mapping
-from copy import copy
+from copy import deepcopy
 from dataclasses import dataclass, replace
 
+from gateway.govern.masking.markup import Markup
 from gateway.govern.masking.normal import view
 
 LONGEST_LINE = 1_024
@@ -82,10 +83,11 @@ class Columns:
     def __init__(self) -> None:
         self._line = ""
         self._head: _Head | None = None
+        self._markup = Markup()
 
     def read(self, text: str) -> None:
         """Go on by `text`."""
-        *lines, self._line = (self._line + text).split("\n")
+        *lines, self._line = (self._line + self._markup.read(text)).split("\n")
         if self._head or any(map(_has_word, lines)):
             for line in lines:
                 self._head = self._after(line) if len(line) <= LONGEST_LINE else None
@@ -98,7 +100,7 @@ class Columns:
         """
         if self._head is None and not _has_word(self._line + text[start:]):
             return None
-        columns, at = copy(self), start
+        columns, at = deepcopy(self), start
 
         def before(place: int) -> str | None:
             nonlocal at
@@ -109,9 +111,12 @@ class Columns:
         return before
 
     def _before(self) -> str | None:
-        if self._head is None or len(self._line) > LONGEST_LINE:
+        line = _seen(self._line + self._markup.tail)
+        if len(line) > LONGEST_LINE:
             return None
-        return self._head.before(_seen(self._line))
+        if self._head:
+            return self._head.before(line)
+        return None if self._markup.row is None else line.replace("|", " ")
 
     def _after(self, line: str) -> _Head | None:
         line = _seen(line).rstrip(" ")
@@ -132,7 +137,7 @@ def _head(line: str) -> _Head | None:
     if not _has_word(line) or _VALUE.search(line):
         return None
     joint = next((each for each in _JOINTS if each in line), "")
-    cells = [cell.strip(_AROUND) for cell in _cells(line, joint)]
+    cells = [" ".join(cell.split()).strip(_AROUND) for cell in _cells(line, joint)]
     names = {i: name for i, cell in enumerate(cells) if (name := _name(cell))}
     is_head = names and all(len(cell) <= _LONGEST_NAME for cell in cells)
     return _Head(joint, names) if is_head else None

@@ -16,6 +16,7 @@ _NUMBER = re.compile(
 
 _PREFIX = re.compile(r"[A-Za-z+(]")
 _LONGEST_PREFIX = 2
+_ROW = re.compile(r"\n|<tr\b", re.IGNORECASE)
 _AT = re.compile(r"@(?<=[0-9A-Za-z._%+-]@)(?=[0-9A-Za-z])")
 _LOCAL = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ._%+-"
 _DOMAIN = re.compile(
@@ -117,7 +118,7 @@ def _number_at(text: str, first: int, over: Over | None) -> Found | None:
     head = over(first) if over else None
     if head is not None:
         # The line of the heads, just before, tells of other columns.
-        before = before.rpartition("\n")[2]
+        before = _ROW.split(before)[-1]
     said = before if before.strip(_WORDLESS) else ""
     found = _by(rules, text, first, said)
     return found or (_by(HEADED, text, first, head) if head else None)

@@ -30,6 +30,10 @@ def _found(text: str) -> list[str]:
         f"계좌번호는 다음과 같습니다.\n\n- **김철수**: `{ACCOUNT}`\n",
         f"The account numbers are as follows:\n\n- {ACCOUNT}\n",
         f'{{"account_numbers": [\n  "{ACCOUNT}"\n]}}',
+        f"<tr><th>이름</th><th>계좌번호</th></tr><tr><td>김철수</td><td>{ACCOUNT}</td></tr>",
+        f"<THEAD><TR>\n<TH>품번\n<TH><b>계좌</b><br>번호\n<TBODY><TR>\n<TD>{PARCEL}\n<TD>{ACCOUNT}",
+        f"<tr><th colspan=2>이름<th>계좌\n<tr><td>김<td>철수<td><i title='입금 곳'>{ACCOUNT}</i>",
+        f"<tr>\n  <th scope='row'>계좌번호</th>\n  <td class='number right'>{ACCOUNT}</td>\n</tr>",
     ],
 )
 def test_the_head_says_what_a_number_is(text: str) -> None:
@@ -52,6 +56,10 @@ def test_the_head_says_what_a_number_is(text: str) -> None:
         f"계좌,{'x' * 50}\n{PARCEL},1\n",
         f"계좌,{'x,' * LONGEST_LINE}\n{PARCEL},1\n",
         f"이름,계좌\n{'x' * LONGEST_LINE},{PARCEL}\n",
+        f"<tr><th>계좌번호</th><th>송장</th></tr><tr><td>없음</td><td>{PARCEL}</td></tr>",
+        f"<tr><th>송장</th><th>계좌번호</th></tr><tr><td>{PARCEL}</td><td>없음</td></tr>",
+        f"<tr><th>계좌번호</th></tr><tr><td>없음</td></tr></table>{PARCEL}",
+        f"<tr><th>계좌번호</th></tr></table><table><tr><th>송장</th></tr><tr><td>{PARCEL}</td></tr>",
     ],
 )
 def test_it_says_nothing_of_other_columns_and_of_what_stands_behind(text: str) -> None:
@@ -62,6 +70,11 @@ def test_passports_and_licences_have_heads_too() -> None:
     assert _found("이름,여권번호\n김철수,R12345678\n이영희,C1234567\n") == ["R12345678", "C1234567"]
     licences = "name\tdriver's license no.\nKim\t11-12-12345678\nLee\t11-12-12345678\n"
     assert _found(licences) == ["11-12-12345678"] * 2
+
+
+def test_a_tag_that_is_spoken_of_begins_no_table() -> None:
+    text = f"A row is a <tr>.\n{'x' * 8_192}\n\n이름,계좌번호\n김철수,{ACCOUNT}\n"
+    assert _found(text) == [ACCOUNT]
 
 
 def test_a_head_counts_however_far_above_a_stream_had_it() -> None:
