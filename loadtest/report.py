@@ -1,6 +1,7 @@
 """Writes a benchmark's figures down: the targets, and everybody side by side."""
 
 import json
+import math
 import os
 import platform
 import statistics
@@ -17,9 +18,12 @@ BEGIN, END = "<!-- measured by make bench -->", "<!-- /measured -->"
 
 
 def medians(rounds: Mapping[str, Mapping[str, Sequence[float]]]) -> dict[str, dict[str, float]]:
-    """Return the middle of each figure's rounds."""
+    """Return the middle of each figure's rounds, those left out in which nothing was answered."""
     return {
-        gateway: {name: statistics.median(values) for name, values in figures.items()}
+        gateway: {
+            name: statistics.median([v for v in values if v and not math.isnan(v)] or values)
+            for name, values in figures.items()
+        }
         for gateway, figures in rounds.items()
     }
 

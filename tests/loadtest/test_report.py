@@ -40,6 +40,9 @@ REPORT = {
 
 def test_the_middle_of_the_rounds_counts():
     assert medians({"Naru": {"x": [1.0, 9.0, 2.0]}}) == {"Naru": {"x": 2.0}}
+    assert medians({"Naru": {"x": [0.0, 9.0], "y": [math.nan, 2.0], "z": [0.0]}}) == {
+        "Naru": {"x": 9.0, "y": 2.0, "z": 0.0}
+    }
 
 
 def test_ratios_and_what_is_added():
