@@ -71,7 +71,7 @@ class Agents:
                 prepared = await self._preparer.prepare(charge, agent, question)
                 draft = await self._answered(scope, prepared)
                 answer = await self._store(charge, draft, complete=True)
-        return await self._discreet(scope, agent, kept=question.kept).answer(answer)
+        return await self._discreet(scope, prepared, kept=question.kept).answer(answer)
 
     async def replay(
         self, scope: TenantScope, agent: Agent, question: Question, before: int
@@ -84,7 +84,7 @@ class Agents:
             answer = draft.answer()
             trace = trace_of(prepared, answer, draft.removed)
             _note_abstention(charge, trace)
-        return await self._discreet(scope, agent, kept=False).answer(answer), trace
+        return await self._discreet(scope, prepared, kept=False).answer(answer), trace
 
     async def stream(self, scope: TenantScope, agent: Agent, question: Question) -> LiveAnswer:
         """Begin to answer; errors before the first content are raised here."""
@@ -103,8 +103,9 @@ class Agents:
             parts = self._parts(charge, draft, payloads)
             # What has begun is closed by the event loop where its consumer has nothing to close.
             await anext(parts)
-        told = self._discreet(scope, agent, kept=question.kept).parts(parts)
-        return LiveAnswer(prepared.retrieval, draft.served, told)
+        discreet = self._discreet(scope, prepared, kept=question.kept)
+        found = await discreet.retrieval(prepared.retrieval)
+        return LiveAnswer(found, draft.served, discreet.parts(parts))
 
     def _charge(
         self, scope: TenantScope, agent: Agent, question: Question, *, stream: bool
@@ -112,9 +113,10 @@ class Agents:
         asked = self._preparer.asked(agent, question, stream=stream)
         return Charge(scope, asked, agent_version=agent.version)
 
-    def _discreet(self, scope: TenantScope, agent: Agent, *, kept: bool) -> DiscreetAgent:
+    def _discreet(self, scope: TenantScope, prepared: Prepared, *, kept: bool) -> DiscreetAgent:
+        agent, passages = prepared.agent, prepared.passages
         model = agent.definition.model
-        return DiscreetAgent(self._masking, scope, agent.name, model, kept=kept)
+        return DiscreetAgent(self._masking, scope, agent.name, model, passages, kept=kept)
 
     async def _answered(self, scope: TenantScope, prepared: Prepared) -> Draft:
         draft = Draft(prepared, self._embedder)
@@ -170,7 +172,8 @@ class Agents:
         trace = trace_of(prepared, answer, draft.removed)
         note_verdict(trace)
         if question.session_id is not None:
-            told = await self._discreet(scope, prepared.agent, kept=True).answer(answer)
+            discreet = self._discreet(scope, prepared, kept=True)
+            told = await discreet.answer(answer)
             turn = Turn(
                 message_id=answer.message_id,
                 agent=prepared.agent.name,
@@ -182,6 +185,8 @@ class Agents:
                 complete=complete,
                 trace=trace,
                 told=msgspec.json.encode(told),
+                asks=prepared.agent.definition.model,
+                known=await discreet.known(),
             )
             await self._sessions.add_turn(scope, question.session_id, turn)
         if complete:

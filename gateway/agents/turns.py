@@ -209,9 +209,14 @@ class _Asked:
     stream: bool
 
     def arrived(self, keeping: Keeping) -> NewTurn:
-        question = self.question
+        question, agent = self.question, self.agent
         return NewTurn(
-            question.message_id, question.session_id, self.agent.name, question.text, keeping
+            question.message_id,
+            question.session_id,
+            agent.name,
+            question.text,
+            keeping,
+            asks=agent.definition.model,
         )
 
 

@@ -6,9 +6,7 @@ from config.scope import TenantScope
 from gateway.generation.masked import ChangedPayloads
 from gateway.generation.target import Completion, Prompt, Stream, Target
 from gateway.govern.masking.masking import Masking, hiding_answer
-from gateway.govern.masking.policy import Policy
-
-_EVERYTHING = Policy()
+from gateway.govern.masking.policy import NOTHING_HIDDEN, Policy
 
 
 class Discreet:
@@ -50,5 +48,5 @@ class Discreet:
 
     def _answered(self, prompt: Prompt) -> Policy:
         if prompt.agent or prompt.retrieval is not None or prompt.kind == "embeddings":
-            return _EVERYTHING
+            return NOTHING_HIDDEN
         return self._masking.policies.at("answer", tenant=self._scope.tenant, model=self.name)

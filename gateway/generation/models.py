@@ -73,6 +73,7 @@ class Models:
         self._hides = self._masks or not policies.allow_all("answer")
         self._guards = governor.guardrails.any
         named = {**_given_ladders(providers, engines), **aliases}
+        policies.lead({alias: [r.target for r in each.targets] for alias, each in named.items()})
         self._aliases = {alias: self._ladder(alias, each) for alias, each in named.items()}
         self._cached = self._behind_cache(aliases)
 

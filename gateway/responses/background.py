@@ -82,7 +82,7 @@ class Background:
         """
         await self._responder.check(scope, turn)
         response = turn.response
-        policy = self._store.policy(scope, turn.asked.model)
+        policy = await self._responder.policy(scope, turn)
         # Until it is answered only: what is kept of a response may say less.
         request = {"body": body, "local_only": turn.local_only, "items": turn.items}
         storable = StorableEvents(self._store.masking, policy)
@@ -238,8 +238,8 @@ class Background:
 
     async def _begin(self, job: _Job) -> None:
         job.turn.response.status = "in_progress"
+        policy = await self._responder.policy(job.scope, job.turn)
         async with tenant_transaction(self._store.pool, job.scope.tenant) as con:
-            policy = self._store.policy(job.scope, job.turn.asked.model)
             await self._store.set_state(con, job.turn.response, policy)
 
     async def _next(self, job: _Job) -> int:

@@ -13,6 +13,7 @@ from gateway.agents.prompt import search_instructions
 from gateway.errors import InvalidRequest
 from gateway.generation.checked import checked_prompt
 from gateway.generation.target import Comment, Completion, Prompt, Served, Stream, Target
+from gateway.govern.masking.policy import NOTHING_HIDDEN, Policy
 from gateway.media import Media
 from gateway.openai.chat_request import ChatRequest, JsonFormat
 from gateway.openai.response_items import Item, Message
@@ -36,6 +37,7 @@ class Opened:
         usage: What it took, as far as is known.
         message_id: What the answer's message is called; empty leaves it to the draft.
         kept: Whether who answers stores the turn itself, where a conversation was named.
+        policy: What of it may be stored.
     """
 
     served: Served
@@ -43,6 +45,7 @@ class Opened:
     usage: TokenUsage
     message_id: str = ""
     kept: bool = False
+    policy: Policy = NOTHING_HIDDEN
 
 
 class ModelAnswers:

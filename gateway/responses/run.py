@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from msgspec import UNSET
 
@@ -10,9 +10,10 @@ from config.postgres import Connection, tenant_transaction
 from config.scope import TenantScope
 from gateway.agents.registry import Agent, find_agent
 from gateway.agents.variables import filled
-from gateway.errors import InvalidRequest, NotFound, describe
+from gateway.errors import GatewayError, InvalidRequest, NotFound, describe
 from gateway.generation.models import Models, unknown_model
 from gateway.generation.target import Served, Target
+from gateway.govern.masking.policy import Policy
 from gateway.openai.response_items import FunctionCallItem, Item, Reasoning
 from gateway.openai.responses import (
     Event,
@@ -116,8 +117,7 @@ class Responder:
         opened = await self._open(scope, turn, stream=True)
         draft = Draft(turn.response, sequence=sequence, message_id=opened.message_id)
         turn.response.status = "in_progress"
-        policy = self._store.policy(scope, turn.asked.model)
-        storable = StorableEvents(self._store.masking, policy)
+        storable = StorableEvents(self._store.masking, opened.policy)
         live = LiveResponse(opened.served, draft, storable)
         live.events = self._events(scope, turn, opened, live)
         return live
@@ -153,16 +153,32 @@ class Responder:
         draft = Draft(turn.response, sequence=sequence)
         draft.fail(describe(error))
         opened = Opened(Served(target=""), _nothing(), TokenUsage())
-        policy = self._store.policy(scope, turn.asked.model)
-        last = await StorableEvents(self._store.masking, policy).take(draft.last())
+        opened = replace(opened, policy=await self.policy(scope, turn))
+        last = await StorableEvents(self._store.masking, opened.policy).take(draft.last())
         await self._settle(scope, turn, draft, opened, last)
+
+    async def policy(self, scope: TenantScope, turn: Turn) -> Policy:
+        """Return what of a response may be stored, whether or not anybody can answer it."""
+        name = turn.asked.model
+        try:
+            who = await self._find(scope, turn)
+        except GatewayError:
+            return self._store.policy(scope, name, agent=name.partition("@")[0])
+        return self._policy(scope, turn, who)
+
+    def _policy(self, scope: TenantScope, turn: Turn, who: Target | Agent) -> Policy:
+        if isinstance(who, Agent):
+            return self._store.policy(scope, who.definition.model, who.name)
+        return self._store.policy(scope, turn.asked.model)
 
     async def _open(self, scope: TenantScope, turn: Turn, *, stream: bool) -> Opened:
         who = await self._find(scope, turn)
         context = await self._context(scope, turn, who)
         if isinstance(who, Agent):
-            return await self._by_agent.open(scope, who, turn, context, stream=stream)
-        return await self._by_model.open(scope, who, turn, context, stream=stream)
+            opened = await self._by_agent.open(scope, who, turn, context, stream=stream)
+        else:
+            opened = await self._by_model.open(scope, who, turn, context, stream=stream)
+        return replace(opened, policy=self._policy(scope, turn, who))
 
     async def _find(self, scope: TenantScope, turn: Turn) -> Target | Agent:
         """Return who is asked.
@@ -225,17 +241,16 @@ class Responder:
         conversation = None if opened.kept else turn.asked.conversation_id
         if not turn.asked.stored and not conversation:
             return
-        policy = self._store.policy(scope, turn.asked.model)
         async with tenant_transaction(self._store.pool, scope.tenant) as con:
             if turn.asked.background:
-                if not await self._store.end_job(con, response, policy):
+                if not await self._store.end_job(con, response, opened.policy):
                     return
             elif turn.asked.stored:
-                await self._store.insert(con, scope, response, turn.items, policy)
+                await self._store.insert(con, scope, response, turn.items, opened.policy)
             if turn.asked.stored:
                 await self._store.add_events(con, response.id, events)
             if conversation:
-                await self._keep(con, scope, conversation, turn, response)
+                await self._keep(con, scope, conversation, turn, response, opened.policy)
 
     async def _keep(
         self,
@@ -244,6 +259,7 @@ class Responder:
         conversation: str,
         turn: Turn,
         response: Response,
+        policy: Policy,
     ) -> None:
         said: list[Item] = list(response.output)
         if response.status not in ("completed", "incomplete"):
@@ -251,7 +267,6 @@ class Responder:
             said = [item for item in said if not isinstance(item, FunctionCallItem | Reasoning)]
         items = [*renamed(turn.items), *said]
         model = response.model
-        policy = self._store.policy(scope, turn.asked.model)
         await self._conversations.keep_turn(con, scope, conversation, items, policy, model=model)
 
 

@@ -103,9 +103,8 @@ class ResponseStore:
             items += [*_decode_items(row["input"]), *_decode_items(row["output"])]
         return items
 
-    def policy(self, scope: TenantScope, model: str) -> Policy:
+    def policy(self, scope: TenantScope, model: str, agent: str = "") -> Policy:
         """Return what may be stored of what is asked of a model, or an agent, and answered."""
-        agent = model.partition("@")[0]
         return self.masking.policies.at("storage", tenant=scope.tenant, model=model, agent=agent)
 
     async def insert(

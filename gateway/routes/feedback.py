@@ -8,6 +8,7 @@ from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
 from msgspec import Meta
 
 from gateway.agents.comparison import Comparison, compare
+from gateway.agents.rating import rate
 from gateway.guards import Caller, needs
 from gateway.lifespan import Provided
 from gateway.openai.knowledge import Deleted
@@ -15,7 +16,6 @@ from gateway.sessions.feedback import (
     Feedback,
     Opinion,
     RatedTurn,
-    give_feedback,
     list_feedback,
     take_back_feedback,
     tally_feedback,
@@ -66,7 +66,7 @@ class RatedTurnList(msgspec.Struct):
 async def give(data: JSONBody[GiveFeedback], caller: Caller, services: Provided) -> FeedbackObject:
     """Rate an agent's answer in one's own session; the last rating counts."""
     opinion = Opinion(data.rating == "up", data.comment, data.corrected_answer)
-    kept = await give_feedback(services.pool, caller, data.message_id, opinion, services.masking)
+    kept = await rate(services.pool, caller, data.message_id, opinion, services.masking)
     return _object(kept)
 
 

@@ -8,7 +8,6 @@ import msgspec
 from config.postgres import load_queries, tenant_transaction
 from config.scope import TenantScope
 from gateway.errors import NotFound
-from gateway.govern.masking.masking import Masking
 from gateway.openai.references import Reference
 
 _SQL = load_queries("gateway.sessions", "feedback.sql")
@@ -52,21 +51,29 @@ class Tally(msgspec.Struct, frozen=True):
     down: int
 
 
-async def give_feedback(
-    pool: asyncpg.Pool, scope: TenantScope, message_id: str, opinion: Opinion, masking: Masking
-) -> Feedback:
-    """Keep what the caller thinks of an agent's answer; the last opinion counts.
-
-    Comment and correction are kept as the agent's policy lets them be stored.
+async def rated_agent(pool: asyncpg.Pool, scope: TenantScope, message_id: str) -> str:
+    """Return the name of the agent whose answer a message is.
 
     Raises:
         NotFound: The message is not an agent's answer in a session of the caller's.
     """
     async with tenant_transaction(pool, scope.tenant) as con:
-        agent = await con.fetchval(_SQL["agent"], *_owner(scope), message_id)
-        policy = masking.policies.at("storage", tenant=scope.tenant, agent=agent or "")
-        texts = opinion.comment, opinion.corrected
-        said = [text and await masking.mask(text, policy) for text in texts]
+        agent: str | None = await con.fetchval(_SQL["agent"], *_owner(scope), message_id)
+    if agent is None:
+        raise _unknown()
+    return agent
+
+
+async def give_feedback(
+    pool: asyncpg.Pool, scope: TenantScope, message_id: str, opinion: Opinion
+) -> Feedback:
+    """Keep what the caller thinks of an agent's answer; the last opinion counts.
+
+    Raises:
+        NotFound: The message is not an agent's answer in a session of the caller's.
+    """
+    said = opinion.comment, opinion.corrected
+    async with tenant_transaction(pool, scope.tenant) as con:
         row = await con.fetchrow(_SQL["give"], *_owner(scope), message_id, opinion.up, *said)
     if row is None:
         raise _unknown()

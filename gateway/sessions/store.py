@@ -5,7 +5,8 @@ sees those of none.
 """
 
 import uuid
-from dataclasses import dataclass, replace
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any
 
@@ -16,8 +17,8 @@ from config.masking import MaskingSettings
 from config.postgres import Connection, load_queries, tenant_transaction
 from config.scope import TenantScope
 from gateway.errors import Conflict, InvalidRequest, NotFound
+from gateway.govern.masking.kinds import Kind
 from gateway.govern.masking.masking import Masking
-from gateway.govern.masking.policy import Policy
 from gateway.openai.chat import Usage
 from gateway.openai.references import Reference
 from gateway.openai.traces import TurnTrace
@@ -58,7 +59,11 @@ class StoredMessage(msgspec.Struct, frozen=True):
 class Turn:
     """A question and its answer, stored together or not at all.
 
-    `trace` is how the answer came about, `told` the answer as JSON, for who asks for it again.
+    Attributes:
+        trace: How the answer came about.
+        told: The answer as JSON, for who asks for it again.
+        asks: The model that the agent asks, by the name in its definition.
+        known: What is personal in the passages, and so in what is quoted of them.
     """
 
     message_id: str
@@ -71,6 +76,8 @@ class Turn:
     complete: bool
     trace: TurnTrace | None = None
     told: bytes = b"null"
+    asks: str = ""
+    known: Mapping[str, Kind] = field(default_factory=dict)
 
 
 def new_session_id() -> str:
@@ -224,26 +231,33 @@ class Sessions:
 
 async def storable(turn: Turn, tenant: str, masking: Masking) -> Turn:
     """Return a turn as the policy lets it be stored."""
-    policy = masking.policies.at("storage", tenant=tenant, agent=turn.agent)
+    policy = masking.policies.at("storage", tenant=tenant, model=turn.asks, agent=turn.agent)
     if policy.allows_all:
         return turn
-    quotes = [await masking.mask(each.content, policy) for each in turn.references]
+
+    async def hidden(text: str) -> str:
+        return await masking.mask(text, policy, turn.known)
+
     return replace(
         turn,
-        question=await masking.mask(turn.question, policy),
-        answer=await masking.mask(turn.answer, policy),
+        question=await hidden(turn.question),
+        answer=await hidden(turn.answer),
         references=[
-            msgspec.structs.replace(each, content=quote)
-            for each, quote in zip(turn.references, quotes, strict=True)
+            msgspec.structs.replace(
+                each, source=await hidden(each.source), content=await hidden(each.content)
+            )
+            for each in turn.references
         ],
-        trace=turn.trace and await _kept_trace(turn.trace, policy, masking),
+        trace=turn.trace and await _kept_trace(turn.trace, hidden),
     )
 
 
-async def _kept_trace(trace: TurnTrace, policy: Policy, masking: Masking) -> TurnTrace:
-    text = await masking.mask(trace.searched.text, policy)
-    searched = msgspec.structs.replace(trace.searched, text=text)
-    return msgspec.structs.replace(trace, searched=searched)
+async def _kept_trace(trace: TurnTrace, hidden: Callable[[str], Awaitable[str]]) -> TurnTrace:
+    searched = msgspec.structs.replace(trace.searched, text=await hidden(trace.searched.text))
+    candidates = [
+        msgspec.structs.replace(each, source=await hidden(each.source)) for each in trace.candidates
+    ]
+    return msgspec.structs.replace(trace, searched=searched, candidates=candidates)
 
 
 async def write_turn(con: Connection, owner: Owner, turn: Turn, kept: timedelta | None) -> str:

@@ -54,13 +54,14 @@ class Keeping:
 
 @dataclass(frozen=True, slots=True)
 class NewTurn:
-    """A turn that arrives; without a session it waits for nobody."""
+    """A turn that arrives; without a session it waits for nobody. The agent asks model `asks`."""
 
     message_id: str
     session_id: str | None
     agent: str
     question: str
     keeping: Keeping | None = None
+    asks: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +140,9 @@ class TurnStore:
         keeping, question = turn.keeping, ""
         if keeping:
             # Asked by nobody again, it is stored with its answer or not at all.
-            policy = self._masking.policies.at("storage", tenant=scope.tenant, agent=turn.agent)
+            policy = self._masking.policies.at(
+                "storage", tenant=scope.tenant, model=turn.asks, agent=turn.agent
+            )
             question = await self._masking.mask(turn.question, policy)
         async with tenant_transaction(self._pool, scope.tenant) as con:
             if keeping and keeping.key:

@@ -10,14 +10,12 @@ from support import scope_of
 from turns_support import store_turn
 
 import rag
-from config.masking import MaskingSettings
 from config.postgres import Connection, open_pool, tenant_transaction
 from config.scope import TenantScope
 from config.settings import SessionSettings
 from gateway.agents.changes import save_agent
 from gateway.agents.definition import AgentDefinition
 from gateway.govern.audit import AuditEvent, append
-from gateway.govern.masking.masking import Masking
 from gateway.openai.chat import Usage
 from gateway.sessions.feedback import Opinion, give_feedback
 from gateway.sessions.parts import Said
@@ -120,7 +118,7 @@ async def filled(pool: asyncpg.Pool) -> asyncpg.Pool:
         await grow(pool, LargeStore(store, index, 1), tenant=tenant)
         await save_agent(pool, caller, AgentDefinition("hr", "", "default", (store,)))
         await store_turn(pool, caller, "mine", replace(turn, message_id=tenant))
-        await give_feedback(pool, caller, tenant, Opinion(up=True), Masking(MaskingSettings()))
+        await give_feedback(pool, caller, tenant, Opinion(up=True))
         async with tenant_transaction(pool, tenant) as con:
             await con.execute("INSERT INTO message_traces VALUES ($1, $1, '{}')", tenant)
         await add_kept_turn(pool, caller)

@@ -1,7 +1,7 @@
 """Text with its personal data hidden, as a policy says."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from gateway.govern.masking.kinds import Kind
@@ -13,6 +13,7 @@ PART = 2_048
 """How many characters of a text are looked at in one go."""
 
 _ANYTHING = re.compile("[0-9@]")
+_NOTHING: Mapping[str, Kind] = {}
 
 
 @dataclass(slots=True)
@@ -30,7 +31,8 @@ class Blocked(Exception):
 class Hider:
     """Hides by one policy; `pseudonyms` is needed where that has some.
 
-    `between` parts of long texts is told how many characters were looked at.
+    `between` parts of long texts is told how many characters were looked at. `known` are texts that
+    were found elsewhere: they are hidden also where nothing says what they are.
     """
 
     def __init__(
@@ -38,10 +40,13 @@ class Hider:
         policy: Policy,
         pseudonyms: Pseudonyms | None = None,
         between: Callable[[int], None] | None = None,
+        known: Mapping[str, Kind] = _NOTHING,
     ) -> None:
         self._policy = policy
         self._pseudonyms = pseudonyms
         self._between = between
+        self._known = known
+        self._any_known = _any_of(known) if known else None
 
     def whole(self, text: str, before: str = "") -> str:
         """Return a text; `before` is what stands before it.
@@ -61,9 +66,17 @@ class Hider:
 
     def hidden(self, pieces: list[Piece]) -> str:
         """Return the text that pieces make."""
-        if all(kind is None for _, kind in pieces):
+        if self._any_known is None and all(kind is None for _, kind in pieces):
             return "".join(text for text, _ in pieces)
-        return "".join(self._instead(kind, text) if kind else text for text, kind in pieces)
+        return "".join(
+            self._instead(kind, text) if kind else self._without_known(text)
+            for text, kind in pieces
+        )
+
+    def _without_known(self, text: str) -> str:
+        if self._any_known is None:
+            return text
+        return self._any_known.sub(lambda it: self._instead(self._known[it[0]], it[0]), text)
 
     def _instead(self, kind: Kind, text: str) -> str:
         action = self._policy.action(kind)
@@ -74,6 +87,11 @@ class Hider:
         if action is Action.PSEUDONYM and self._pseudonyms:
             return self._pseudonyms.of(kind, text)
         return f"[{kind.label}]"
+
+
+def _any_of(texts: Iterable[str]) -> re.Pattern[str]:
+    longest_first = sorted(map(re.escape, texts), key=len, reverse=True)
+    return re.compile(f"(?<![0-9A-Za-z])(?:{'|'.join(longest_first)})(?![0-9A-Za-z])")
 
 
 class HidingText:

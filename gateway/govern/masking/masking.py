@@ -3,7 +3,7 @@
 import hmac
 import logging
 import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,12 +13,15 @@ from config.masking import MaskingSettings
 from gateway.errors import InvalidRequest, Unavailable
 from gateway.govern.masking.answer import AnswerChange, TextInParts
 from gateway.govern.masking.hide import Blocked, Hider, HidingText
+from gateway.govern.masking.kinds import Kind
 from gateway.govern.masking.policy import Policies, Policy
 from gateway.govern.masking.pseudonyms import Pseudonyms, Restorer
+from gateway.govern.masking.scan import scan
 from gateway.govern.masking.threads import Threads, Turns
 from gateway.govern.masking.walk import changed
 
 _log = logging.getLogger(__name__)
+_NOTHING: Mapping[str, Kind] = {}
 _SMALL = 4_096
 """Up to this length in bytes a text is looked at in the event loop: at most 2 to 3 ms."""
 
@@ -83,13 +86,24 @@ class Masking:
             _log.error("masking failed: %s", type(error).__name__)
             raise _unavailable() from None
 
-    async def mask(self, text: str, policy: Policy) -> str:
-        """Return a text as a policy without pseudonyms lets it be seen."""
+    async def mask(self, text: str, policy: Policy, known: Mapping[str, Kind] = _NOTHING) -> str:
+        """Return a text as a policy without pseudonyms lets it be seen.
+
+        `known` is what was `found` in what the text may quote.
+        """
         if policy.allows_all:
             return text
         if len(text) <= _SMALL:
-            return Hider(policy).whole(text)
-        return await self._threads.run(lambda: Hider(policy, between=Turns()).whole(text))
+            return Hider(policy, known=known).whole(text)
+        return await self._threads.run(
+            lambda: Hider(policy, between=Turns(), known=known).whole(text)
+        )
+
+    async def found(self, texts: Sequence[str]) -> Mapping[str, Kind]:
+        """Return the personal data of texts that are quoted elsewhere, in parts."""
+        if sum(map(len, texts)) <= _SMALL:
+            return _found(texts)
+        return await self._threads.run(lambda: _found(texts, Turns()))
 
     async def as_json(self, value: object, policy: Policy) -> str:
         """Return a value as JSON in which a policy without pseudonyms lets every text be seen.
@@ -124,6 +138,17 @@ def hiding_answer(policy: Policy) -> AnswerChange:
         return HidingText(hider, before, in_json=in_json)
 
     return AnswerChange(new_text, logprobs=False)
+
+
+def _found(
+    texts: Sequence[str], between: Callable[[int], None] | None = None
+) -> Mapping[str, Kind]:
+    found: dict[str, Kind] = {}
+    for text in texts:
+        found |= {piece: kind for piece, kind in scan(text) if kind}
+        if between:
+            between(len(text))
+    return found
 
 
 def _masked_json(given: bytes, policy: Policy, between: Turns | None = None) -> str:

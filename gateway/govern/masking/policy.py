@@ -1,6 +1,6 @@
 """What becomes of each kind of personal data at a boundary."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Literal
@@ -59,6 +59,8 @@ class Policy:
         return Policy(tuple(masked.get(action, action) for action in self.actions))
 
 
+NOTHING_HIDDEN = Policy()
+
 _PLACES = {kind: place for place, kind in enumerate(Kind)}
 
 
@@ -67,14 +69,20 @@ class Policies:
 
     def __init__(self, settings: MaskingSettings) -> None:
         self._settings = settings
+        self._ladders: Mapping[str, Sequence[str]] = {}
         self._known: dict[tuple[Boundary, str, str, str], Policy] = {}
         self.logs = Policy.of(settings.logs)
+
+    def lead(self, ladders: Mapping[str, Sequence[str]]) -> None:
+        """Learn to which targets aliases lead: what holds for a target holds for its aliases."""
+        self._ladders = ladders
+        self._known.clear()
 
     def at(self, boundary: Boundary, *, tenant: str, model: str = "", agent: str = "") -> Policy:
         """Return the strictest of the policies that apply."""
         named = (
             tenant if tenant in self._settings.tenants else "",
-            model if model in self._settings.models else "",
+            model if self._of_model(model) else "",
             agent if agent in self._settings.agents else "",
         )
         key = (boundary, *named)
@@ -87,12 +95,17 @@ class Policies:
         sections = [settings, *(section for each in others for section in each.values())]
         return all(Policy.of(getattr(section, boundary)).allows_all for section in sections)
 
+    def _of_model(self, model: str) -> list[BoundarySettings]:
+        models = self._settings.models
+        names = (model, *self._ladders.get(model, ())) if models else ()
+        return [models[name] for name in names if name in models]
+
     def _made(self, boundary: Boundary, tenant: str, model: str, agent: str) -> Policy:
         settings = self._settings
         sections: list[BoundarySettings | None] = [
             settings,
             settings.tenants.get(tenant),
-            settings.models.get(model),
+            *self._of_model(model),
             settings.agents.get(agent),
         ]
         given = (getattr(section, boundary) for section in sections if section)

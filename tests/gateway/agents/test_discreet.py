@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from gateway.generation.target import Served
 from gateway.govern.masking.masking import Masking
 from gateway.openai.chat import Usage
 from gateway.openai.references import Reference
+from rag import Passage, Retrieval
 
 TEXT, MASKED = "전화 010-1234-5678 [1]", "전화 [PHONE] [1]"
 
@@ -43,6 +45,29 @@ async def test_text_and_quotes_are_masked(settings: dict[str, Any]) -> None:
     answer = await _discreet(**settings).answer(_answer())
     assert answer.text == MASKED
     assert answer.references[0].content == "담당 [PHONE]"
+
+
+async def test_what_is_personal_in_a_passage_is_hidden_where_its_head_is_not_quoted() -> None:
+    table = "| 이름 | 계좌번호 |\n|---|---|\n| 홍길동 | 110-123-456789 |\n"
+    passage = Passage("c", "d", "s", "010-1234-5678.md", None, 0, 60, table, "", 1.0, 1.0, None)
+    masking = Masking(MaskingSettings.model_validate({"answer": "mask"}))
+    discreet = DiscreetAgent(masking, scope_of(), "hr", "smart", [passage])
+    said = "홍길동의 번호는 110-123-456789입니다 [1], 송장은 378519130561."
+    quote = Reference(1, passage.source, None, "| 홍길동 | 110-123-456789 |", 1.0, "d", "c", 0, 16)
+    told = await discreet.answer(replace(_answer(), text=said, references=[quote]))
+    assert told.text == "홍길동의 번호는 [ACCOUNT]입니다 [1], 송장은 378519130561."
+    assert told.references[0].content == "| 홍길동 | [ACCOUNT] |"
+    assert told.references[0].source == "[PHONE].md"
+    parts = discreet.parts(_characters(said))
+    assert "".join([part async for part in parts if isinstance(part, str)]) == told.text
+    found = await discreet.retrieval(Retrieval("?", (passage,), {}, 0.0))
+    assert [each.source for each in found.passages] == ["[PHONE].md"]
+
+
+async def _characters(text: str) -> Parts:
+    for character in text:
+        yield character
+    yield _answer()
 
 
 async def test_without_a_policy_an_answer_is_what_it_is() -> None:

@@ -136,7 +136,8 @@ async def test_every_hosted_rung_is_asked_behind_the_masks_and_no_other() -> Non
     openai = ProviderSettings.model_validate({"kind": "openai", "api_key": "sk"})
     mine = LadderSettings.model_validate({"targets": ["openai/gpt", "engine/qwen", "extractive"]})
     engines = {"qwen": Replicas("qwen", EngineSettings(model="qwen"), [], b"k")}
-    masking = Masking(MaskingSettings.model_validate({"tenants": {"a": {"egress": "mask"}}}))
+    policy = {"tenants": {"a": {"egress": "mask"}}, "models": {"openai/gpt": {"egress": "block"}}}
+    masking = Masking(MaskingSettings.model_validate(policy))
     async with HttpClient() as http:
         models = Models(
             {"x": mine}, {"openai": openai}, engines, http, InMemoryEmbedder(), Governor(), masking
@@ -144,6 +145,8 @@ async def test_every_hosted_rung_is_asked_behind_the_masks_and_no_other() -> Non
     masked = [isinstance(rung, Masked) for rung in ladder_of(models, "x")._rungs]
     assert masked == [True, False, False]
     assert isinstance(ladder_of(models, "openai/any")._rungs[0], Masked)
+    blocked = [masking.policies.at("egress", tenant="b", model=name) for name in ("x", "qwen")]
+    assert [policy.allows_all for policy in blocked] == [False, True]
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from turns_support import store_turn
 
 from config.masking import MaskingSettings
 from gateway.errors import NotFound
+from gateway.govern.masking.kinds import Kind
 from gateway.govern.masking.masking import Masking
 from gateway.openai.chat import Usage
 from gateway.openai.references import Reference
@@ -82,17 +83,27 @@ async def test_a_session_is_over_some_time_after_its_last_turn(
 async def test_what_is_stored_is_masked_by_policy(pool: asyncpg.Pool) -> None:
     masking = Masking(
         MaskingSettings.model_validate(
-            {"storage": {"phone": "mask"}, "agents": {"hr": {"storage": {"email": "mask"}}}}
+            {
+                "storage": {"phone": "mask"},
+                "agents": {"hr": {"storage": {"email": "mask"}}},
+                "models": {"smart": {"storage": {"bank_account": "mask"}}},
+            }
         )
     )
     sessions = Sessions(pool, masking=masking)
-    text = "010-1234-5678 hong@example.com"
-    quote = Reference(1, "a.txt", None, text, 1.0, "d", "c", 0, 30)
-    asked = replace(turn(text), answer=text, references=[quote])
-    await store_turn(pool, NOBODY, "hr", asked, sessions)
-    other = replace(asked, message_id="m", agent="other")
-    await store_turn(pool, NOBODY, "other", other, sessions)
-    for session, masked in (("hr", "[PHONE] [EMAIL]"), ("other", "[PHONE] hong@example.com")):
-        question, answer = await sessions.messages(NOBODY, session)
+    text = "010-1234-5678 hong@example.com 110-123-456789"
+    quote = Reference(1, text, None, text, 1.0, "d", "c", 0, 45)
+    known = {"110-123-456789": Kind.BANK_ACCOUNT}
+    asked = replace(turn(text), answer=text, references=[quote], known=known)
+    turns = {
+        "[PHONE] [EMAIL] 110-123-456789": asked,
+        "[PHONE] hong@example.com 110-123-456789": replace(asked, agent="other"),
+        "[PHONE] hong@example.com [ACCOUNT]": replace(asked, agent="other", asks="smart"),
+    }
+    for number, (masked, each) in enumerate(turns.items()):
+        await store_turn(
+            pool, NOBODY, f"s{number}", replace(each, message_id=f"m{number}"), sessions
+        )
+        question, answer = await sessions.messages(NOBODY, f"s{number}")
         assert question.content == answer.content == masked
-        assert answer.references[0].content == masked
+        assert answer.references[0].content == answer.references[0].source == masked

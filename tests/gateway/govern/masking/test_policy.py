@@ -36,6 +36,15 @@ def test_the_strictest_of_all_that_apply_counts() -> None:
     assert policies.at("egress", tenant="other").action(Kind.PHONE) is Action.PSEUDONYM
 
 
+def test_what_holds_for_a_target_holds_for_the_aliases_that_lead_there() -> None:
+    policies = _policies(
+        models={"fake/x": {"answer": "mask"}, "smart": {"answer": {"card": "mask"}}}
+    )
+    policies.lead({"smart": ["engine/q", "fake/x"], "local": ["engine/q"]})
+    for model, masked in (("smart", True), ("fake/x", True), ("local", False), ("fake/y", False)):
+        assert policies.at("answer", tenant="t", model=model).allows_all is not masked
+
+
 def test_where_nothing_comes_back_pseudonyms_are_masks() -> None:
     policy = Policy.of({"default": "pseudonym", "card": "block"}).without_pseudonyms()
     assert policy.action(Kind.PHONE) is Action.MASK
