@@ -130,10 +130,11 @@ class Support:
             held = max(held, _best_place(read, claim.before)[0])
         verbatim = {quote: _stands(read.passage, quote) for quote in quotes}
         places = [place for place in verbatim.values() if place and place.end]
-        if places:
-            span = _around(places)
-        elif whole := find_verbatim(read.passage.content, claim.text):
+        if whole := find_verbatim(read.passage.content, claim.text):
             held, span = 1.0, _sentences_at(read, Span(*whole))
+        elif places:
+            span = _quotes_or_more(read, claim.text, span, places)
+        span = _with_numbers(read, span, numbers)
         found = frozenset(quote for quote, place in verbatim.items() if place)
         return _Match(index, held, numbers & read.numbers, found, span)
 
@@ -222,6 +223,37 @@ def _best_place(read: _Read, text: str) -> tuple[float, Span]:
     whole = sum(share * read.whole.holds(stem) for stem, share in stems.items())
     held = max(sum(covered), _SPREAD_SHARE * whole) / total
     return held, _around([read.spans[n] for n in chosen]) if chosen else everything
+
+
+def _quotes_or_more(read: _Read, text: str, best: Span, quotes: Sequence[Span]) -> Span:
+    """Return the quotes alone where the best place has no other word of the text, else both."""
+    content = read.passage.content
+    alone = _around(quotes)
+    quoted_words = Text(content[alone.start : alone.end])
+    around = content[best.start : best.end]
+    words = Text(around)
+    if not any(words.holds(stem) > quoted_words.holds(stem) for stem in _stems(text)):
+        return alone
+    elsewhere = [q for q in quotes if not find_verbatim(around, content[q.start : q.end])]
+    return _around([best, *elsewhere])
+
+
+def _with_numbers(read: _Read, span: Span, numbers: frozenset[float]) -> Span:
+    """Widen a span to the nearest sentences with those of the numbers that it lacks."""
+    content = read.passage.content
+    lacking = (numbers & read.numbers) - standing(content[span.start : span.end])
+    if not lacking:
+        return span
+    found = [(each, standing(content[each.start : each.end])) for each in read.spans]
+    for number in sorted(lacking):
+        having = [each for each, its in found if number in its]
+        nearest = min(having, key=lambda each: _apart(span, each), default=span)
+        span = _around([span, nearest])
+    return span
+
+
+def _apart(one: Span, other: Span) -> int:
+    return max(one.start - other.end, other.start - one.end, 0)
 
 
 def _stems(text: str) -> dict[str, float]:

@@ -10,6 +10,12 @@ from rag.testing import InMemoryEmbedder
 LEAVE = "연차 휴가는 연간 15일이다. 남은 연차는 5일까지 이월할 수 있다."
 SICK = "병가는 연간 10일까지 유급이다. 진단서는 연속 3일부터 낸다."
 EXPENSES = "Travel expenses are reimbursed within 30 days. Receipts are kept for two years."
+ARTICLE = "연차 휴가는 「근로기준법」 제60조에 따라 연간 15일로 한다."
+LAW = f"직원은 쉴 권리가 있다. {ARTICLE} 끝."
+GOLD = 'Plans are billed monthly. The "Gold" plan costs 49 dollars. Others are free.'
+CHAIR = '이름: 의자 | 설명: 높이 조절 가능 "최고급" | 가격: 120,000원'
+FAMILY = "『취업규칙』은 매년 고친다. “특별 휴가”는 유급이다. 『취업규칙』에 따라 경조는 5일이다."
+FORM = "Bring the “blue form” to the desk. It is open daily. The fee there is 30 dollars."
 HOTEL = "Hotels in Korea are covered up to 120,000 won per night."
 PASSAGES = (LEAVE, SICK, EXPENSES, HOTEL)
 
@@ -43,6 +49,30 @@ async def test_a_paraphrase_is_supported_by_the_place_that_says_it(
     assert await judged.supporting(Claim(sentence), [index]) == [index]
     span = judged.spans[index]
     assert PASSAGES[index][span.start : span.end] == says
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence", "says"),
+    [
+        (LAW, ARTICLE, ARTICLE),
+        (LAW, "「근로기준법」에 따라 연간 15일입니다.", ARTICLE),
+        (GOLD, 'The "Gold" plan costs 49 dollars.', 'The "Gold" plan costs 49 dollars.'),
+        (GOLD, 'With "Gold" you pay 49.', 'The "Gold" plan costs 49 dollars.'),
+        (CHAIR, CHAIR, CHAIR),
+        (CHAIR, '"최고급" 의자의 가격은 12만 원입니다.', CHAIR),
+        (FAMILY, "“특별 휴가”는 유급입니다.", "“특별 휴가”는 유급이다."),
+        (FAMILY, "『취업규칙』에 따라 경조는 5일입니다.", FAMILY.split(". ")[2]),
+        (FAMILY, "문서에는 “특별 휴가”라고 되어 있습니다.", "특별 휴가"),
+        (FORM, 'You bring the "blue form" and pay 30.', FORM),
+    ],
+)
+async def test_a_quoted_word_is_not_all_that_says_it(
+    content: str, sentence: str, says: str
+) -> None:
+    judged = Support(retrieval_of("?", content).passages)
+    assert await judged.supporting(Claim(sentence), [0]) == [0]
+    span = judged.spans[0]
+    assert content[span.start : span.end] == says
 
 
 @pytest.mark.parametrize(
