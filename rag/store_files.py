@@ -161,7 +161,8 @@ async def read_content(
 ) -> list[Page] | None:
     """Return the text that was read from a file of a store, or None where it is not completed.
 
-    It is put together from its chunks: what stood between them is a line break.
+    It is put together from its chunks, and their offsets count in it. The white space between them
+    was not kept: as much stands for it.
 
     Raises:
         NotFound: The caller has no such store, or it no such file.
@@ -180,9 +181,9 @@ def _pages(rows: Sequence[asyncpg.Record]) -> list[Page]:
     for row in rows:
         page, start, end = row["page"], row["start_char"], row["end_char"]
         pieces = texts.setdefault(page, [])
-        known = ends.get(page, start)
-        if start > known:
-            pieces.append("\n")
+        known = ends.get(page, 0)
+        gap = max(start - known, 0)
+        pieces.append("\n\n"[:gap].ljust(gap))
         pieces.append(row["content"][max(known - start, 0) :])
         ends[page] = max(end, known)
     return [Page(number, "".join(pieces)) for number, pieces in texts.items()]

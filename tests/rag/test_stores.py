@@ -1,19 +1,29 @@
 """Stores, and the files in them."""
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any
 
 import asyncpg
 import pytest
+from documents import docx_of, hwpx_of, hwpx_paragraph, pptx_of, xlsx_of
+from hypothesis import given
+from hypothesis import strategies as st
 from knowledge import fill, job_worker, pdf_of, until_done, upload
 from support import scope_of
 
 import rag
 from rag import store_files
+from rag.chunk import Cut, chunk_pages
 from rag.paging import Order
+from rag.parse.document import parse
+from rag.ruler import Ruler
 from rag.store_files import read_content
 from rag.testing import InMemoryEmbedder
+from rag.tokenizer import TokenizerSource, open_tokenizer
+from rag.types import Chunk
 
+RULER = Ruler(open_tokenizer(TokenizerSource()), ("en",))
 ACME, OTHER = scope_of("acme"), scope_of("other")
 
 
@@ -201,10 +211,7 @@ async def test_the_text_that_was_read_comes_back_page_by_page(
     read = await read_content(pool, ACME, store, files["a.pdf"].id)
     assert read == [rag.Page(n, lines[0]) for n, lines in enumerate(pages, start=1)]
     (text,) = await read_content(pool, ACME, store, files["b.md"].id) or []
-    assert (text.number, text.text.split()) == (
-        None,
-        ["#", "Leave", "Annual", "leave.", "#", "Bonus", "In", "May."],
-    )
+    assert text == rag.Page(None, "# Leave\n\nAnnual leave.\n\n# Bonus\n\nIn May.")
     waiting = await upload(pool, "c.md", "x")
     await rag.add_file(pool, ACME, store, waiting.id)
     assert await read_content(pool, ACME, store, waiting.id) is None
@@ -213,11 +220,58 @@ async def test_the_text_that_was_read_comes_back_page_by_page(
 
 
 async def test_text_that_two_chunks_share_comes_back_once() -> None:
+    spans = ((0, 4), (2, 6), (2, 5), (7, 10))
+    chunks = [Chunk(0, 1, start, end, "0123456789"[start:end], "") for start, end in spans]
+    assert read_back(chunks) == {1: "012345\n789"}
+
+
+def read_back(chunks: Sequence[Chunk]) -> dict[int | None, str]:
     rows = [
-        {"page": 1, "start_char": start, "end_char": end, "content": "0123456789"[start:end]}
-        for start, end in ((0, 4), (2, 6), (2, 5), (7, 10))
+        {"page": each.page, "start_char": each.start, "end_char": each.end, "content": each.content}
+        for each in chunks
     ]
-    assert store_files._pages(rows) == [rag.Page(1, "012345\n789")]
+    return {page.number: page.text for page in store_files._pages(rows)}
+
+
+_SECTIONS = [f"# Part {n}\n\n\n  Rule {n}. It holds.\n   - one\n\n   - two" for n in range(9)]
+_HTML = "".join(f"<h2>Part {n}</h2>\n<p>Rule {n}.<br>It holds.</p><ul><li>a</ul>" for n in range(9))
+_ROWS = [["name", "pay"], *([f"Kim {n}", str(n)] for n in range(90))]
+_CELLS = "\n".join(map(",".join, _ROWS))
+FILES = {
+    "a.md": "\n\n".join(_SECTIONS).encode(),
+    "a.txt": "   제1장 총칙\n\n\n목적이다.  \n 끝이다.\n\n제2장 휴가\n \n15일이다.".encode(),
+    "a.html": _HTML.encode(),
+    "a.csv": _CELLS.encode(),
+    "a.json": b'{"leave": {"annual": 15, "sick": [10, 20]}, "pay": "monthly"}',
+    "a.pdf": pdf_of(["Annual leave.", "15 days."] * 9, ["# Bonus", "In May."]),
+    "a.docx": docx_of("# Leave", "15 days.", "- one", "# Bonus", "In May.", table=_ROWS),
+    "a.pptx": pptx_of(("Leave", "15 days."), ("Bonus", "In May.")),
+    "a.xlsx": xlsx_of(One=_ROWS, Two=_ROWS),
+    "a.hwpx": hwpx_of(hwpx_paragraph("휴가", kind=1) + hwpx_paragraph("15일이다.") * 9),
+}
+
+
+@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("cut", [Cut(12), Cut(40, 10), Cut(400)])
+def test_the_offsets_of_every_chunk_count_in_the_text_that_comes_back(name: str, cut: Cut) -> None:
+    pages = parse(name, FILES[name])
+    chunks = chunk_pages(pages, cut, RULER, name)
+    texts = read_back(chunks)
+    assert [each.content for each in chunks] == [
+        texts[each.page][each.start : each.end] for each in chunks
+    ]
+    assert {number: text.split() for number, text in texts.items()} == {
+        page.number: page.text.split() for page in pages
+    }
+
+
+@given(st.text(st.sampled_from("a가.# \n1"), max_size=200), st.integers(1, 20), st.integers(0, 9))
+def test_whatever_stands_between_chunks_the_offsets_count(
+    text: str, size: int, overlap: int
+) -> None:
+    chunks = chunk_pages([rag.Page(None, text)], Cut(size, overlap), RULER)
+    back = read_back(chunks).get(None, "")
+    assert [back[each.start : each.end] for each in chunks] == [each.content for each in chunks]
 
 
 async def test_a_store_can_be_deleted_while_it_is_searched_and_listed(
