@@ -11,6 +11,9 @@ _CIRCLED = re.compile(r"[①-⑳]")
 _SCALES = {"십": 10, "백": 100, "천": 1_000, "만": 10_000, "억": 10**8, "조": 10**12}
 _SCALES |= {"k": 1_000, "thousand": 1_000, "million": 10**6, "bn": 10**9, "billion": 10**9}
 _SCALE = re.compile(r"\s?(?:([십백천]?)([만억조])|([십백천])|(thousand|million|billion|bn|k)\b)")
+# `제15조`, `15조 2항`: Article 15, no trillions. A passage stands for both where it may be either.
+_ARTICLE = re.compile(r"(제\d+|(?<![가-힣])제\s\d+|(?<!\d)\d+(?=\s?조\s?(?:제\s?)?\d+\s?항))\s?조")
+_MAYBE_ARTICLE = re.compile(r"(?<!\d)(\d+)\s?조(?!\s?(?:원|달러|\d++(?!\s?항)))")
 _AFTERNOON = re.compile(r"오후\s?(\d{1,2})시|\b(\d{1,2})(?::00)?\s?p\.?m\b")
 _NOON = 12
 _EACH = re.compile(
@@ -55,11 +58,14 @@ def standing(text: str) -> frozenset[float]:
     if _EACH.search(text):
         found.add(1)
     hours = [int(korean or english) for korean, english in _AFTERNOON.findall(text)]
-    return frozenset(found | {hour + _NOON for hour in hours if hour < _NOON})
+    found.update(hour + _NOON for hour in hours if hour < _NOON)
+    for number in map(float, _MAYBE_ARTICLE.findall(text)):
+        found |= {number, number * _SCALES["조"]}
+    return frozenset(found)
 
 
 def _values(text: str) -> Iterator[float]:
-    yield from _numerals(text)
+    yield from _numerals(_ARTICLE.sub(r"\1§", text))
     yield from (days for word, days in _DAYS.items() if word in text)
     yield from (_NATIVE[count] for count in _COUNTED.findall(text))
     for tens, unit in _WORD.findall(text):

@@ -8,6 +8,7 @@ import asyncio
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from rag.embed import Embedder
 from rag.embedding_wire import Vector
@@ -33,6 +34,8 @@ _NEAR = 0.75
 _NEW_SHARE = 0.2  # of a sentence's words, to be worth another sentence of the passage
 _SPREAD_SHARE = 0.8  # words that stand all over a passage say less than in one place
 _NUMBER = re.compile(r"\d[\d.,:]*(?:개월|시간|퍼센트|[가-힣])?")
+_BARE_NUMBER = re.compile(r"\d[\d.,:]*")
+_DATE = re.compile(r"(\d{4})([-/])(\d{1,2})\2(\d{1,2})(?!\d)")
 _EMBED_TIMEOUT_S = 0.25
 _SENTENCES = 40
 
@@ -58,15 +61,34 @@ class Span:
     end: int
 
 
+class _Said:
+    """A text, ready to be looked into for a claim's words; numbers without a unit are values."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self._words = Text(text)
+
+    @cached_property
+    def numbers(self) -> frozenset[float]:
+        """Return what it may be cited for."""
+        return standing(self._text)
+
+    def holds(self, stem: str) -> float:
+        """Return how much of a stem is here, from 0 to 1: all of `06` in `6월`."""
+        if _BARE_NUMBER.fullmatch(stem):
+            return float(stated(stem) <= self.numbers)
+        return self._words.holds(stem)
+
+
 @dataclass(frozen=True, slots=True)
 class _Read:
     """A passage, looked into once: `spans` are its sentences."""
 
     passage: Passage
-    whole: Text
+    whole: _Said
     numbers: frozenset[float]
     spans: Sequence[Span]
-    texts: Sequence[Text]
+    texts: Sequence[_Said]
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,15 +222,10 @@ class Support:
 def _look_into(passage: Passage) -> _Read:
     content = passage.content
     spans = [Span(sentence.start, sentence.end) for sentence in sentences(content)]
-    about = f"{passage.source} {passage.heading}"
+    whole = _Said(f"{passage.source} {passage.heading}\n{content}")
     page = {float(passage.page)} if passage.page else set()
-    return _Read(
-        passage,
-        Text(f"{about}\n{content}"),
-        standing(f"{about}\n{content}") | page,
-        spans,
-        [Text(content[span.start : span.end]) for span in spans],
-    )
+    texts = [_Said(content[span.start : span.end]) for span in spans]
+    return _Read(passage, whole, whole.numbers | page, spans, texts)
 
 
 def _best_place(read: _Read, text: str) -> tuple[float, Span]:
@@ -229,10 +246,10 @@ def _quotes_or_more(read: _Read, text: str, best: Span, quotes: Sequence[Span]) 
     """Return the quotes alone where the best place has no other word of the text, else both."""
     content = read.passage.content
     alone = _around(quotes)
-    quoted_words = Text(content[alone.start : alone.end])
+    said = _Said(content[alone.start : alone.end])
     around = content[best.start : best.end]
-    words = Text(around)
-    if not any(words.holds(stem) > quoted_words.holds(stem) for stem in _stems(text)):
+    more = _Said(around)
+    if not any(more.holds(stem) > said.holds(stem) for stem in _stems(text)):
         return alone
     elsewhere = [q for q in quotes if not find_verbatim(around, content[q.start : q.end])]
     return _around([best, *elsewhere])
@@ -242,11 +259,10 @@ def _with_numbers(read: _Read, span: Span, numbers: frozenset[float]) -> Span:
     """Widen a span to the nearest sentences with those of the numbers that it lacks."""
     content = read.passage.content
     lacking = (numbers & read.numbers) - standing(content[span.start : span.end])
-    if not lacking:
-        return span
-    found = [(each, standing(content[each.start : each.end])) for each in read.spans]
     for number in sorted(lacking):
-        having = [each for each, its in found if number in its]
+        having = [
+            s for s, said in zip(read.spans, read.texts, strict=True) if number in said.numbers
+        ]
         nearest = min(having, key=lambda each: _apart(span, each), default=span)
         span = _around([span, nearest])
     return span
@@ -257,9 +273,12 @@ def _apart(one: Span, other: Span) -> int:
 
 
 def _stems(text: str) -> dict[str, float]:
-    """Return the words that say something; a number with its unit alone (`15일입니다`)."""
+    """Return the words that say something; a number with its unit alone (`15일입니다`).
+
+    A date is one word, `2026.06.15`: what it is about must count beside it.
+    """
     stems: dict[str, float] = {}
-    for stem, share in content_stems(text).items():
+    for stem, share in content_stems(_DATE.sub(r"\1.\3.\4", text)).items():
         number = _NUMBER.match(stem)
         stems.setdefault(number[0] if number else stem, share)
     return stems

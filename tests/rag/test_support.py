@@ -16,6 +16,8 @@ GOLD = 'Plans are billed monthly. The "Gold" plan costs 49 dollars. Others are f
 CHAIR = '이름: 의자 | 설명: 높이 조절 가능 "최고급" | 가격: 120,000원'
 FAMILY = "『취업규칙』은 매년 고친다. “특별 휴가”는 유급이다. 『취업규칙』에 따라 경조는 5일이다."
 FORM = "Bring the “blue form” to the desk. It is open daily. The fee there is 30 dollars."
+REVIEW = "상반기 평가는 2026년 6월 15일부터 6월 30일까지"
+RULE = "제15조(연차 휴가) 직원은 입사 1년 뒤부터 유급 휴가를 쓴다."
 HOTEL = "Hotels in Korea are covered up to 120,000 won per night."
 PASSAGES = (LEAVE, SICK, EXPENSES, HOTEL)
 
@@ -49,6 +51,40 @@ async def test_a_paraphrase_is_supported_by_the_place_that_says_it(
     assert await judged.supporting(Claim(sentence), [index]) == [index]
     span = judged.spans[index]
     assert PASSAGES[index][span.start : span.end] == says
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        (REVIEW, "상반기 평가는 2026-06-15부터 2026-06-30까지 진행합니다."),
+        (REVIEW, "상반기 평가는 2026/6/15~2026/6/30에 진행합니다."),
+        (REVIEW, "상반기 평가는 6/15~6/30에 합니다."),
+        (REVIEW, "상반기 평가는 2026.6.15.부터 2026.6.30.까지 진행합니다."),
+        (REVIEW, "상반기 평가는 06월 15일부터 06월 30일까지입니다."),
+        (RULE, "규정 15번 조항: 직원은 입사 1년 뒤부터 유급 연차 휴가를 씁니다."),
+        (RULE, "직원은 15조에 따라 입사 1년 뒤부터 유급 연차 휴가를 씁니다."),
+        (RULE, "제15조에 따라 직원은 유급 연차 휴가를 씁니다."),
+    ],
+)
+async def test_numbers_of_dates_and_articles_are_compared_as_values(
+    content: str, sentence: str
+) -> None:
+    judged = Support(retrieval_of("?", content).passages)
+    assert await judged.supporting(Claim(sentence), [0]) == [0]
+
+
+@pytest.mark.parametrize(
+    "sentence",
+    [
+        "상반기 평가는 2026-06-16부터 2026-06-30까지 진행합니다.",
+        "상반기 평가는 5/15~6/30에 합니다.",
+        "구내 주차장 공사는 6/15~6/30에 합니다.",
+        "주차장 공사는 2026-06-15부터 2026-06-30까지 진행합니다.",
+    ],
+)
+async def test_another_date_or_matter_is_not_supported(sentence: str) -> None:
+    judged = Support(retrieval_of("?", REVIEW).passages)
+    assert await judged.supporting(Claim(sentence), [0]) == []
 
 
 @pytest.mark.parametrize(
