@@ -16,7 +16,7 @@ _SQL = load_queries("rag", "documents.sql")
 _ROWS = 200  # in one statement: their numbers are encoded on the event loop
 _WRITE_TIMEOUT_S = 600.0
 _NUMBER = "%.6g".__mod__
-_VERSION = 2
+_VERSION = 3
 """Raise it when documents are read, cut or indexed in another way: then none is copied."""
 
 

@@ -3,6 +3,7 @@
 __all__ = [
     "HTML_SUFFIXES",
     "JSON_SUFFIXES",
+    "MARKDOWN_SUFFIXES",
     "SUFFIXES",
     "SUPPORTED",
     "TABLE_SUFFIXES",
@@ -14,7 +15,8 @@ SUPPORTED = "PDF, DOCX, PPTX, XLSX, HWPX, HTML, Markdown, CSV, TSV, JSON, JSONL 
 HTML_SUFFIXES = {".html", ".htm", ".xhtml"}
 TABLE_SUFFIXES = {".csv", ".tsv"}
 JSON_SUFFIXES = {".json", ".jsonl", ".ndjson"}
-TEXT_SUFFIXES = {".md", ".markdown", ".txt", *HTML_SUFFIXES, *TABLE_SUFFIXES, *JSON_SUFFIXES}
+MARKDOWN_SUFFIXES = {".md", ".markdown"}
+TEXT_SUFFIXES = {".txt", *MARKDOWN_SUFFIXES, *HTML_SUFFIXES, *TABLE_SUFFIXES, *JSON_SUFFIXES}
 SUFFIXES = frozenset(
     {".pdf", ".docx", ".docm", ".pptx", ".pptm", ".ppsx", ".xlsx", ".xlsm", ".hwpx", *TEXT_SUFFIXES}
 )

@@ -6,10 +6,18 @@ Loads every format's library: only the process that parses imports this, `rag.pa
 from pathlib import PurePath
 
 from rag.errors import UnreadableDocument
-from rag.parse import HTML_SUFFIXES, JSON_SUFFIXES, SUPPORTED, TABLE_SUFFIXES, TEXT_SUFFIXES
+from rag.parse import (
+    HTML_SUFFIXES,
+    JSON_SUFFIXES,
+    MARKDOWN_SUFFIXES,
+    SUPPORTED,
+    TABLE_SUFFIXES,
+    TEXT_SUFFIXES,
+)
 from rag.parse.delimited import parse_delimited
 from rag.parse.html import parse_html
 from rag.parse.json import parse_json
+from rag.parse.markdown import parse_markdown
 from rag.parse.office import parse_office, refuse_old
 from rag.parse.pdf import parse_pdf
 from rag.parse.text import decode_text, tidy
@@ -68,4 +76,6 @@ def _readable(suffix: str, text: str) -> str:
         return parse_delimited(text)
     if suffix in JSON_SUFFIXES:
         return parse_json(text)
+    if suffix in MARKDOWN_SUFFIXES:
+        return parse_markdown(text)
     return text

@@ -78,15 +78,19 @@ def _repeated(text: str) -> str:
     return text if len(text) <= LABEL_CHARS else ""
 
 
-def repeat_header(lines: Sequence[str]) -> str:
-    """Return a table's lines; a long one in paragraphs that each begin with its first line."""
+def repeat_header(lines: Sequence[str], head: int = 1) -> str:
+    """Return a table's lines; a long one in paragraphs that each begin with the lines of its head.
+
+    The first of these names the columns.
+    """
     if not _is_long(lines) or not _may_repeat(lines[0]):
         return "\n".join(lines)
-    blocks, size = [[lines[0]]], len(lines[0])
-    for line in lines[1:]:
-        if size + len(line) > _BLOCK_CHARS and len(blocks[-1]) > 1:
-            blocks.append([lines[0]])
-            size = len(lines[0])
+    names = lines[:head]
+    blocks, size = [[*names]], sum(map(len, names))
+    for line in lines[head:]:
+        if size + len(line) > _BLOCK_CHARS and len(blocks[-1]) > head:
+            blocks.append([*names])
+            size = sum(map(len, names))
         blocks[-1].append(line)
         size += len(line)
     return "\n\n".join("\n".join(block) for block in blocks)

@@ -237,8 +237,9 @@ _SECTIONS = [f"# Part {n}\n\n\n  Rule {n}. It holds.\n   - one\n\n   - two" for 
 _HTML = "".join(f"<h2>Part {n}</h2>\n<p>Rule {n}.<br>It holds.</p><ul><li>a</ul>" for n in range(9))
 _ROWS = [["name", "pay"], *([f"Kim {n}", str(n)] for n in range(90))]
 _CELLS = "\n".join(map(",".join, _ROWS))
+_TABLE = "\n".join(["|  name  | pay|", "|---|:-:|", *(f"|{name}|{pay}|" for name, pay in _ROWS)])
 FILES = {
-    "a.md": "\n\n".join(_SECTIONS).encode(),
+    "a.md": "\n\n".join([*_SECTIONS, _TABLE]).encode(),
     "a.txt": "   제1장 총칙\n\n\n목적이다.  \n 끝이다.\n\n제2장 휴가\n \n15일이다.".encode(),
     "a.html": _HTML.encode(),
     "a.csv": _CELLS.encode(),
