@@ -14,6 +14,7 @@ from auth import token
 from auth.clients import KEY_PREFIX, Client, disable_key, find_client, find_key
 from auth.errors import InvalidToken
 from auth.keys import SigningKeys
+from auth.profile import rank
 from auth.revocations import record_token
 from auth.secrets import SecretBox
 from auth.token import AccessToken
@@ -91,6 +92,20 @@ def may_see(caller: Client, issued: Issued) -> bool:
     if "admin" not in caller.scopes:
         return False
     return caller.role == "operator" or (caller.role == "admin" and issued.tenant == caller.tenant)
+
+
+async def may_revoke(db: asyncpg.Pool, caller: Client, issued: Issued) -> bool:
+    """Tell whether a client may end this: its own, or by who may change the client that holds it.
+
+    Raises:
+        asyncpg.PostgresError, asyncpg.InterfaceError, OSError: The store failed.
+    """
+    if issued.client == caller.id:
+        return True
+    if not may_see(caller, issued):
+        return False
+    holder = await find_client(db, issued.client)
+    return holder is not None and rank(holder.role) <= rank(caller.role)
 
 
 @dataclass(frozen=True, slots=True)

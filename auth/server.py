@@ -11,14 +11,18 @@ from typing import Any
 
 import asyncpg
 from authlib.oauth2 import OAuth2Error
-from authlib.oauth2.rfc6749.errors import InvalidRequestError, InvalidScopeError
+from authlib.oauth2.rfc6749.errors import (
+    InvalidGrantError,
+    InvalidRequestError,
+    InvalidScopeError,
+)
 
 from auth import token
 from auth.client_auth import ClientAuthenticator, TooManyFailures
 from auth.clients import Client
 from auth.dpop import InvalidProof, NonceNeeded, Proofs
 from auth.form import Form, OAuthRequest, parse_form
-from auth.issued import Issued, find_issued, may_see
+from auth.issued import Issued, find_issued, may_revoke, may_see
 from auth.keys import SigningKeys
 from auth.revocations import Announcer
 from auth.secrets import SecretBox
@@ -40,12 +44,14 @@ class OAuthAnswer:
 
     Attributes:
         client: Who asked, once that is known; not for sending.
+        holder: Id of the client whose token or key was revoked; not for sending.
     """
 
     status: int
     body: dict[str, Any] | None
     headers: dict[str, str]
     client: Client | None = None
+    holder: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +89,8 @@ class AuthorizationServer:
     async def revoke(self, request: OAuthRequest) -> OAuthAnswer:
         """Answer the revocation endpoint (RFC 7009): a client revokes its own tokens and keys.
 
-        What is not its own, or no token at all, is answered alike and left alone.
+        An admin also revokes its tenant's, an operator all of them; no other client of the tenant
+        may. Another tenant's and what is no token at all are answered alike and left alone.
         """
         return await _answer(self.clients, request, _check_token, self._revoke)
 
@@ -136,9 +143,15 @@ class AuthorizationServer:
     async def _revoke(self, client: Client, form: Form, request: OAuthRequest) -> OAuthAnswer:
         del request
         issued = await self._issued(form)
-        if issued is not None and issued.client == client.id:
+        if issued is None:
+            return OAuthAnswer(200, None, dict(_NO_STORE))
+        if await may_revoke(self.db, client, issued):
             await issued.revoke(self.db)
             await self.announcer.announce()
+            return OAuthAnswer(200, None, dict(_NO_STORE), holder=issued.client)
+        if issued.tenant == client.tenant:
+            # RFC 7009 section 2.1, by the code that RFC 6749 section 5.2 has for it.
+            raise InvalidGrantError("the token was issued to another client")
         return OAuthAnswer(200, None, dict(_NO_STORE))
 
     async def _introspect(self, client: Client, form: Form, request: OAuthRequest) -> OAuthAnswer:

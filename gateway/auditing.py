@@ -147,6 +147,7 @@ async def audit_token(log: AuditLog, action: str, answer: OAuthAnswer) -> None:
         tenant=client.tenant if client else SYSTEM,
         action=action,
         outcome="done" if done else "refused",
+        target={"client": answer.holder} if answer.holder else {},
         actor={"client": client.id} if client else {},
         detail={"status": answer.status, **detail},
     )

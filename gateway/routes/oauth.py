@@ -61,7 +61,10 @@ async def token(request: Request[Any, Any, Any], services: Provided) -> Response
 
 @post("/oauth/revoke", operation_id="revoke", operation_class=_AboutToken, **_FORM_BODY)
 async def revoke(request: Request[Any, Any, Any], services: Provided) -> Response[dict[str, Any]]:
-    """Revoke a token or an API key of the client's own; 200 also for what is none."""
+    """Revoke a token or an API key of the client's own; 200 also for what is none.
+
+    An admin also revokes its tenant's, an operator all; for other clients those are 400.
+    """
     answer = await services.authorization.revoke(await _oauth_request(request))
     await audit_token(services.audit, "token.revoke", answer)
     return _response(answer)

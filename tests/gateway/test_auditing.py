@@ -101,6 +101,18 @@ async def test_tokens_are_recorded(desk: Desk, service: Service) -> None:
     assert system[0]["detail"]["error"] == "invalid_client"
 
 
+async def test_a_revocation_says_whose_token_it_was(desk: Desk, service: Service) -> None:
+    known = (desk.client.client_id, desk.client.client_secret)
+    async with client_of(service, None) as anybody:
+        issued = await anybody.post("/oauth/token", data=GRANT, auth=known)
+        token = {"token": issued.json()["access_token"]}
+        for _ in range(2):
+            assert (await anybody.post("/oauth/revoke", data=token, auth=known)).status_code == 200
+    nothing, revoked = (await desk.records(action="token.revoke"))[:2]
+    assert revoked["target"] == {"client": desk.client.client_id}
+    assert "target" not in nothing
+
+
 async def test_each_tenant_sees_its_own_chain(desk: Desk) -> None:
     await desk.admin.post("/admin/clients", json={"name": "ours"})
     theirs = await desk.records(desk.rival)

@@ -12,6 +12,8 @@ import auth
 from auth.token import issue
 from config.settings import AuthSettings
 
+PRIVILEGED = ("agents", "admin")
+
 
 async def works(http: httpx.AsyncClient, credential: str) -> bool:
     return (await use(http, credential)).status_code == 200
@@ -51,22 +53,62 @@ async def test_a_client_revokes_its_own_api_key(client: Registered, key: auth.Ne
     assert await dies_everywhere(client.site, key.key)
 
 
-async def test_rfc7009_2_1_what_is_anothers_is_left_alone(
-    client: Registered, stranger: Registered, key: auth.NewKey
-) -> None:
-    colleague = await client.site.register(role="admin", scopes=("agents", "admin"))
-    token = await client.token()
-    for caller in (stranger, colleague):
-        for credential in (token, key.key):
-            answer = await caller.revoke(credential)
-            assert answer.status_code == 200
-            assert answer.content == (await client.revoke("nothing at all")).content
-    assert await client.site.identity.fetchval(
-        "SELECT count(*) = 0 FROM revocations WHERE subject = ANY($1)",
+async def is_left_alone(client: Registered, token: str, key: auth.NewKey) -> bool:
+    revoked = await client.site.identity.fetchval(
+        "SELECT count(*) FROM revocations WHERE subject = ANY($1)",
         [parts_of(token)[1]["jti"], key.key_id],
     )
-    await known_everywhere(client.site, token)
-    await known_everywhere(client.site, key.key)
+    used = [await works(client.site.other, credential) for credential in (token, key.key)]
+    return revoked == 0 and all(used)
+
+
+@pytest.mark.parametrize(
+    ("role", "scopes"),
+    [("editor", PRIVILEGED), ("admin", ("agents",)), ("operator", ("agents",))],
+)
+async def test_rfc7009_2_1_what_is_a_colleagues_is_refused(
+    client: Registered, key: auth.NewKey, role: str, scopes: tuple[str, ...]
+) -> None:
+    colleague = await client.site.register(role=role, scopes=scopes)
+    token = await client.token()
+    for credential in (token, key.key):
+        answer = await colleague.revoke(credential)
+        assert (answer.status_code, error_of(answer)) == (400, "invalid_grant")
+        assert answer.headers["cache-control"] == "no-store"
+    assert await is_left_alone(client, token, key)
+
+
+@pytest.mark.parametrize(("role", "scopes"), [("editor", ("agents",)), ("admin", PRIVILEGED)])
+async def test_rfc7009_2_2_what_is_another_tenants_is_answered_as_no_token_is(
+    client: Registered, key: auth.NewKey, role: str, scopes: tuple[str, ...]
+) -> None:
+    stranger = await client.site.register("rival", scopes, role=role)
+    token = await client.token()
+    for credential in (token, key.key):
+        answer = await stranger.revoke(credential)
+        assert answer.status_code == 200
+        assert answer.content == (await client.revoke("nothing at all")).content
+    assert await is_left_alone(client, token, key)
+
+
+@pytest.mark.parametrize(("tenant", "role"), [("acme", "admin"), ("rival", "operator")])
+async def test_who_administers_the_tenant_revokes_anothers(
+    client: Registered, key: auth.NewKey, tenant: str, role: str
+) -> None:
+    caller = await client.site.register(tenant, PRIVILEGED, role=role)
+    for credential in (await client.token(), key.key):
+        await known_everywhere(client.site, credential)
+        assert (await caller.revoke(credential)).status_code == 200
+        assert await dies_everywhere(client.site, credential)
+
+
+async def test_an_admin_revokes_nothing_of_an_operators(site: Site) -> None:
+    admin = await site.register(scopes=PRIVILEGED, role="admin")
+    operator = await site.register(role="operator")
+    token = await operator.token()
+    answer = await admin.revoke(token)
+    assert (answer.status_code, error_of(answer)) == (400, "invalid_grant")
+    assert await works(site.other, token)
 
 
 @pytest.mark.parametrize(
