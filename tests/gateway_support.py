@@ -15,7 +15,9 @@ from litestar import Litestar
 from auth import NewClient
 from config.settings import Settings
 from gateway.app import create_app
+from gateway.generation.breaker import Breaker
 from gateway.generation.budget import RetryBudget
+from gateway.generation.hosted import Hosted
 
 AWAY = "http://127.0.0.1:9/issuer"
 """A trusted issuer that nobody answers for."""
@@ -39,8 +41,19 @@ class Service:
 
     def forget_retries(self) -> None:
         """Let every ladder ask again, whatever the tests before have used up."""
-        for ladder in self.app.state.services.models._aliases.values():
+        models = self.app.state.services.models
+        for ladder in models._aliases.values():
             ladder._budget = RetryBudget()
+        for target in models._rungs:
+            if breaker := self.breaker(target):
+                breaker.reset()
+
+    def breaker(self, target: str) -> Breaker | None:
+        """Return what keeps requests away from a hosted target; None where there is none."""
+        rung = self.app.state.services.models._rungs[target]
+        while hasattr(rung, "_rung"):
+            rung = rung._rung
+        return rung._breaker if isinstance(rung, Hosted) else None
 
 
 def client_of(service: Service, key: str | None) -> httpx.AsyncClient:

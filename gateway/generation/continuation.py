@@ -92,11 +92,15 @@ class Continuation:
         if self._current is not self._stream or not self._plain or not text:
             self._settle()
             raise error
+        if charge := self._prompt.charge:
+            charge.break_off()
         try:
             following = await self._go_on(_from(self._prompt, text, self._stream.usage))
         except GatewayError:
             self._settle()
             raise error from None
+        if charge:
+            charge.note_passed(f"{self._stream.target}: {error.code}", following.reason)
         self._earlier = copy(self._stream.usage)
         self._current = following
         return Comment(f"continued by {following.target}".encode())

@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, TypeVar
 
-from gateway.errors import ModelUnpriced
+from gateway.errors import ModelUnpriced, Unavailable
 from gateway.generation.allowance import Terms, with_limit
 from gateway.generation.ladder import Rung
 from gateway.generation.paid import Paid, may_have_worked
@@ -11,7 +11,7 @@ from gateway.generation.target import Completion, Prompt, Stream
 from gateway.generation.transcript import estimate_prompt
 from gateway.govern.charge import Attempt
 from gateway.govern.money import Money
-from gateway.observe.asking import Asking
+from gateway.observe.asking import Asking, end_span
 from gateway.openai.usage import TokenUsage
 
 _Answered = TypeVar("_Answered", Completion, Stream)
@@ -66,17 +66,24 @@ class Metered:
     ) -> _Answered:
         paid = await self._pay(prompt)
         attempt = paid.attempt if paid else self._attempt(prompt)
-        with Asking(attempt, prompt.kind, prompt.fields, stream=stream) as asking:
-            try:
-                answered = await (paid.ask(ask) if paid else ask(prompt))
-            except BaseException as error:
-                if paid:
-                    paid.settle_failure(error, whole=not stream)
-                self._note_failure(attempt, prompt, error)
-                raise
-            if attempt:
-                attempt.usage = answered.usage
-            return asking.heard(paid.heard(answered) if paid else answered)
+        try:
+            with Asking(attempt, prompt.kind, prompt.fields, stream=stream) as asking:
+                try:
+                    answered = await (paid.ask(ask) if paid else ask(prompt))
+                except BaseException as error:
+                    if paid:
+                        paid.settle_failure(error, whole=not stream)
+                    self._note_failure(attempt, prompt, error)
+                    raise
+                if attempt:
+                    attempt.usage = answered.usage
+                return asking.heard(paid.heard(answered) if paid else answered)
+        except Unavailable:
+            # It rests, or its queue is full: nothing was sent.
+            if attempt and prompt.charge:
+                prompt.charge.withdraw(attempt)
+                end_span(attempt)
+            raise
 
     def _note_failure(self, attempt: Attempt | None, prompt: Prompt, error: BaseException) -> None:
         """Note that a target which may have worked has read the prompt; nobody told more."""

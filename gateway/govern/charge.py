@@ -96,7 +96,7 @@ class Attempt(msgspec.Struct):
         reserved: What was reserved for it, in US nano-dollars (10^-9); 0 where no budget counts it.
         bookings: Where its cost is booked: period and lease of each budget.
         cost: In US nano-dollars; None where no price is known, or it has not ended.
-        failed: Whether it ended before there was an answer.
+        failed: Whether it ended before there was an answer, or broke off and another went on.
         span: Of a request that is traced, until it is settled.
         ended_ns: When it ended, as `time.time_ns` tells; None: with its settlement.
     """
@@ -137,7 +137,7 @@ class Charge(msgspec.Struct):
         ending: `open`, then `completed`, `abstained`, `client_gone`, `server_shutdown`,
             `cancelled` or the code of the error that ended it.
         first_token_at: `time.monotonic()` at the first content of a stream.
-        fallback: Why earlier targets did not answer, as `Served.reason` says.
+        fallback: Why earlier targets did not answer, or not to the end, as `Served.reason` says.
         agent_version: Of an agent's turn.
         verdicts: What guardrails found, by their names.
         entry: Where it is kept while it is open.
@@ -176,6 +176,21 @@ class Charge(msgspec.Struct):
         if entry := self.entry:
             entry.note_attempt()
         return attempt
+
+    def withdraw(self, attempt: Attempt) -> None:
+        """Note that a target was not asked after all."""
+        self.attempts = [each for each in self.attempts if each is not attempt]
+        if entry := self.entry:
+            entry.note_attempt()
+
+    def break_off(self) -> None:
+        """Note that the attempt under way failed in the middle of its answer."""
+        if self.attempts:
+            self.attempts[-1].failed = True
+
+    def note_passed(self, *passed: str | None) -> None:
+        """Note, besides those known, targets that were passed, each as `TARGET: CODE`."""
+        self.fallback = ", ".join(filter(None, [self.fallback, *passed])) or None
 
     def count(self) -> None:
         """Note the tokens of the attempt under way, as they are now."""

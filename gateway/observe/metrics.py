@@ -93,8 +93,8 @@ INTER_TOKEN = Histogram(
 )
 FALLBACKS = Counter(
     "naru_fallbacks",
-    "Targets that were passed before another answered, by reason (an error's code, or "
-    "`slow_first_token`).",
+    "Targets that were passed before another answered, or broke off and another went on, by "
+    "reason (an error's code, or `slow_first_token`).",
     ("target", "reason"),
 )
 TARGET_RESTS = Gauge(

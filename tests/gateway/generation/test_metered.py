@@ -14,6 +14,7 @@ from config.budgets import BudgetSettings
 from gateway.errors import (
     BudgetExhausted,
     ModelUnpriced,
+    Unavailable,
     UpstreamError,
     UpstreamInterrupted,
     UpstreamRefused,
@@ -412,6 +413,20 @@ async def test_what_was_cut_off_has_read_the_prompt(
     assert usage.estimated is read
 
 
+@pytest.mark.parametrize("budget", [True, False])
+@pytest.mark.parametrize("stream", [True, False])
+async def test_a_target_that_rests_was_not_asked(stream: bool, budget: bool) -> None:
+    box, asked = await till(10**6), prompt(max_tokens=30)
+    rests = Fake(fails=Unavailable("it rests", code="target_rests"))
+    rung = box.rung(rests) if budget else Metered(rests, None, Terms(RATE))
+    assert asked.charge
+    asked.charge.attempt("fake/before", "hosted")
+    with pytest.raises(Unavailable):
+        await (rung.stream(asked) if stream else rung.complete(asked))
+    assert [attempt.target for attempt in asked.charge.attempts] == ["fake/before"]
+    assert box.spent == 0
+
+
 async def test_an_answer_as_a_whole_that_ignored_its_limit_is_settled_with_what_it_took() -> None:
     asked = prompt(max_tokens=30)
     box = await till(paid(30, asked))
@@ -421,25 +436,40 @@ async def test_an_answer_as_a_whole_that_ignored_its_limit_is_settled_with_what_
         await box.rung(Fake()).complete(asked)
 
 
-async def test_an_answer_that_another_goes_on_with_is_paid_for_twice() -> None:
-    box = await till(10**6)
-    asked = prompt(max_tokens=100)
-    breaks, goes_on = Fake(10), Fake(20, name="fake/y")
-    say = breaks._say
+class Breaks(Fake):
+    """Breaks off after what it says."""
 
-    async def broken(said: int, usage: TokenUsage) -> AsyncGenerator[bytes, None]:
-        async for payload in say(said, usage):
+    async def _say(self, said: int, usage: TokenUsage) -> AsyncGenerator[bytes, None]:
+        async for payload in super()._say(said, usage):
             yield payload
         raise UpstreamInterrupted("off", code="upstream_interrupted")
 
-    breaks._say = broken  # type: ignore[method-assign]
-    rungs = [box.rung(breaks), box.rung(goes_on)]
+
+async def test_an_answer_that_another_goes_on_with_is_paid_for_twice() -> None:
+    box = await till(10**6)
+    asked = prompt(max_tokens=100)
+    goes_on = Fake(20, name="fake/y")
+    rungs = [box.rung(Breaks(10)), box.rung(goes_on)]
     stream = await Ladder("m", rungs, Policy(continuation=True)).stream(asked)
     await read(stream)
     assert asked.charge
     assert [attempt.cost for attempt in asked.charge.attempts] == [5 + 100, 5 + 200]
+    assert [attempt.failed for attempt in asked.charge.attempts] == [True, False]
+    assert asked.charge.fallback == "fake/x: upstream_interrupted"
     assert box.spent == 310
     assert goes_on.asked[0]["max_tokens"] == 90
+
+
+async def test_an_answer_that_nobody_goes_on_with_failed_at_both() -> None:
+    box, asked = await till(10**6), prompt(max_tokens=100)
+    fails = Fake(fails=UpstreamTimeout("late", code="upstream_timeout"), name="fake/y")
+    rungs = [box.rung(Breaks(10)), box.rung(fails)]
+    stream = await Ladder("m", rungs, Policy(continuation=True)).stream(asked)
+    with pytest.raises(UpstreamInterrupted):
+        await read(stream)
+    assert asked.charge
+    assert [attempt.failed for attempt in asked.charge.attempts] == [True, True]
+    assert asked.charge.fallback is None
 
 
 async def test_embeddings_cost_what_is_asked() -> None:

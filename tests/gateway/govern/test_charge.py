@@ -50,3 +50,19 @@ async def test_who_knows_better_than_that_the_client_left_says_so() -> None:
     other = Charge(SCOPE, Asked("chat", "m"))
     other.end(asyncio.CancelledError())
     assert (other.exchange.request_id, other.ending) == ("", "client_gone")
+
+
+def test_of_two_attempts_alike_the_one_that_was_not_asked_is_withdrawn() -> None:
+    charge = Charge(SCOPE, Asked("chat", "m"))
+    asked, rests = charge.attempt("fake/x", "hosted"), charge.attempt("fake/x", "hosted")
+    charge.withdraw(rests)
+    (left,) = charge.attempts
+    assert left is asked
+
+
+def test_who_broke_off_is_named_after_who_was_passed_before() -> None:
+    charge = Charge(SCOPE, Asked("chat", "m"), fallback="fake/x: target_rests")
+    charge.note_passed("fake/y: upstream_interrupted", None)
+    assert charge.fallback == "fake/x: target_rests, fake/y: upstream_interrupted"
+    charge.note_passed("fake/z: upstream_timeout")
+    assert charge.fallback.endswith("fake/y: upstream_interrupted, fake/z: upstream_timeout")

@@ -8,6 +8,8 @@ from gateway_support import Service, client_of
 from prometheus_client.parser import text_string_to_metric_families
 from upstream_support import COMPLETION, DONE, HI, ROLE, STOP, Upstream, json_answer
 
+from gateway.errors import Overloaded
+
 _SECRET = "회계팀-비밀-marker"
 Samples = dict[tuple[str, ...], float]
 
@@ -65,6 +67,28 @@ async def test_a_passed_target_is_counted_with_its_reason(service: Service, upst
     assert {name[-1] for name in passed} == {"target=down/x"}
     assert grown["naru_target_requests_total", "outcome=failed", "target=down/x"] == 1
     assert grown["naru_target_requests_total", "outcome=answered", "target=fake/gpt-x"] == 1
+
+
+async def test_a_target_that_rests_is_passed_and_was_not_asked(
+    service: Service, upstream: Upstream
+):
+    upstream.answer = lambda _: json_answer(COMPLETION)
+    service.forget_retries()
+    breaker = service.breaker("down/x")
+    assert breaker
+    breaker.fail(Overloaded("wait", code=None, headers={"retry-after": "60"}))
+    before = await _scrape(service)
+    async with client_of(service, service.key) as http:
+        answer = await _ask(http, "smart")
+    assert answer.headers["x-naru-attempts"] == "1"
+    grown = _grown(before, await _scrape(service))
+    breaker.reset()
+
+    assert grown["naru_fallbacks_total", "reason=target_rests", "target=down/x"] == 1
+    asked = {name[1:]: n for name, n in grown.items() if name[0] == "naru_target_requests_total"}
+    assert {labels for labels, n in asked.items() if n} == {
+        ("outcome=answered", "target=fake/gpt-x")
+    }
 
 
 async def test_errors_are_counted_by_type_and_code(service: Service):
