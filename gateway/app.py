@@ -26,6 +26,7 @@ from gateway.observe.exporting import exporting
 from gateway.observe.process import process_name
 from gateway.observe.tracing import Tracing
 from gateway.openapi import Document, openapi_config
+from gateway.parameters import check_parameters, note_parameters
 from gateway.paths import keep_slashes
 from gateway.reload import refused_file
 from gateway.routes import (
@@ -127,6 +128,7 @@ def create_app(
     if settings.telemetry.metrics_port:
         app.asgi_handler = operators_apart(app.asgi_handler, settings.telemetry.metrics_port)
     check_every_route_is_declared(app)
+    note_parameters(app)
     app.state.document = Document(app)
     return app
 
@@ -144,4 +146,5 @@ def _provide_services(state: State) -> Services:
 
 async def _begin(request: Request[Any, Any, Any]) -> None:
     await check_text(request)
+    check_parameters(request)
     await begin_audit(request)

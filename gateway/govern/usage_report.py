@@ -146,8 +146,13 @@ async def records(
     async with _reading(pool, tenant, span.timezone) as con:
         rows = await con.fetch(_SQL["records"], tenant, *span.arguments, moment, last, limit + 1)
     kept = rows[:limit]
-    following = f"{kept[-1]['at'].isoformat()}_{kept[-1]['id']}" if len(rows) > limit else None
+    following = _place_of(kept[-1]) if len(rows) > limit else None
     return RecordPage([row["record"].encode() for row in kept], following)
+
+
+def _place_of(row: asyncpg.Record) -> str:
+    """Return the place behind a record; in a query's `+00:00` the plus would be a space."""
+    return f"{row['at'].isoformat().replace('+00:00', 'Z')}_{row['id']}"
 
 
 def _place(after: str | None) -> tuple[dt.datetime | None, uuid.UUID | None]:

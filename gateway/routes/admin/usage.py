@@ -119,15 +119,14 @@ async def _tenants(
     """Return whose usage is asked for.
 
     Raises:
-        NotPermitted: It is not the caller's to see.
+        NotPermitted: The caller is no admin, or no operator for all of them.
+        UnknownTenant: There is none that the caller sees.
         InvalidRequest: It is more than one where one is needed.
     """
     check_role(caller, "admin")
-    if named in (None, caller.tenant):
-        return [caller.tenant]
-    check_role(caller, "operator")
     if named != _ALL:
-        return [(await platform.get_tenant(services.desk, caller, str(named))).id]
+        return [await platform.seen_tenant(services.desk, caller, named)]
+    check_role(caller, "operator")
     if most == 1:
         raise InvalidRequest("tenant: name one", param="tenant")
     return [each.id for each in await platform.list_tenants(services.desk, caller)]

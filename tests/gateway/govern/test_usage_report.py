@@ -4,6 +4,7 @@ import datetime as dt
 import json
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import quote
 
 import asyncpg
 import pytest
@@ -111,11 +112,21 @@ async def test_every_record_is_on_one_page(filled: asyncpg.Pool) -> None:
         page = await records(filled, "acme", YEAR, after=after, limit=1)
         seen += page.records
         after = page.after
+        assert after is None or quote(after, safe=":") == after
         if after is None:
             break
     assert len(seen) == 3
     assert [b'"tenant":"acme"' in record for record in seen] == [True] * 3
     assert seen == (await records(filled, "acme", YEAR, after=None, limit=9)).records
+
+
+async def test_a_place_of_before_still_counts(filled: asyncpg.Pool) -> None:
+    page = await records(filled, "acme", YEAR, after=None, limit=1)
+    assert page.after
+    following = await records(filled, "acme", YEAR, after=page.after, limit=1)
+    earlier = page.after.replace("Z_", "+00:00_")
+    assert earlier != page.after
+    assert await records(filled, "acme", YEAR, after=earlier, limit=1) == following
 
 
 async def test_what_engines_took_against_hosted_models(filled: asyncpg.Pool) -> None:
