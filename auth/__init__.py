@@ -20,7 +20,7 @@ from auth.errors import (
 from auth.form import OAuthRequest
 from auth.jwks import IssuerUnavailable
 from auth.keys import SigningKeys
-from auth.metadata import metadata, resource_metadata
+from auth.metadata import metadata, openid_configuration, resource_metadata
 from auth.registration import (
     NewClient,
     NewKey,
@@ -79,6 +79,7 @@ __all__ = [
     "for_user",
     "list_signing_keys",
     "metadata",
+    "openid_configuration",
     "remove_signing_key",
     "require",
     "resource_metadata",

@@ -76,6 +76,11 @@ class SigningKeys:
         """Return the JWK Set (RFC 7517) of all public halves."""
         return {"keys": [key.public() for key in self._by_kid.values()]}
 
+    @property
+    def algorithms(self) -> frozenset[str]:
+        """Return what they sign with, each key with one of them."""
+        return frozenset(key.algorithm for key in self._by_kid.values())
+
     def sign(self, payload: bytes, typ: str) -> str:
         """Return the compact JWS of `payload`, signed with the current key."""
         return self._current.sign(payload, typ)

@@ -1,5 +1,7 @@
 """Discovery documents: only what works is advertised."""
 
+from collections.abc import Iterable
+
 from auth import assertion, dpop
 from auth.client_auth import METHODS
 from auth.server import GRANT
@@ -11,11 +13,7 @@ _ENDPOINTS = {"token": "token", "revocation": "revoke", "introspection": "intros
 
 
 def metadata(issuer: str) -> Document:
-    """Return the authorization server's metadata (RFC 8414 section 2, RFC 9449 section 5.1).
-
-    Also served where OpenID Connect clients look, though this is no OpenID Provider: it has no
-    authorization endpoint and issues no ID tokens, and so claims neither.
-    """
+    """Return the authorization server's metadata (RFC 8414 section 2, RFC 9449 section 5.1)."""
     endpoints: Document = {}
     for name, path in _ENDPOINTS.items():
         endpoints[f"{name}_endpoint"] = f"{issuer}/oauth/{path}"
@@ -27,9 +25,23 @@ def metadata(issuer: str) -> Document:
         **endpoints,
         "jwks_uri": f"{issuer}/oauth/jwks",
         "scopes_supported": list(SCOPES),
-        "response_types_supported": [],
+        # There is no authorization endpoint to get anything from. RFC 8414 section 2 demands a
+        # value and section 3.2 forbids an empty list: `none` is the one that yields no token.
+        "response_types_supported": ["none"],
         "grant_types_supported": [GRANT],
         "dpop_signing_alg_values_supported": list(dpop.ALGORITHMS),
+    }
+
+
+def openid_configuration(issuer: str, algorithms: Iterable[str]) -> Document:
+    """Return the same for clients that look where OpenID Connect Discovery says, for `jwks_uri`.
+
+    This is no OpenID Provider: it has no authorization endpoint and issues no ID tokens. What
+    section 3 demands beyond is told of the access tokens, `algorithms` being those of the keys.
+    """
+    return metadata(issuer) | {
+        "subject_types_supported": ["public"],
+        "id_token_signing_alg_values_supported": sorted(set(algorithms)),
     }
 
 

@@ -121,7 +121,8 @@ async def server_metadata(services: Provided) -> Response[dict[str, Any]]:
 )
 async def openid_configuration(services: Provided) -> Response[dict[str, Any]]:
     """Return the same for clients that look for it under OpenID Connect's name."""
-    return Response(dict(auth.metadata(services.issuer)), headers=_CACHED)
+    document = auth.openid_configuration(services.issuer, services.keys.algorithms)
+    return Response(dict(document), headers=_CACHED)
 
 
 @get(

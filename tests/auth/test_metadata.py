@@ -1,4 +1,4 @@
-from auth import metadata, resource_metadata
+from auth import metadata, openid_configuration, resource_metadata
 
 ISSUER = "https://naru.example"
 
@@ -23,9 +23,17 @@ def test_the_server_advertises_only_what_works() -> None:
         "scopes_supported": [
             *("inference", "agents", "agents:write", "knowledge", "knowledge:write", "admin")
         ],
-        "response_types_supported": [],
+        "response_types_supported": ["none"],
         "grant_types_supported": ["client_credentials"],
         "dpop_signing_alg_values_supported": ["ES256", "Ed25519", "EdDSA", "PS256", "RS256"],
+    }
+
+
+def test_openid_s_document_is_the_same_and_what_its_clients_demand() -> None:
+    assert openid_configuration(ISSUER, ["RS256", "ES256", "RS256"]) == {
+        **metadata(ISSUER),
+        "subject_types_supported": ["public"],
+        "id_token_signing_alg_values_supported": ["ES256", "RS256"],
     }
 
 
