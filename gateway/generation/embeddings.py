@@ -15,6 +15,7 @@ from config.targets import LadderSettings
 from gateway.errors import InvalidRequest
 from gateway.generation import extractive
 from gateway.generation.target import Completion
+from gateway.govern.prices import FREE
 from gateway.openai.embeddings import EmbeddingObject, EmbeddingRequest
 from gateway.openai.usage import TokenUsage
 from rag import Counted, Embedder, TextRefused
@@ -24,7 +25,11 @@ _encode = msgspec.json.Encoder().encode
 
 
 class Embeddings:
-    """The model beside the service, under the last part of its name where that is a folder."""
+    """The model beside the service, under the last part of its name where that is a folder.
+
+    Attributes:
+        rate: What it costs: nothing, or, behind a URL, nobody knows.
+    """
 
     def __init__(
         self,
@@ -33,6 +38,7 @@ class Embeddings:
         aliases: Mapping[str, LadderSettings],
     ) -> None:
         self.name = settings.name
+        self.rate = FREE if settings.url is None else None
         self._truncatable = settings.truncatable
         self._embedder = embedder
         self._ladders = frozenset(name for name, each in aliases.items() if _models(each) > 1)

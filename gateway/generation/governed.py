@@ -59,7 +59,7 @@ def asked_of(prompt: Prompt, model: str, *, stream: bool) -> Asked:
     longest = fields.get("max_completion_tokens") or fields.get("max_tokens")
     tools, choices = fields.get("tools"), fields.get("n")
     return Asked(
-        kind=prompt.kind,
+        kind=prompt.api or prompt.kind,
         model=model,
         prompt_bytes=len(words_of(prompt)) + (_length(tools) if tools else 0),
         max_tokens=None if longest is None else _number(longest),

@@ -6,7 +6,7 @@ or two, which costs a twelfth.
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import msgspec
 
@@ -28,6 +28,7 @@ class Prompt(msgspec.Struct, frozen=True):
     Attributes:
         fields: The OpenAI request's fields.
         kind: Which of OpenAI's requests they are; embeddings and moderations are never streamed.
+        api: By which API it was asked, where that is not the one of `kind`.
         include_usage: Whether a stream's chunks carry `usage`: null, and told in one last chunk.
         retrieval: The passages to answer from, on an agent's turn.
         threshold: From which confidence on they were found to hold the answer; None: nobody
@@ -48,6 +49,7 @@ class Prompt(msgspec.Struct, frozen=True):
 
     fields: Fields
     kind: Kind = "chat"
+    api: Literal["responses"] | None = None
     include_usage: bool = False
     retrieval: Retrieval | None = None
     threshold: float | None = None

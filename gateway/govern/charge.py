@@ -17,7 +17,7 @@ from gateway.ids import new_id
 from gateway.observe.propagation import UNTRACED, Trace
 from gateway.openai.usage import TokenUsage
 
-Kind = Literal["chat", "completions", "embeddings", "moderations", "rerank", "agent"]
+Kind = Literal["chat", "completions", "responses", "embeddings", "moderations", "rerank", "agent"]
 Place = Literal["here", "engine", "hosted"]
 
 CLIENT_GONE = "client_gone"

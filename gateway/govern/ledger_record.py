@@ -75,7 +75,8 @@ class UsageRecord(_SoFar, kw_only=True):
 
     Attributes:
         target: Who answered, or was asked last; empty where nobody was asked.
-        cost: In US nano-dollars, as far as prices are known; None where none is.
+        cost: In US nano-dollars, as far as prices are known; None where none is, 0 where nobody
+            was asked.
         fallback: Why earlier targets did not answer.
         bookings: Where the cost is booked; no column.
         unsettled: Of a request that is open; no column.
@@ -241,8 +242,11 @@ def _price_lost(record: UsageRecord, counted: TokenUsage) -> None:
 
 
 def _total(record: _SoFar) -> None:
-    """Sum up what its attempts took."""
+    """Sum up what its attempts took; where nobody was asked, that is known to be nothing."""
     attempts = record.attempts
+    if not attempts:
+        record.cost = 0
+        return
     summed = attempts[0] if len(attempts) == 1 else _summed(attempts)
     record.prompt_tokens = summed.prompt_tokens
     record.completion_tokens = summed.completion_tokens

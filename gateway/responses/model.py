@@ -126,6 +126,7 @@ class ModelAnswers:
 
         return replace(
             prompt,
+            api="responses",
             include_usage=True,
             retrieval=found,
             tenant=scope.tenant,

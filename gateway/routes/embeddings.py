@@ -40,7 +40,7 @@ async def _embed(asked: EmbeddingRequest, call: Call) -> None:
     async with services.governor.governing(charge):
         words = {"input": asked.input}
         await check_words(services.models.judging, charge, words, asked.model)
-        attempt = charge.attempt(asked.model, "here")
+        attempt = charge.attempt(asked.model, "here", services.embeddings.rate)
         completion = await services.embeddings.embed(asked)
         attempt.usage = completion.usage
     await call.answer_json(completion.body, served_by(completion))

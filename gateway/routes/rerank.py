@@ -12,12 +12,14 @@ from gateway.errors import InvalidRequest
 from gateway.generation.guarded import check_words
 from gateway.generation.models import unknown_model
 from gateway.govern.charge import Asked, Charge
+from gateway.govern.prices import FREE
 from gateway.guards import Caller, needs
 from gateway.lifespan import Provided
 from gateway.openai.rerank import RerankDocument, RerankList, RerankRequest, RerankResult
 from gateway.openai.tokens import estimate_tokens
 from gateway.openai.usage import TokenUsage
 from gateway.presence import while_connected
+from rag.rerank import WorkerReranker
 
 
 @post(
@@ -48,7 +50,9 @@ async def create_rerank(
     async with services.governor.governing(charge):
         words = {"query": data.query, "documents": data.documents}
         await check_words(services.models.judging, charge, words, data.model)
-        attempt = charge.attempt(data.model, "here")
+        # What one behind a URL costs, nobody knows.
+        rate = FREE if isinstance(reranker, WorkerReranker) else None
+        attempt = charge.attempt(data.model, "here", rate)
         scoring = reranker.rerank(data.query, data.documents, max_tokens=data.max_tokens_per_doc)
         scores = await while_connected(request, scoring)
         attempt.usage = _usage(data)

@@ -74,9 +74,13 @@ def test_a_record_says_who_what_and_how_it_ended() -> None:
 
 def test_without_a_price_no_cost_is_told() -> None:
     asked = charge()
-    assert decoded(ended(asked)).cost is None
     attempt(asked, "a/x", TokenUsage(7, 0, 0))
     assert decoded(ended(asked)).cost is None
+
+
+def test_where_nobody_was_asked_nothing_was_spent() -> None:
+    record = decoded(ended(charge()))
+    assert (record.cost, record.prompt_tokens, record.target) == (0, 0, "")
 
 
 def test_a_killed_request_took_what_was_counted() -> None:
@@ -138,7 +142,7 @@ def test_every_record_fits_and_its_sums_are_whole(
     assert b"\\u0000" not in text
     record = decoded(text)
     assert record.prompt_tokens == len(targets) * 2**40
-    assert record.cost == (len(targets) * 2**50 or None)
+    assert record.cost == len(targets) * 2**50
     assert sum(each.prompt_tokens for each in record.attempts) == record.prompt_tokens
 
 

@@ -84,7 +84,7 @@ async def test_a_call_is_one_record(ranked: httpx.AsyncClient, replica: Service)
         answer = await ranked.post(PATH, json=ASKED, headers={"x-request-id": each})
         assert answer.status_code == 200
     con = await asyncpg.connect(replica.database)
-    query = "SELECT kind, model, target, ending FROM usage_records WHERE request_id = $1"
+    query = "SELECT kind, model, target, ending, cost FROM usage_records WHERE request_id = $1"
     try:
         # Records are stored in the order of their ends.
         while not await con.fetch(query, fence):
@@ -92,7 +92,7 @@ async def test_a_call_is_one_record(ranked: httpx.AsyncClient, replica: Service)
         (row,) = await con.fetch(query, name)
     finally:
         await con.close()
-    assert tuple(row) == ("rerank", "judge", "judge", "completed")
+    assert tuple(row) == ("rerank", "judge", "judge", "completed", None)
 
 
 async def test_the_best_alone_with_their_documents(ranked: httpx.AsyncClient) -> None:

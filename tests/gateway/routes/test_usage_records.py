@@ -51,7 +51,7 @@ async def recorded(
     [
         ("/v1/chat/completions", {"messages": SAID}, "chat"),
         ("/v1/completions", {"prompt": "hello"}, "completions"),
-        ("/v1/responses", {"input": "hello"}, "chat"),
+        ("/v1/responses", {"input": "hello"}, "responses"),
     ],
 )
 @pytest.mark.parametrize("stream", [False, True])
@@ -82,8 +82,20 @@ async def test_the_service_s_own_embeddings(http: httpx.AsyncClient, service: Se
     body = {"model": "all-MiniLM-L6-v2", "input": ["hello", "world"]}
     row = await recorded(http, service, "/v1/embeddings", body)
     assert (row["kind"], row["target"], row["prompt_tokens"]) == ("embeddings", body["model"], 6)
+    assert row["cost"] == 0
     refused = await recorded(http, service, "/v1/embeddings", {**body, "input": "word " * 300})
     assert refused["ending"] == "context_length_exceeded"
+
+
+async def test_an_answer_that_is_told_again_costs_nothing(
+    http: httpx.AsyncClient, service: Service, upstream: Upstream
+) -> None:
+    upstream.answer = lambda _: json_answer(WHOLE)
+    said = [{"role": "user", "content": uuid.uuid4().hex}]
+    body = {"model": "remembers", "messages": said}
+    first, again = [await recorded(http, service, "/v1/chat/completions", body) for _ in range(2)]
+    assert (first["target"], first["cost"]) == ("fake/gpt-x", None)
+    assert (again["target"], again["cost"], again["ending"]) == ("", 0, "completed")
 
 
 async def test_a_failure(http: httpx.AsyncClient, service: Service) -> None:
@@ -116,4 +128,4 @@ async def test_a_response_of_the_background(
     body = {"model": "fake/gpt-x", "input": "hello", "background": True}
     made = (await http.post("/v1/responses", json=body)).json()
     (row,) = await records(service, made["id"])
-    assert (row["ending"], row["client"], row["kind"]) == ("completed", "app", "chat")
+    assert (row["ending"], row["client"], row["kind"]) == ("completed", "app", "responses")
