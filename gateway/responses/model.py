@@ -87,8 +87,12 @@ class ModelAnswers:
             found = await look_up(
                 self._pool, self._embedders, scope, tool, items, reranker=self._reranker
             )
-        prompt = await self._prompt(scope, target, turn, items, found)
-        answered = await (target.stream(prompt) if stream else target.complete(prompt))
+        try:
+            prompt = await self._prompt(scope, target, turn, items, found)
+            answered = await (target.stream(prompt) if stream else target.complete(prompt))
+        except InvalidRequest as error:
+            _name_as_sent(error, turn)
+            raise
         return _opened(answered, turn, found)
 
     async def _prompt(
@@ -134,6 +138,16 @@ class ModelAnswers:
             local_only=turn.local_only,
             shorter=shorter if asked.truncation == "auto" else None,
         )
+
+
+def _name_as_sent(error: InvalidRequest, turn: Turn) -> None:
+    """Let an error name the caller's field, not the message that was made of it."""
+    made = error.param or ""
+    if not made.startswith("messages["):
+        return
+    first = made.startswith("messages[0]")
+    error.param = "instructions" if first and turn.asked.instructions else "input"
+    error.message = error.message.replace(made, error.param, 1)
 
 
 def shortened(items: Sequence[Item]) -> list[Item] | None:

@@ -108,6 +108,28 @@ async def test_an_attack_is_refused(
 
 
 @pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize(
+    ("fields", "param"),
+    [
+        ({"input": ATTACK}, "input"),
+        ({"input": [{"role": "user", "content": ATTACK}]}, "input"),
+        ({"input": ATTACK, "instructions": "Be brief."}, "input"),
+        ({"model": "cut", "input": "hello", "instructions": "담배"}, "instructions"),
+    ],
+)
+async def test_a_response_s_error_names_what_was_sent(
+    app: httpx.AsyncClient, quiet: Upstream, fields: dict[str, Any], param: str, *, stream: bool
+) -> None:
+    body = {"model": "smart", "store": False, "stream": stream, **fields}
+    answer = await app.post("/v1/responses", json=body)
+    error = answer.json()["error"]
+    assert (answer.status_code, error["code"]) == (400, "guardrail_blocked")
+    assert error["param"] == param
+    assert error["message"].startswith(f"{param}: the guardrail ")
+    assert quiet.asked == []
+
+
+@pytest.mark.parametrize("stream", [False, True])
 async def test_what_is_harmless_passes(
     app: httpx.AsyncClient, quiet: Upstream, *, stream: bool
 ) -> None:
