@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 
 from msgspec import UNSET
 
+from auth import for_user
 from config.postgres import Connection, tenant_transaction
 from config.scope import TenantScope
 from gateway.agents.registry import Agent, find_agent
@@ -90,6 +91,15 @@ class Responder:
         self._models = models
         self._by_model = by_model
         self._by_agent = by_agent
+
+    def caller(self, scope: TenantScope, turn: Turn) -> TenantScope:
+        """Return who asks, and owns what is kept: of an agent, the end user that `user` names.
+
+        Raises:
+            InvalidUser: The header names another one, or no header could name it.
+        """
+        asked = turn.asked
+        return scope if self._models.find(scope, asked.model) else for_user(scope, asked.user)
 
     async def check(self, scope: TenantScope, turn: Turn) -> None:
         """Refuse at once what could not be answered later: another's state, an unknown model.

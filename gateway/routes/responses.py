@@ -54,6 +54,7 @@ async def create(
     """Answer, streamed or not, at once or in the background."""
     body = _decode_fields(await request.body())
     turn = read_turn(body, local_only=stays_local(request.scope, caller))
+    caller = services.responses.responder.caller(caller, turn)
     if data.background:
         return await _enqueue(turn, body, caller, services)
     if data.stream:

@@ -58,6 +58,31 @@ async def test_an_agent_follows_a_chain(http: httpx.AsyncClient) -> None:
     assert "16일" in text_of(second)
 
 
+@pytest.mark.parametrize("background", [False, True])
+async def test_user_names_whose_an_agents_response_is(
+    http: httpx.AsyncClient, background: bool
+) -> None:
+    kim, lee = ({"x-naru-end-user": name} for name in ("kim", "lee"))
+    body = {"model": "hr", "input": QUESTION, "user": "kim", "background": background}
+    response = (await http.post(PATH, json=body)).json()
+    path = f"{PATH}/{response['id']}"
+    seen = [await http.get(path, headers=headers) for headers in (kim, lee, {})]
+    assert [answer.status_code for answer in seen] == [200, 404, 404]
+    follow_up = {"model": "hr", "input": QUESTION, "previous_response_id": response["id"]}
+    if not background:
+        assert (await http.post(PATH, json=follow_up | {"user": "kim"})).status_code == 200
+    assert (await http.post(PATH, json=follow_up | {"user": "lee"})).status_code == 404
+    assert (await http.post(PATH, json=body, headers=kim)).status_code == 200
+    both = await http.post(PATH, json=body, headers=lee)
+    assert (both.status_code, both.json()["error"]["param"]) == (400, "user")
+
+
+async def test_to_a_model_user_is_a_label(http: httpx.AsyncClient, upstream: Upstream) -> None:
+    says(upstream, "hello")
+    response = await make(http, model="fake/gpt-x", input="hello", user="kim")
+    assert (await http.get(f"{PATH}/{response['id']}")).status_code == 200
+
+
 async def test_an_agents_model_is_told_the_callers_orders(
     http: httpx.AsyncClient, upstream: Upstream
 ) -> None:

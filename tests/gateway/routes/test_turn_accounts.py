@@ -213,6 +213,15 @@ async def test_a_turn_that_asks_its_model_twice_is_one_request(
     assert await asker.taken(13 * (2 if count == 1 else 3), count)
 
 
+@pytest.mark.parametrize("way", ["completions", "model", "responses", "pais"])
+async def test_user_names_whom_a_turn_is_counted_for(asker: Asker, way: str) -> None:
+    path, body = request_of(way, "hr", NOWHERE)
+    answer = await asker.ask(path, body | {"user": "kim"})
+    assert answer.status_code == 200, answer.text
+    (row,) = await asker.records()
+    assert row["end_user"] == "kim"
+
+
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize("way", WAYS)
 async def test_every_ending_is_one_record(
