@@ -22,9 +22,7 @@ from gateway.generation.target import (
 )
 from gateway.openai.chat import Usage
 from gateway.openai.references import Reference
-from gateway.openai.tokens import estimate_tokens
 from gateway.openai.traces import Removed
-from gateway.openai.usage import TokenUsage
 from gateway.sessions.store import new_message_id
 from rag import Embedder, Passage, Retrieval, Verdict
 
@@ -124,7 +122,6 @@ class Draft:
         self.prepared = prepared
         agent = prepared.agent
         self.served = Served(target=extractive.NAME, agent=agent.name, agent_version=agent.version)
-        self._usage = TokenUsage()
         passages = prepared.passages
         self._citations = Citations(passages, embedder)
         self._links = Links(prepared.question.text, passages, self._citations.cited)
@@ -132,14 +129,13 @@ class Draft:
         self._finish_reason = "stop"
 
     def take_served(self, answered: Completion | Stream) -> None:
-        """Take who answers; the usage is final when a stream is closed."""
+        """Take who answers."""
         self.served = replace(
             self.served,
             target=answered.target,
             attempts=answered.attempts,
             reason=answered.reason,
         )
-        self._usage = answered.usage
 
     async def take_completion(self, body: bytes) -> None:
         """Take a whole completion."""
@@ -178,16 +174,15 @@ class Draft:
             self._text.append(text)
         return text
 
-    def answer(self) -> AgentAnswer:
-        """Return the answer as it stands."""
-        text = "".join(self._text)
+    def answer(self, usage: Usage) -> AgentAnswer:
+        """Return the answer as it stands; `usage` is what the turn took."""
         references = self._citations.references
         return AgentAnswer(
             message_id=self.prepared.question.message_id,
-            text=text,
+            text="".join(self._text),
             references=references,
             model=self.served.target,
-            usage=self._tokens(text),
+            usage=usage,
             finish_reason=self._finish_reason,
             answered=bool(references),
             served=self.served,
@@ -204,14 +199,6 @@ class Draft:
             links=self._links.removed,
             pictures=self._links.pictures,
         )
-
-    def _tokens(self, text: str) -> Usage:
-        told = self._usage
-        if told.total_tokens:
-            return Usage(told.prompt_tokens, told.completion_tokens, told.total_tokens)
-        asked = estimate_tokens(self.prepared.question.text)
-        said = estimate_tokens(text)
-        return Usage(prompt_tokens=asked, completion_tokens=said, total_tokens=asked + said)
 
 
 def _storable(text: str) -> str:

@@ -22,6 +22,7 @@ from gateway.govern.charge import ABSTAINED, Charge
 from gateway.govern.governor import Governor
 from gateway.govern.masking.masking import Masking
 from gateway.observe.invoking import invoking
+from gateway.openai.chat import Usage
 from gateway.openai.traces import TurnTrace
 from gateway.sessions.store import Sessions, Turn
 from rag import Embedders, Reranker, Retrieval
@@ -81,7 +82,7 @@ class Agents:
         async with self._governor.governing(charge):
             prepared = await self._preparer.prepare(charge, agent, question, before=before)
             draft = await self._answered(scope, prepared)
-            answer = draft.answer()
+            answer = draft.answer(_usage(charge))
             trace = trace_of(prepared, answer, draft.removed)
             _note_abstention(charge, trace)
         return await self._discreet(scope, prepared, kept=False).answer(answer), trace
@@ -167,7 +168,7 @@ class Agents:
     async def _store(self, charge: Charge, draft: Draft, *, complete: bool) -> AgentAnswer:
         if not complete:
             await draft.break_off()
-        scope, prepared, answer = charge.scope, draft.prepared, draft.answer()
+        scope, prepared, answer = charge.scope, draft.prepared, draft.answer(_usage(charge))
         question = prepared.question
         trace = trace_of(prepared, answer, draft.removed)
         note_verdict(trace)
@@ -192,6 +193,13 @@ class Agents:
         if complete:
             _note_abstention(charge, trace)
         return answer
+
+
+def _usage(charge: Charge) -> Usage:
+    """Return what all took that the turn asked, as its record will say."""
+    asked = sum(attempt.usage.prompt_tokens for attempt in charge.attempts)
+    said = sum(attempt.usage.completion_tokens for attempt in charge.attempts)
+    return Usage(prompt_tokens=asked, completion_tokens=said, total_tokens=asked + said)
 
 
 def _note_abstention(charge: Charge, trace: TurnTrace) -> None:

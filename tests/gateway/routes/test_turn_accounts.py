@@ -1,6 +1,7 @@
 """A turn of an agent over HTTP: one request at the limits, one usage record, by whichever way."""
 
 import json
+import re
 import uuid
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -56,6 +57,20 @@ def request_of(
         "responses": ("/v1/responses", {"model": agent, "input": said, "store": False}),
         "pais": (pais, {"messages": said}),
     }[way]
+
+
+def told_usage(answer: httpx.Response) -> tuple[int, int]:
+    """The tokens in and out that an answer tells, or a stream at its end."""
+    asked = re.findall(r'"(?:prompt|input)_tokens":(\d+)', answer.text)
+    said = re.findall(r'"(?:completion|output)_tokens":(\d+)', answer.text)
+    return int(asked[-1]), int(said[-1])
+
+
+def streamed(way: str) -> dict[str, Any]:
+    """The fields that ask for a stream which tells its usage."""
+    fields: dict[str, Any] = {"stream": True}
+    by_chunks = way in ("completions", "model", "pais")
+    return fields | ({"stream_options": {"include_usage": True}} if by_chunks else {})
 
 
 def plays_well(upstream: Upstream) -> None:
@@ -195,9 +210,10 @@ async def test_a_turn_that_asks_its_model_twice_is_one_request(
         session = {"session_id": uuid.uuid4().hex}
         await asker.ask(path, {"message": FIRST, **session})
         body, count = body | session, 2
-    answer = await asker.ask(path, body | {"stream": stream})
+    answer = await asker.ask(path, body | (streamed(way) if stream else {}))
     assert answer.status_code == 200, answer.text
     assert "16일" in answer.text
+    assert told_usage(answer) == (18, 8)
     left = answer.headers["x-ratelimit-remaining-requests"]
     assert left == str(MOST - count), "the headers count it once"
     *_, row = rows = await asker.records()
@@ -211,6 +227,28 @@ async def test_a_turn_that_asks_its_model_twice_is_one_request(
     assert (row["first_token_ms"] is not None) == stream
     assert row["duration_ms"] > 0
     assert await asker.taken(13 * (2 if count == 1 else 3), count)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("way", WAYS)
+async def test_what_a_turn_tells_is_what_is_accounted(
+    service: Service, asker: Asker, upstream: Upstream, way: str, stream: bool
+) -> None:
+    plays_well(upstream)
+    agent = f"a-{uuid.uuid4().hex}"
+    async with await open_pool(service.database, size=1) as pool:
+        definition = AgentDefinition(agent, agent, "remembers", (service.store,))
+        await save_agent(pool, scope_of("acme", "app"), definition)
+    more = streamed(way) if stream else {}
+    told = []
+    # Quoted; abstained with nobody asked; answered; told again by the response cache.
+    for name, text in (("hr", ASKED), ("hr", NOWHERE), (agent, ASKED), (agent, ASKED)):
+        path, body = request_of(way, name, text)
+        told.append(told_usage(await asker.ask(path, body | more)))
+    rows = await asker.records()
+    assert told == [(row["prompt_tokens"], row["completion_tokens"]) for row in rows]
+    assert told[1:] == [(0, 0), (9, 4), (0, 0)]
+    assert min(told[0]) > 0
 
 
 @pytest.mark.parametrize("way", ["completions", "model", "responses", "pais"])
