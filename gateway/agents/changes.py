@@ -43,7 +43,7 @@ async def create_agent(
     Raises:
         InvalidRequest: Its template does not fit, or it names what the caller may not use.
         NotPermitted: The caller is limited to other agents.
-        Conflict: There is one of that name.
+        Conflict: There is an agent of that name, or a model.
     """
     name = definition.name
     if scope.allowed.agents is not None and name not in scope.allowed.agents:
@@ -52,6 +52,8 @@ async def create_agent(
             " client that is not, and allowed to this one",
             code="not_allowed",
         )
+    if models.has_alias(name):
+        raise taken_by_model(name)
     check_definition(definition)
     async with tenant_transaction(db, scope.tenant) as con:
         await check_parts(con, scope, models, definition)
@@ -165,6 +167,15 @@ async def save_agent(
                 return held.withdrawn or held.source != source
         await _add_version(con, scope, definition, source)
     return True
+
+
+def taken_by_model(name: str) -> Conflict:
+    """Return the error for a name under which no agent could be asked as a model."""
+    return Conflict(
+        f"name: `{name}` is a model of the settings, which answers under it: choose another",
+        param="name",
+        code="model_exists",
+    )
 
 
 def check_definition(definition: AgentDefinition) -> None:

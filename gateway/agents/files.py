@@ -19,7 +19,12 @@ import yaml
 from config.agents import AgentSettings
 from config.postgres import UNREACHABLE, Connection, load_queries, tenant_transaction
 from config.scope import TenantScope
-from gateway.agents.changes import check_definition, check_stores, save_agent
+from gateway.agents.changes import (
+    check_definition,
+    check_stores,
+    save_agent,
+    taken_by_model,
+)
 from gateway.agents.definition import AgentDefinition
 from gateway.errors import GatewayError, InvalidRequest
 
@@ -110,6 +115,8 @@ class AgentFiles:
     async def _apply(self, file: AgentFile) -> bool:
         definition = file.definition
         check_definition(definition)
+        if self._knows_model(definition.name):
+            raise taken_by_model(definition.name)
         if not self._knows_model(definition.model):
             raise InvalidRequest(f"model: the settings have no `{definition.model}`")
         scope = TenantScope(file.tenant, client="", scopes=frozenset())

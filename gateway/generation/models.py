@@ -81,6 +81,10 @@ class Models:
         """Return the aliases the caller may use, sorted."""
         return sorted(name for name in self._aliases if scope.may_use_model(name))
 
+    def has_alias(self, name: str) -> bool:
+        """Tell whether an alias has this name, whoever may use it."""
+        return name in self._aliases
+
     def find(self, scope: TenantScope, name: str) -> Target | None:
         """Return the target that `name` means, or None when there is none for this caller."""
         if not scope.may_use_model(name):

@@ -48,7 +48,12 @@ async def _visible(caller: Caller, services: Provided) -> list[ModelObject]:
     named = await list_aliases(services.pool, caller)
     return [
         *aliases,
-        *(ModelObject(each.name, each.created, caller.tenant) for each in agents),
+        # An alias that has come later answers in the agent's place.
+        *(
+            ModelObject(each.name, each.created, caller.tenant)
+            for each in agents
+            if each.name not in names
+        ),
         *(ModelObject(f"{a.agent}@{a.name}", a.updated, caller.tenant) for a in named),
     ]
 

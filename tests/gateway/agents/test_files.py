@@ -119,6 +119,7 @@ async def test_many_processes_make_one_version(jobs: asyncpg.Pool, folder: Path)
         (HR.replace("model: default", "model: gpt-none"), "the settings have no `gpt-none`"),
         (HR.replace("vector_stores: []", "vector_stores: [vs_gone]"), "`vs_gone`"),
         (HR.replace("vector_stores: []", "vector_stores: [Handbook]"), "called `Handbook`"),
+        (HR.replace("name: hr", "name: default"), "`default` is a model"),
         (HR.replace("{{team}}", "{{teem}}"), "teem"),
     ],
 )

@@ -7,6 +7,11 @@ from typing import Any
 import httpx
 import pytest
 from gateway_support import Service, client_of
+from support import scope_of
+
+from config.postgres import open_pool
+from gateway.agents.changes import save_agent
+from gateway.agents.definition import AgentDefinition
 
 QUESTION = {"message": "병가는 며칠인가요?"}
 SAID = [{"role": "user", "content": "병가는 며칠인가요?"}]
@@ -170,6 +175,26 @@ async def test_every_way_of_asking_tells_the_version(http: httpx.AsyncClient, na
         await http.delete(f"/v1/sessions/{reply.json()['session_id']}")
     listed = {model["id"] for model in (await http.get("/v1/models")).json()["data"]}
     assert {name, f"{name}@prod"} < listed
+
+
+@pytest.mark.parametrize("taken", ["default", "smart"])
+async def test_no_agent_is_made_with_a_models_name(http: httpx.AsyncClient, taken: str) -> None:
+    body = {"name": taken, "instructions": "", "model": "default", "vector_stores": []}
+    answer = await http.post("/v1/agents", json=body)
+    assert "choose another" in await refused(answer, 409, "name")
+    assert answer.json()["error"]["code"] == "model_exists"
+    assert (await http.get(f"/v1/agents/{taken}")).status_code == 404
+
+
+async def test_a_model_of_an_agents_name_is_listed_once(
+    http: httpx.AsyncClient, service: Service
+) -> None:
+    async with await open_pool(service.database, size=1) as pool:
+        definition = AgentDefinition("broken", "", "default", ())
+        await save_agent(pool, scope_of("acme", "app"), definition)
+    models = (await http.get("/v1/models")).json()["data"]
+    assert [model["owned_by"] for model in models if model["id"] == "broken"] == ["naru"]
+    await http.delete("/v1/agents/broken")
 
 
 async def test_a_canary_over_http(http: httpx.AsyncClient, name: str) -> None:
