@@ -22,9 +22,10 @@ _GAP = re.compile(r"[\s<>\"'`|^{}]")
 _RUN = re.compile(r"[!-~]+")
 _MARKER = re.compile(r"\[(\d{1,3})\]")
 _SCHEMES = r"(?:javascript:|vbscript:|mailto:|data:(?:text|image|application|audio|video|font)/)"
-# What may begin something to look at; whatever a pattern below changes begins in such a run.
+# What may begin something to look at; whatever a pattern below changes begins in such a run. A code
+# span, in which tags are words, is looked at as a whole.
 _RISKY = re.compile(
-    r"!\[|\[(?!\d{1,3}\](?![(:]))|\][(:]|<[a-z/!]|:[/\\]{2}|[/\\]{2}|www\.|"
+    r"`|!\[|\[(?!\d{1,3}\](?![(:]))|\][(:]|<[a-z/!]|:[/\\]{2}|[/\\]{2}|www\.|"
     rf"\.[a-z]{{2,24}}[:/]|{_SCHEMES}",
     re.IGNORECASE,
 )
@@ -33,6 +34,29 @@ _TAG = re.compile(
     r"</?(?:img|image|picture|source|i?frame|embed|object|video|audio|track|link|script|svg|style|"
     r"base|meta|form|input|button|a)\b[^>\n]*>?"
     r"|<[A-Za-z][^>\n]*\s(?:on\w+|src\w*|href|style|data|action|background|poster)\s?=[^>\n]*>?",
+    re.IGNORECASE,
+)
+# Every other element of the HTML standard, obsolete ones too.
+_WITHIN_WORDS = (
+    "abbr|acronym|b|bdi|bdo|big|blink|cite|code|del|dfn|em|font|i|ins|kbd|mark|nobr|q|rb|rp|rt|rtc|"
+    "ruby|s|samp|small|span|strike|strong|sub|sup|tt|u|var|wbr"
+)
+_BETWEEN_WORDS = (
+    "address|applet|area|article|aside|basefont|bgsound|blockquote|body|br|canvas|caption|center|"
+    "col|colgroup|data|datalist|dd|details|dialog|dir|div|dl|dt|fieldset|figcaption|figure|footer|"
+    "frame|frameset|h[1-6]|head|header|hgroup|hr|html|isindex|keygen|label|legend|li|listing|main|"
+    "map|marquee|math|menu|menuitem|meter|multicol|nav|nextid|noembed|noframes|noscript|ol|"
+    "optgroup|option|output|p|param|plaintext|pre|progress|search|section|select|selectedcontent|"
+    "slot|spacer|summary|table|tbody|td|template|textarea|tfoot|th|thead|time|title|tr|ul|xmp"
+)
+_ELEMENT = rf"(?:{_WITHIN_WORDS}|{_BETWEEN_WORDS})"
+_MARKUP = re.compile(
+    # A code span whose tags, if any, are bare; a tag; one that may go on in the next line.
+    rf"(?<!`)(?P<code>`+)(?!`)(?:[^<\n]|<(?!/?{_ELEMENT}\b)|</?{_ELEMENT} ?/?>)*?"
+    r"(?<!`)(?P=code)(?!`)"
+    rf"|</?(?:(?P<within>{_WITHIN_WORDS})|{_BETWEEN_WORDS})(?:[\s/<][^>\n]*)?>"
+    r"|<!(?:--|doctype\b)[^>\n]*>?"
+    rf"|(?P<open><)(?=/?{_ELEMENT}(?:[\s/<][^>\n]*)?\Z)",
     re.IGNORECASE,
 )
 _PICTURE = re.compile(r"!+(?=\[(?!\d{1,3}\](?![(\[:])))")
@@ -132,7 +156,14 @@ class Links:
                 self._allowed |= _addresses(f"{passage.source}\n{passage.content}")
 
     def _judged(self, text: str) -> str:
+        """Return the text without what may not stay: what is around that may be another one."""
+        while (judged := self._judged_once(text)) != text:
+            text = judged
+        return text
+
+    def _judged_once(self, text: str) -> str:
         text = _TAG.sub(self._without_tag, text)
+        text = _MARKUP.sub(_without_markup, text)
         text = _PICTURE.sub(self._without_picture, text)
         # `[n]: address` would make a link, or a picture, of another `[n]`.
         text = _DEFINITION.sub("] ", text)
@@ -168,6 +199,14 @@ class Links:
 
     def _is_allowed(self, address: str) -> bool:
         return not self._allowed.isdisjoint(_forms(address))
+
+
+def _without_markup(found: re.Match[str]) -> str:
+    if found["code"]:
+        return found[0]
+    if found["open"]:
+        return "< "
+    return "" if found["within"] else " "
 
 
 def _addresses(text: str) -> set[str]:

@@ -30,6 +30,8 @@ def say(*parts: str, question: str = QUESTION) -> str:
         "[안내](https://intra.example.com/guide) [1]",
         "[1] 다음 줄\nhttps://intra.example.com/hr",
         "https://mine.example/a 를 보세요.",
+        "a < b 그리고 b > c, <김철수>, x<y, 3<b.",
+        "`List<int>`와 Map<String, int>, `<b>`나 ``<br/> ` <p>``, `a <b> c`",
         "훌륭합니다![1] 10:30에 a // b, C:\\Users, HR.pdf/부록, x[0] < y, Data:15",
     ],
 )
@@ -87,7 +89,16 @@ def test_any_other_address_goes(text: str, left: str) -> None:
         ("<IMG\tsrc='x' onerror='y'", " "),
         ("<a href='https://intra.example.com/hr'>여기</a> [1]", " 여기  [1]"),
         ("<div style='background:url(//evil.example/x)'>x", " x"),
-        ("<im<a>g src=x onerror=y>", "<im g src=x onerror=y>"),
+        ("<im<a>g src=x onerror=y>", " "),
+        ("<[img](x) src=x onerror=y>", " "),
+        ("<b>굵게</b>는", "굵게는"),
+        ("<b onclick=x>굵게</b>", " 굵게"),
+        ("<details><summary>x</summary></details>", "  x  "),
+        ("<B\tclass=x>a</B ><br/>b<BR>c<hr>", "a b c "),
+        ("<b<b> onclick=x> <zz<b> onclick=x>", " onclick=x>  "),
+        ("<!-- 안 보인다 -->끝<!DOCTYPE html>", " 끝 "),
+        ("<details open\nontoggle=x>", "< details open\nontoggle=x>"),
+        ("`<b onclick=x>` `<b title='`'>", "` ` `"),
         ("!<a>[x](https://evil.example)", "! x"),
     ],
 )
@@ -144,7 +155,20 @@ PIECES = st.sampled_from(
             "1",
         ),
         *("[1]", "https:", "http", "evil.example/x", "https://intra.example.com/hr", "www."),
-        *("<img ", "src=", "](", "]:", "javascript:", "에서", "![x](", "data:text/html,"),
+        *(
+            "<img ",
+            "<b",
+            "</b>",
+            "`",
+            " onclick=x",
+            "src=",
+            "](",
+            "]:",
+            "javascript:",
+            "에서",
+            "![x](",
+            "data:text/html,",
+        ),
     ]
 )
 
@@ -161,4 +185,5 @@ def test_nothing_leads_away(text: str) -> None:
     said = say(text)
     assert "![x](" not in said
     assert "<img" not in said.lower()
+    assert "<b onclick" not in said
     assert "evil.example/x" not in said.replace(" ", "") or "://evil" not in said
