@@ -102,5 +102,6 @@ async def _wait_until_up(child: Child) -> None:
     while not (child.sign and child.sign.exists()):
         ended = child.starts and not child.running
         if ended or asyncio.get_running_loop().time() > deadline:
-            raise ConfigError(f"{child.command.name} does not start with them: see the lines above")
+            name = child.command.name
+            raise ConfigError(f"{name} does not start with them: the service's log says why")
         await asyncio.sleep(_POLL_S)

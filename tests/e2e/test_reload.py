@@ -95,10 +95,9 @@ def test_new_settings(naru: NaruProcess, file: Path, gates: Gates) -> None:
 
 def _does_not_start(naru: NaruProcess, file: Path, gates: Gates) -> None:
     """Settings that hold, with which a worker does not start all the same."""
-    missing = {"secret_key_file": str(file.parent / "missing" / "secret.key")}
-    _write(file, gates, auth=missing)
+    _write(file, gates, database={"pooler_url": "pgbouncer://nobody:none@127.0.0.1:9"})
     before = naru.children("gateway.web_worker")
-    _reload(naru, file, "web-1 does not start with them")
+    _reload(naru, file, "web-1 does not start with them: the service's log says why")
     assert all(worker.is_running() for worker in before)
 
 
