@@ -13,10 +13,10 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from config.errors import ConfigError
+from config.named_files import read_secret
 from config.settings import AuthSettings
 
 _DEFAULT_FILE = "secret.key"
-_MIN_CHARS = 32
 _NONCE_BYTES = 12
 
 
@@ -51,16 +51,16 @@ class SecretBox:
             ConfigError: The secret can't be read or written, or has fewer than 32 characters.
         """
         if settings.secret_key is not None:
-            return cls(_checked(settings.secret_key.get_secret_value(), "auth.secret_key"))
-        path = settings.secret_key_file or data_dir / _DEFAULT_FILE
+            return cls(settings.secret_key.get_secret_value())
+        path = settings.secret_path(data_dir)
         try:
             if settings.secret_key_file is None:
                 _create(path)
-            secret = path.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            reason = error.strerror if isinstance(error, OSError) else "it is not text"
-            raise ConfigError(f"can't use the secret key file {path}: {reason}") from None
-        return cls(_checked(secret.strip(), str(path)))
+            return cls(read_secret(path))
+        except OSError as error:
+            raise ConfigError(f"can't write the secret key {path}: {error.strerror}") from None
+        except ValueError as error:
+            raise ConfigError(f"the secret key {path}: {error}") from None
 
     def seal(self, plain: bytes, context: bytes) -> bytes:
         """Encrypt and authenticate (AES-256-GCM); only `open` with the same context reads it."""
@@ -100,12 +100,6 @@ class SecretBox:
 
 def _derive(secret: str, purpose: bytes) -> bytes:
     return HKDF(algorithm=SHA256(), length=32, salt=None, info=purpose).derive(secret.encode())
-
-
-def _checked(secret: str, origin: str) -> str:
-    if len(secret) < _MIN_CHARS:
-        raise ConfigError(f"{origin}: the secret key needs at least {_MIN_CHARS} characters")
-    return secret
 
 
 def _create(path: Path) -> None:

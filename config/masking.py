@@ -25,7 +25,7 @@ the original again in its answer; `block`: the request is refused with 400 `pii_
 
 HidingAction = Literal["allow", "mask"]
 
-RuleKind = PiiKind | Literal["default"]
+RuleKind = Literal[PiiKind, "default"]
 _Name = Annotated[str, StringConstraints(min_length=1, max_length=256)]
 
 

@@ -25,17 +25,25 @@ from config.cache import CacheSettings
 from config.context import ContextSettings
 from config.files import FileSettings
 from config.guardrails import GuardrailSettings
+from config.languages import LanguageCode
 from config.ledger import LedgerSettings
 from config.limits import LimitsSettings
 from config.masking import MaskingSettings
 from config.media import MediaSettings
+from config.named_files import AuthoritiesFile, SecretFile, TextFile, long_enough
 from config.prices import PricedName, PriceSettings
-from config.section import Section
+from config.section import Section, matching
 from config.sync import SyncSettings
 from config.targets import AliasName, Ladder, ProviderName, ProviderSettings
 from config.telemetry import TelemetrySettings
 
-EngineName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+EngineName = Annotated[
+    str,
+    matching(
+        r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}",
+        "write a name of up to 64 letters, digits and `._-`, the first a letter or a digit",
+    ),
+]
 Backend = Literal["auto", "openvino", "torch"]
 # A part of a Unix socket's path, which has 107 bytes.
 EmbeddingName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,31}$")]
@@ -61,6 +69,15 @@ def secure_url(url: str) -> str:
     ):
         return url
     raise ValueError("an https URL is needed (http only for this machine itself)")
+
+
+def _is_of_redis(url: str) -> bool:
+    parts = urlsplit(url)
+    try:
+        port = parts.port
+    except ValueError:  # it is no number
+        return False
+    return parts.scheme in {"redis", "rediss", "unix"} and port != 0
 
 
 # Not AnyHttpUrl, which adds a slash: `iss` is compared character by character.
@@ -122,6 +139,13 @@ class DatabaseSettings(Section):
     pool_size: int = Field(default=10, ge=1, le=200)
     """Connections per process."""
 
+    @field_validator("url")
+    @classmethod
+    def _is_postgres(cls, url: SecretStr | None) -> SecretStr | None:
+        if url is not None and not re.match(r"postgres(ql)?://", url.get_secret_value()):
+            raise ValueError("write postgresql://USER:PASSWORD@HOST:PORT/DATABASE")
+        return url
+
     @field_validator("pooler_url")
     @classmethod
     def _is_a_pooler(cls, url: SecretStr | None) -> SecretStr | None:
@@ -135,6 +159,15 @@ class RedisSettings(Section):
 
     url: SecretStr | None = None
     """Also REDIS_URL."""
+
+    @field_validator("url")
+    @classmethod
+    def _is_redis(cls, url: SecretStr | None) -> SecretStr | None:
+        if url is not None and not _is_of_redis(url.get_secret_value()):
+            raise ValueError(
+                "write redis://USER:PASSWORD@HOST:PORT/0, or begin with rediss:// or unix://"
+            )
+        return url
 
 
 class IssuerSettings(Section):
@@ -182,8 +215,9 @@ class AuthSettings(Section):
     """What new tokens are signed with."""
     key_max_age_days: int = Field(default=90, ge=1)
     """A signing key of this age is followed by a new one."""
-    key_lead_s: int = Field(default=600, ge=0)
-    """How long a new signing key is published before it signs."""
+    key_lead_s: int = Field(default=600, gt=300)
+    """How long a new signing key is published before it signs: longer than the 300 s for which
+    `/oauth/jwks` may be cached, so that whoever verifies knows it by then."""
     audiences: tuple[ResourceUri, ...] = ()
     """Further resources (RFC 8707) that tokens may be asked for, beside Naru itself."""
     dpop_nonce: bool = True
@@ -191,8 +225,19 @@ class AuthSettings(Section):
     issuers: tuple[IssuerSettings, ...] = ()
     secret_key: SecretStr | None = None
     """Encrypts signing keys at rest and keys the hashes of secrets; at least 32 characters."""
-    secret_key_file: Path | None = None
+    secret_key_file: SecretFile | None = None
     """Where to read it from instead; default `<data_dir>/secret.key`, made at first start."""
+
+    @field_validator("secret_key")
+    @classmethod
+    def _is_long_enough(cls, secret: SecretStr | None) -> SecretStr | None:
+        if secret is not None:
+            long_enough(secret.get_secret_value())
+        return secret
+
+    def secret_path(self, data_dir: Path) -> Path:
+        """Return the file that the secret key is read from where `secret_key` is not set."""
+        return self.secret_key_file or data_dir / "secret.key"
 
     @model_validator(mode="after")
     def _issuers_apart(self) -> Self:
@@ -210,7 +255,7 @@ class EmbeddingModelSettings(Section):
 
     model: str = "all-MiniLM-L6-v2"
     """`all-MiniLM-L6-v2` is carried by a wheel and needs no download."""
-    languages: tuple[str, ...] = ("en",)
+    languages: tuple[LanguageCode, ...] = ("en",)
     """ISO 639-1 codes the model knows; in other languages only the lexical leg votes."""
     query_prompt: str | None = None
     """What is put before a question, such as `query: `; default the model's own."""
@@ -222,7 +267,7 @@ class EmbeddingModelSettings(Section):
     url: AnyHttpUrl | None = None
     """Base URL (`…/v1`) of an OpenAI-compatible embeddings API to use instead of a local model."""
     api_key: SecretStr | None = None
-    tokenizer: Path | None = None
+    tokenizer: TextFile | None = None
     """The `tokenizer.json` of a model behind a URL; without it tokens are estimated, rather too
     many than too few."""
     backend: Backend = "auto"
@@ -328,7 +373,7 @@ class EngineSettings(Section):
     """More environment variables for the children, such as CUDA_VISIBLE_DEVICES."""
     api_key: SecretStr | None = None
     """What the replicas at `urls` ask for."""
-    ca_file: Path | None = None
+    ca_file: AuthoritiesFile | None = None
     """PEM file of the authorities that sign the certificates at `urls`; default the system's."""
     connect_timeout_s: float = Field(default=5.0, gt=0)
     first_byte_timeout_s: float = Field(default=120.0, gt=0)
@@ -389,7 +434,7 @@ class Settings(Section):
 
     data_dir: Path = Path(".naru")
     public_url: AnyHttpUrl | None = None
-    """Issuer and default audience of tokens; default `http://HOST:PORT`."""
+    """Issuer and default audience of tokens, without a path; default `http://HOST:PORT`."""
     server: ServerSettings = ServerSettings()
     database: DatabaseSettings = DatabaseSettings()
     redis: RedisSettings = RedisSettings()
@@ -431,6 +476,8 @@ class Settings(Section):
         url = self.public_url
         if url and (url.query or url.fragment or url.username or url.password):
             raise ValueError("public_url: leave out user, query and fragment (RFC 8414 section 2)")
+        if url and (url.path or "/") != "/":
+            raise ValueError("public_url: leave out the path: what callers discover stands at /")
         if self.issuer in {each.issuer.rstrip("/") for each in self.auth.issuers}:
             # Its tokens would be taken for another's, and ours refused.
             raise ValueError(f"auth.issuers: {self.issuer} is this service itself")

@@ -1,7 +1,6 @@
 """The settings of hosted APIs, and of the ladders that aliases of models are."""
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Annotated, Literal, Self
 
 from pydantic import (
@@ -9,15 +8,33 @@ from pydantic import (
     BeforeValidator,
     Field,
     SecretStr,
-    StringConstraints,
     model_validator,
 )
 
-from config.section import Section
+from config.named_files import KeysFile
+from config.section import Section, matching
 
-AliasName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:-]{0,127}$")]
-ProviderName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,63}$")]
-TargetName = Annotated[str, StringConstraints(pattern=r"^(extractive|[a-z0-9][a-z0-9-]*/\S+)$")]
+AliasName = Annotated[
+    str,
+    matching(
+        r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}",
+        "write an alias of up to 128 letters, digits and `._:-`, the first a letter or a digit",
+    ),
+]
+ProviderName = Annotated[
+    str,
+    matching(
+        r"[a-z0-9][a-z0-9-]{0,63}",
+        "write a name of up to 64 lower-case letters, digits and `-`, the first no `-`",
+    ),
+]
+TargetName = Annotated[
+    str,
+    matching(
+        r"extractive|[a-z0-9][a-z0-9-]*/\S+",
+        "write `engine/NAME`, `PROVIDER/MODEL` or `extractive`",
+    ),
+]
 
 Kind = Literal["openai", "azure", "anthropic", "google", "bedrock", "ollama", "compatible"]
 
@@ -40,7 +57,7 @@ class ProviderSettings(Section):
     api_key: SecretStr | None = None
     api_keys: tuple[SecretStr, ...] = ()
     """Several keys, used in turn: one that is refused or at its limit rests."""
-    api_keys_file: Path | None = None
+    api_keys_file: KeysFile | None = None
     """Where to read keys from, one a line."""
     api_version: str | None = None
     """Azure's `api-version`."""

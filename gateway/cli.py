@@ -117,7 +117,8 @@ def restore(
     from config.load import load_settings
     from gateway.commands.backup import restore as run
 
-    for line in run(load_settings(config), file):
+    # The file of the secret key may be missing: it is in the backup.
+    for line in run(load_settings(config, look_at_files=False), file):
         typer.echo(line)
 
 

@@ -177,7 +177,7 @@ def _key_file(settings: Settings) -> Path | None:
     """Return where the secret key is, unless it stands in the settings."""
     if settings.auth.secret_key is not None:
         return None
-    return settings.auth.secret_key_file or settings.data_dir / _KEY
+    return settings.auth.secret_path(settings.data_dir)
 
 
 def _where(settings: Settings) -> str:

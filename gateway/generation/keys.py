@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from config.named_files import read_keys
 from config.targets import ProviderSettings
 from gateway.errors import GatewayError, Overloaded
 from gateway.generation.breaker import pause_s
@@ -26,7 +27,7 @@ class Keys:
     """The keys of one provider, as one of its models uses them.
 
     Raises:
-        OSError: The file that holds them can't be read.
+        ValueError: The file that holds them can't be read, or holds none.
     """
 
     def __init__(
@@ -66,7 +67,6 @@ class Keys:
 
 def _texts(settings: ProviderSettings) -> list[str]:
     if settings.api_keys_file:
-        lines = settings.api_keys_file.read_text(encoding="utf-8").splitlines()
-        return [line.strip() for line in lines if line.strip()]
+        return read_keys(settings.api_keys_file)
     keys = (settings.api_key, *settings.api_keys) if settings.api_key else settings.api_keys
     return [key.get_secret_value() for key in keys]

@@ -104,7 +104,7 @@ def test_a_missing_file_is_told(tmp_path: Path) -> None:
 
 
 def test_a_broken_list_in_the_environment_is_told(file: Path) -> None:
-    with pytest.raises(ConfigError, match="NARU__MODELS starts like a YAML list or mapping"):
+    with pytest.raises(ConfigError, match="NARU__MODELS: starts like a YAML list or mapping"):
         load_settings(None, {"NARU__MODELS": "{fast: "})
 
 

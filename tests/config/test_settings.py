@@ -94,7 +94,10 @@ def test_two_issuers_share_neither_name_nor_client(tmp_path: Path) -> None:
     [
         {"NARU__PUBLIC_URL": "https://user:hidden@naru.example"},
         {"NARU__DATABASE": "postgresql://user:hidden@db/naru"},
-        {"NARU__AUTH__SECRET_KEY": "hidden", "NARU__AUTH__ISSUERS": json.dumps([KEYCLOAK] * 2)},
+        {"NARU__AUTH__SECRET_KEY": "hidden"},
+        {"NARU__REDIS__URL": "hidden://hidden"},
+        {"NARU__DATABASE__URL": "hidden://hidden"},
+        {"NARU__AUTH__SECRET_KEY": "hidden" * 6, "NARU__AUTH__ISSUERS": json.dumps([KEYCLOAK] * 2)},
         {"NARU__ENGINES__X__API_KEY": "hidden"},
         {"NARU__PROVIDERS__OPENAI": "hidden"},
     ],

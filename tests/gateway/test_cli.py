@@ -242,3 +242,31 @@ def test_serve_names_a_database_that_refuses(tmp_path: Path, postgres_server: st
     assert result.returncode == 2
     assert 'role "nobody-of-that-name" does not exist' in result.stderr
     assert "Traceback" not in result.stderr
+
+
+_UNUSABLE = """
+auth: {secret_key_file: /nonexistent}
+redis: {url: "http://x"}
+providers: {x: {base_url: "http://x/v1", api_keys_file: /nonexistent}}
+"""
+
+
+@pytest.mark.parametrize("command", ["serve", "doctor", "reload"])
+def test_what_workers_could_not_use_stops_before_anything_starts(
+    tmp_path: Path, command: str
+) -> None:
+    (tmp_path / "c.yaml").write_text(_UNUSABLE)
+    refused = naru(tmp_path, command, "--config", "c.yaml")
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert [line.partition(": ")[0].strip() for line in refused.stderr.splitlines()[1:]] == [
+        "redis.url",
+        "auth.secret_key_file",
+        "providers.x.api_keys_file",
+    ]
+    assert not (tmp_path / ".naru").exists()
+
+
+def test_a_backup_is_restored_where_its_key_is_still_missing(tmp_path: Path) -> None:
+    (tmp_path / "c.yaml").write_text("auth: {secret_key_file: missing.key}")
+    told = refusal(tmp_path, "restore", "no.backup", "--config", "c.yaml")
+    assert told.startswith("naru: no.backup can't be read as a backup")
