@@ -41,6 +41,7 @@ from litestar.types import ExceptionHandlersMap
 import auth
 import rag
 from config.postgres import UNREACHABLE
+from gateway.choices import name_choices
 from gateway.observe import metrics
 from gateway.observe.labels import coarse
 from gateway.openai.errors import ErrorBody, ErrorObject, OAuthErrorBody
@@ -481,6 +482,9 @@ def respond(
     if isinstance(error, RequestEntityTooLarge):
         limit = request.route_handler.resolve_request_max_body_size()
         error = TooLarge(f"the body is over the limit of {limit:,} bytes", code="body_too_large")
+    if isinstance(error, ValidationException):
+        signature = request.route_handler.parsed_fn_signature.parameters
+        name_choices(error, {name: each.annotation for name, each in signature.items()})
     answer = describe(error)
     headers = answer.headers
     if isinstance(error, auth.AuthError):

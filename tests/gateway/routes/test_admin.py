@@ -349,6 +349,7 @@ async def test_a_disabled_client_comes_back_with_its_keys_but_not_its_tokens(sit
         ({"allowed_agents": ["a b"]}, "allowed_agents", "'a b'"),
         ({"allowed_models": ["m"] * 3 + [str(n) for n in range(64)]}, "allowed_models", "64"),
         ({"client_id": "a b"}, None, "client id"),
+        ({"role": "king"}, "role", "it is one of admin, editor, operator, viewer"),
         ({"name": ""}, None, "printable"),
         ({"name": None}, "name", "str"),
         ({"tenant": "nobody"}, None, "tenant"),

@@ -158,6 +158,15 @@ async def test_what_can_t_be_a_budget_is_refused(
     assert set(answer.json()["error"]) == {"message", "type", "param", "code"}
 
 
+async def test_a_period_that_is_none_is_told_those_that_are(
+    callers: dict[str, httpx.AsyncClient],
+) -> None:
+    body = {"amount_usd": "1", "period": "week"}
+    answer = await callers["admin"].post("/admin/budgets", json=body)
+    told = answer.json()["error"]["message"]
+    assert told == "period: Invalid enum value 'week'; it is one of day, month"
+
+
 async def test_an_amount_that_is_none_is_explained(callers: dict[str, httpx.AsyncClient]) -> None:
     for wrong in ("abc", "1.", "1e3", "", "9" * 10):
         answer = await callers["admin"].post(
