@@ -98,13 +98,14 @@ def backup(
     file: Annotated[Path, typer.Argument(help="Written whole or not at all, with mode 600.")],
     *,
     key: Annotated[bool, typer.Option(help="Put the secret key into it.")] = True,
+    force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
     config: Config = None,
 ) -> None:
     """Write the database, and the key that it is sealed with, into a file."""
     from config.load import load_settings
     from gateway.commands.backup import back_up
 
-    for line in back_up(load_settings(config), file, with_key=key):
+    for line in back_up(load_settings(config), file, with_key=key, force=force):
         typer.echo(line)
 
 

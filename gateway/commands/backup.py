@@ -36,12 +36,16 @@ _MANIFEST, _KEY, _DUMP = "manifest.json", "secret.key", "database.dump"
 _MAJOR = re.compile(r" (\d+)")
 
 
-def back_up(settings: Settings, file: Path, *, with_key: bool = True) -> list[str]:
+def back_up(
+    settings: Settings, file: Path, *, with_key: bool = True, force: bool = False
+) -> list[str]:
     """Write a backup of one moment, whether the service runs or not; return what to tell.
 
     Raises:
-        ConfigError: It can't be made; no file is left.
+        ConfigError: It can't be made, and no file is left; or one is there, without `force`.
     """
+    if file.exists() and not force:
+        raise ConfigError(f"{file} is there already: name another file, or say --force")
     key = _key_file(settings)
     if key and not key.exists():
         raise ConfigError(f"there is no {key}: a service was never started with these settings")

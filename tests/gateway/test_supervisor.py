@@ -108,6 +108,12 @@ def test_a_backup_of_the_embedded_stores_needs_no_service(tmp_path: Path) -> Non
         assert "another naru is running" in naru.run("restore", "running.tar").stderr
         assert naru.run("migrate", "--dry-run").stdout == "nothing to apply\n"
     own = {"NARU__DATA_DIR": str(tmp_path / "data")}
+    before = (tmp_path / "running.tar").read_bytes()
+    again = run_naru(tmp_path, own, "backup", "running.tar")
+    assert (again.returncode, "running.tar is there already" in again.stderr) == (2, True)
+    assert (tmp_path / "running.tar").read_bytes() == before
+    assert run_naru(tmp_path, own, "backup", "running.tar", "--force").returncode == 0
+    assert (tmp_path / "running.tar").read_bytes() != before
     stopped = run_naru(tmp_path, own, "backup", "stopped.tar", "--no-key")
     assert (stopped.returncode, stopped.stderr) == (0, "")
     assert "it does not hold the secret key" in stopped.stdout
