@@ -99,9 +99,9 @@ async def verified(
     for chain, number, digest in kept:
         if number < found[chain].pruned[0] and not found[chain].fault:
             show(f"pruned {chain}: record {number} of the anchor is older than what is kept")
-        elif not await _is_there(desk.pool, found[chain], chain, number, digest):
+        elif fault := _mismatch(await _hash_of(desk.pool, found[chain], chain, number), digest):
             holds = False
-            show(f"BROKEN {chain}: record {number} of the anchor is not there any more")
+            show(f"BROKEN {chain}: record {number} of the anchor {fault}")
     return holds
 
 
@@ -140,16 +140,22 @@ def _told(chain: str, found: Inspection) -> str:
     return f"ok     {chain}: {found.checked} records, anchor {chain}:{seq}:{digest.hex()}"
 
 
-async def _is_there(
-    pool: asyncpg.Pool, inspection: Inspection, tenant: str, seq: int, digest: str
-) -> bool:
+def _mismatch(there: str | None, kept: str) -> str | None:
+    """Return what became of an anchor's record, None where it is the same."""
+    if there is None:
+        return "is not there any more"
+    return None if there == kept else "has another hash now"
+
+
+async def _hash_of(pool: asyncpg.Pool, inspection: Inspection, tenant: str, seq: int) -> str | None:
+    """Return the hash of a record, None where there is none; of the last one pruned it is told."""
     if seq and seq == inspection.pruned[0]:
-        return inspection.pruned[1].hex() == digest
+        return inspection.pruned[1].hex()
     async with tenant_transaction(pool, tenant) as con:
         found = await con.fetchval(
             "SELECT hash FROM audit_log WHERE tenant = $1 AND seq = $2", tenant, seq
         )
-    return found is not None and bytes(found).hex() == digest
+    return None if found is None else bytes(found).hex()
 
 
 def _number(record: Any) -> int:  # noqa: ANN401 - JSON
