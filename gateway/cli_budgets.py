@@ -5,7 +5,9 @@ from typing import Annotated, Literal
 
 import typer
 
-app = typer.Typer(help="Budgets in money.", no_args_is_help=True)
+app = typer.Typer(
+    help="Budgets in money; needs a client with the scope admin.", no_args_is_help=True
+)
 
 Budget = Annotated[str, typer.Argument(metavar="BUDGET", help="Its id, from `list`.")]
 Amount = Annotated[str, typer.Argument(metavar="USD", help="US dollars, such as 12.50.")]

@@ -16,7 +16,10 @@ Only = Annotated[str | None, typer.Option(help="Of this one alone.")]
 @app.command()
 def show(
     by: Annotated[
-        str, typer.Option(help="day, client, kind, model, agent, target, end_user, ending.")
+        str,
+        typer.Option(
+            help="day, client, kind, model, agent, agent_version, target, end_user, ending."
+        ),
     ] = "day",
     since: Since = None,
     until: Until = None,

@@ -79,13 +79,15 @@ def span_of(since: str | None, until: str | None, timezone: str, **named: str | 
     """Return a span; by default the last 30 days.
 
     Raises:
-        InvalidRequest: A time is none.
+        InvalidRequest: A time is none, or the span ends before it begins.
     """
     now = dt.datetime.now(dt.UTC)
     first = (now - dt.timedelta(days=_DAYS)).date().isoformat()
     last = (now + dt.timedelta(seconds=1)).isoformat()
     for name, given in (("from", since), ("to", until)):
         _check_time(name, given)
+    if since and until and _is_after(since, until):
+        raise InvalidRequest("to: give a time that is not before `from`", param="to")
     return Span(since or first, until or last, timezone, **named)
 
 
@@ -95,6 +97,12 @@ def _check_time(name: str, given: str | None) -> None:
     except ValueError:
         message = f"{name}: give a day (2026-11-26) or a moment (2026-11-26T08:00:00+09:00)"
         raise InvalidRequest(message, param=name) from None
+
+
+def _is_after(since: str, until: str) -> bool:
+    """Tell it of two days or local moments, or of two moments that say their zone."""
+    begin, end = dt.datetime.fromisoformat(since), dt.datetime.fromisoformat(until)
+    return (begin.tzinfo is None) == (end.tzinfo is None) and begin > end
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from support import free_port
 
 from gateway import preflight
 from gateway.commands.ingest import find_files
+from gateway.govern.usage_report import GROUPS
 
 
 def naru(folder: Path, *arguments: str, **environ: str) -> "subprocess.CompletedProcess[str]":
@@ -57,6 +58,16 @@ def test_help_names_every_command(tmp_path: Path) -> None:
         "version",
     ):
         assert command in shown
+
+
+def test_help_of_usage_names_every_group(tmp_path: Path) -> None:
+    shown = naru(tmp_path, "usage", "show", "--help", COLUMNS="300").stdout
+    assert ", ".join(GROUPS) in shown
+
+
+@pytest.mark.parametrize("command", ["limits", "budget"])
+def test_help_says_which_scope_is_needed(tmp_path: Path, command: str) -> None:
+    assert "needs a client with the scope admin" in naru(tmp_path, command, "--help").stdout
 
 
 def test_help_imports_nothing_heavy(tmp_path: Path) -> None:

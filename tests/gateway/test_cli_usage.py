@@ -39,6 +39,8 @@ async def test_usage_is_shown_exported_and_compared(naru: Naru, database: str) -
     assert "openai/gpt-4o-mini" in shown
     assert "--gpu-hour" in naru.refuse("usage", "break-even")
     assert "group_by" in naru.refuse("usage", "show", "--by", "nothing", "--tenant", "acme")
+    reversed_span = ("--from", "2026-12-01", "--to", "2026-11-01")
+    assert "not before `from`" in naru.refuse("usage", "show", *reversed_span)
     assert "no tenant 'nope'" in naru.refuse("usage", "show", "--tenant", "nope")
     assert "no tenant 'nope'" in naru.refuse("usage", "export", "--tenant", "nope")
     for price in ("-1", "0", "nan", "inf"):

@@ -103,6 +103,8 @@ async def test_records_in_every_form(callers: dict[str, httpx.AsyncClient]) -> N
     [
         ("group_by=tokens", "group_by"),
         ("from=yesterday", "from"),
+        ("from=2026-12-01&to=2026-11-01", "to"),
+        ("from=2026-11-01T02:00:00Z&to=2026-11-01T02:30:00%2B09:00", "to"),
         ("timezone=Moon/Base", "timezone"),
         ("from=9999-01-01T00:00:00Z&to=2026-01-01&timezone=%00", "timezone"),
         ("model=%00", "model"),
