@@ -39,7 +39,7 @@ class Media:
         Raises:
             InvalidRequest: A part is unknown, too large, not what it says, or not to be fetched.
         """
-        parts = _media_parts(messages)
+        parts = media_parts(messages)
         if not parts:
             return
         if len(parts) > self._settings.max_parts:
@@ -123,8 +123,8 @@ class Media:
             raise _refused(param, str(error), code="invalid_image_url") from None
 
 
-def _media_parts(messages: Sequence[_Part]) -> list[tuple[str, _Part]]:
-    """Return the parts that are no text, each with its path."""
+def media_parts(messages: Sequence[_Part]) -> list[tuple[str, _Part]]:
+    """Return the parts of a chat's messages that are no text, each with its path."""
     parts = []
     for number, message in enumerate(messages):
         content = message.get("content")

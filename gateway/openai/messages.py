@@ -41,11 +41,15 @@ class AudioPart(msgspec.Struct, tag_field="type", tag="input_audio"):
 
 
 class InputFile(msgspec.Struct, omit_defaults=True):
-    """A file: its content as a data URL, or the id it has at a hosted API."""
+    """A file: its content as a data URL, or an uploaded file's id."""
 
     filename: str | None = None
     file_data: str | None = None
     file_id: str | None = None
+
+    def __post_init__(self) -> None:
+        if bool(self.file_data) == bool(self.file_id):
+            raise ValueError("a file has either file_data or file_id")
 
 
 class FilePart(msgspec.Struct, tag_field="type", tag="file"):

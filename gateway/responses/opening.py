@@ -33,6 +33,7 @@ class Responses:
     store: ResponseStore
     responder: Responder
     background: Background
+    uploads: Uploads
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,11 +68,12 @@ async def open_responses(
         await open_pool(means.url, size=1, role="naru_jobs") as jobs,
     ):
         store = ResponseStore(pool, settings, means.masking)
+        uploads = Uploads(pool, means.storage, parser, media)
         by_model = ModelAnswers(
             pool,
             means.embedders,
             means.media,
-            Uploads(pool, means.storage, parser, media),
+            uploads,
             reranker=means.reranker,
             max_choices=limits.max_choices,
         )
@@ -85,6 +87,6 @@ async def open_responses(
         background = Background(store, responder, jobs, settings)
         working = asyncio.create_task(background.run())
         try:
-            yield Responses(store, responder, background)
+            yield Responses(store, responder, background, uploads)
         finally:
             await end_task(working)

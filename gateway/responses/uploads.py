@@ -1,4 +1,4 @@
-"""Uploaded files and data URLs of a response's input, made ready for its target."""
+"""Uploaded files and data URLs of what a model is asked, made ready for its target."""
 
 import base64
 import binascii
@@ -11,8 +11,9 @@ import msgspec
 from auth import require
 from config.media import MediaSettings
 from config.scope import TenantScope
-from gateway.errors import InvalidRequest, TooLarge
-from gateway.media import media_type
+from gateway.errors import InvalidRequest, TooLarge, naming
+from gateway.media import media_parts, media_type
+from gateway.openai.chat_request import JsonObject
 from gateway.openai.response_items import (
     InputFile,
     InputImage,
@@ -57,6 +58,24 @@ class Uploads:
         """
         return [await self._item(scope, item, as_text) for item in items]
 
+    async def put_in_messages(self, scope: TenantScope, messages: Sequence[JsonObject]) -> None:
+        """Put data URLs in the place of the ids of files in a chat's messages.
+
+        Whatever stands there goes out under the operator's key: no id is passed on.
+
+        Raises:
+            NotFound: The caller has no such file; `param` names it.
+            TooLarge: A file is over the limit.
+            InsufficientScope: A file's id is named without the scope to read files.
+        """
+        for where, part in media_parts(messages):
+            file = part.get("file") or {}
+            if file_id := file.pop("file_id", None):
+                param = f"{where}.file.file_id"
+                with naming("file", param):
+                    name, data = await self._read(scope, file_id, param)
+                file |= {"filename": name, "file_data": _data_url(name, data)}
+
     async def _item(self, scope: TenantScope, item: Item, as_text: bool) -> Item:  # noqa: FBT001
         if not isinstance(item, Message) or item.role != "user":
             return item
@@ -79,9 +98,7 @@ class Uploads:
         name, data = await self._document(scope, part)
         if as_text:
             return InputText(await self._text(name, data))
-        kind = mimetypes.guess_type(name)[0] or "application/octet-stream"
-        url = f"data:{kind};base64,{base64.b64encode(data).decode()}"
-        return InputFile(filename=name, file_data=url)
+        return InputFile(filename=name, file_data=_data_url(name, data))
 
     async def _document(self, scope: TenantScope, part: InputFile) -> tuple[str, bytes]:
         if part.file_id:
@@ -93,20 +110,22 @@ class Uploads:
         except binascii.Error:
             raise _refused("file_data: write it as data:application/pdf;base64,…") from None
 
-    async def _read(self, scope: TenantScope, file_id: str) -> tuple[str, bytes]:
+    async def _read(
+        self, scope: TenantScope, file_id: str, param: str = "input"
+    ) -> tuple[str, bytes]:
         require(scope, "knowledge")
         file = await get_file(self._pool, scope, file_id)
-        self._check_size(file.bytes)
+        self._check_size(file.bytes, param)
         data = b"".join(
             [part async for part in read_file(self._pool, scope, file_id, self._storage)]
         )
         return file.filename, data
 
-    def _check_size(self, size: int) -> None:
+    def _check_size(self, size: int, param: str = "input") -> None:
         limit = self._settings.max_bytes
         if size > limit:
-            message = f"input: a file is over the limit of {limit:,} bytes"
-            raise TooLarge(message, param="input", code="file_too_large")
+            message = f"{param}: a file is over the limit of {limit:,} bytes"
+            raise TooLarge(message, param=param, code="file_too_large")
 
     async def _text(self, name: str, data: bytes) -> str:
         """Return a document as text, fenced: it is data."""
@@ -119,6 +138,11 @@ class Uploads:
         text = "\n\n".join(chunk.content for chunk in read.chunks)
         quoted = name.replace('"', "'")
         return f'<file name="{quoted}">\n{text.replace("</file", "< /file")}\n</file>'
+
+
+def _data_url(name: str, data: bytes) -> str:
+    kind = mimetypes.guess_type(name)[0] or "application/octet-stream"
+    return f"data:{kind};base64,{base64.b64encode(data).decode()}"
 
 
 def _refused(reason: str) -> InvalidRequest:

@@ -34,6 +34,8 @@ async def create_chat_completion(call: Call) -> None:
         await call.answer(await _ask_agent(call, asked))
     else:
         prompt, stream = await prompt_of(asked, call, target), bool(asked.stream)
+        uploads = call.services.responses.uploads
+        await uploads.put_in_messages(call.caller, prompt.fields["messages"])
         del asked  # it is as large as the body, and a stream may last
         await answer(target, prompt, call, stream=stream)
 

@@ -81,6 +81,11 @@ async def test_what_can_t_be_put_in_place(uploads: Uploads, pool: asyncpg.Pool) 
     await refused(TooLarge, file_id=(await upload(pool, "a.txt", b"x" * 10_001)).id)
     await refused(NotFound, file_id="file-nothing")
     await refused(NotFound, file_id=(await upload(pool, "a.txt", b"x", tenant="rival")).id)
+    file = await upload(pool, "a.txt", b"x" * 10_001)
+    content = [{"type": "file", "file": {"file_id": file.id}}]
+    with pytest.raises(TooLarge) as caught:
+        await uploads.put_in_messages(CALLER, [{"role": "user", "content": content}])
+    assert caught.value.param == "messages[0].content[0].file.file_id"
     items = read_items(
         [{"role": "user", "content": [{"type": "input_file", "file_id": "x"}]}], "input"
     )

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import time
+from typing import Any
 
 import httpx
 import pytest
@@ -34,6 +35,44 @@ async def test_a_completion_is_passed_through(
     asked = {"model": "gpt-x", "messages": MESSAGES, "a_new_field": {"x": 1.10}}
     assert upstream.asked[-1] == asked
     assert upstream.headers[-1]["Authorization"] == "Bearer sk-upstream"
+
+
+async def test_an_uploaded_file_is_sent_in_the_place_of_its_id(
+    http: httpx.AsyncClient, upstream: Upstream
+) -> None:
+    upstream.answer = lambda _: json_answer(COMPLETION)
+    upload = {"file": ("a.txt", b"annual leave", "text/plain")}
+    file = (await http.post("/v1/files", files=upload)).json()["id"]
+    answer = await http.post(PATH, json=_naming(file))
+    assert answer.status_code == 200, answer.text
+    url = "data:text/plain;base64,YW5udWFsIGxlYXZl"
+    sent = {"type": "file", "file": {"filename": "a.txt", "file_data": url}}
+    assert upstream.asked[-1]["messages"] == [{"role": "user", "content": [sent]}]
+
+
+async def test_no_callers_file_id_reaches_the_operators_account(
+    http: httpx.AsyncClient,
+    stranger: httpx.AsyncClient,
+    reader: httpx.AsyncClient,
+    upstream: Upstream,
+) -> None:
+    before = len(upstream.asked)
+    file = (await http.post("/v1/files", files={"file": ("a.txt", b"x")})).json()["id"]
+    for caller, named in ((http, "file-operators-own"), (stranger, file)):
+        answer = await caller.post(PATH, json=_naming(named))
+        assert answer.status_code == 404
+        assert answer.json()["error"]["param"] == "messages[0].content[0].file.file_id"
+    refused = await reader.post(PATH, json=_naming(file))
+    assert (refused.status_code, refused.json()["error"]["code"]) == (403, "insufficient_scope")
+    both = _naming(file)
+    both["messages"][0]["content"][0]["file"]["file_data"] = "data:text/plain;base64,eA=="
+    assert (await http.post(PATH, json=both)).status_code == 400
+    assert len(upstream.asked) == before
+
+
+def _naming(file_id: str) -> dict[str, Any]:
+    content = [{"type": "file", "file": {"file_id": file_id}}]
+    return {"model": "fake/gpt-x", "messages": [{"role": "user", "content": content}]}
 
 
 async def test_a_stream_is_passed_through(http: httpx.AsyncClient, upstream: Upstream) -> None:
