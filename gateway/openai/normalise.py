@@ -11,6 +11,8 @@ from typing import Any, Literal
 
 import msgspec
 
+from gateway.openai.tool_calls import StreamedCalls, whole_call
+
 Kind = Literal["chat", "completions", "embeddings", "moderations"]
 """Of which route the answer is; embeddings and moderations come whole."""
 
@@ -64,7 +66,7 @@ class Normaliser:
         self._kind = kind
         self._model = model
         self._head: _Json = {}
-        self._tool_calls: dict[int, int] = {}
+        self._tool_calls: dict[int, StreamedCalls] = {}
 
     def completion(self, body: bytes) -> bytes:
         """Return a whole answer."""
@@ -145,7 +147,7 @@ class Normaliser:
         message.setdefault("refusal", None)
         calls = message.pop("tool_calls", None)
         if calls:
-            message["tool_calls"] = [_whole_call(call) for call in _list_of_objects(calls)]
+            message["tool_calls"] = [whole_call(call) for call in _list_of_objects(calls)]
         return self._finish(position, choice)
 
     def _finish_text(self, position: int, choice: _Json) -> _Json:
@@ -172,8 +174,8 @@ class Normaliser:
             delta["role"] = "assistant"
         calls = delta.pop("tool_calls", None)
         if calls:
-            calls = _list_of_objects(calls)
-            delta["tool_calls"] = [self._numbered(choice["index"], call) for call in calls]
+            begun = self._tool_calls.setdefault(choice["index"], StreamedCalls())
+            delta["tool_calls"] = [begun.part(call) for call in _list_of_objects(calls)]
         choice["delta"] = delta
         return choice
 
@@ -188,14 +190,6 @@ class Normaliser:
         if self._kind == "chat" and isinstance(logprobs, dict):
             return {"content": None, "refusal": None} | logprobs
         return logprobs
-
-    def _numbered(self, choice: int, call: _Json) -> _Json:
-        """Return a part of a tool call with the call's number, which some servers leave out."""
-        last = self._tool_calls.get(choice, -1)
-        if not isinstance(call.get("index"), int):
-            call["index"] = last + 1 if call.get("id") else max(last, 0)
-        self._tool_calls[choice] = max(last, call["index"])
-        return _with_arguments(call)
 
 
 def _decode(body: bytes) -> _Json:
@@ -235,24 +229,6 @@ def _rename_reasoning(message: _Json) -> None:
     reasoning = message.pop("reasoning", None)
     if reasoning is not None:
         message.setdefault("reasoning_content", reasoning)
-
-
-def _whole_call(call: _Json) -> _Json:
-    call.pop("index", None)
-    return _with_arguments(call) | {
-        "id": call.get("id") or f"call_{uuid.uuid4().hex}",
-        "type": call.get("type") or "function",
-    }
-
-
-def _with_arguments(call: _Json) -> _Json:
-    """Return a call whose arguments are a string: some servers send the object, or nothing."""
-    function = call.get("function")
-    if isinstance(function, dict):
-        given = function.get("arguments")
-        if not isinstance(given, str):
-            function["arguments"] = "" if given is None else _encode(given).decode()
-    return call
 
 
 def _text(value: object) -> str:

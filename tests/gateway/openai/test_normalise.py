@@ -135,19 +135,68 @@ def test_the_chunks_of_a_stream_carry_one_id_one_time_and_one_model() -> None:
         assert first[name] == second[name] == value
 
 
-def test_parts_of_tool_calls_are_numbered_where_their_server_does_not() -> None:
-    def part(**call: object) -> dict[str, Any]:
-        return delta(tool_calls=[call])
-
-    chunks = stream(
-        part(id="a", type="function", function={"name": "f", "arguments": None}),
-        part(function={"arguments": "{}"}),
-        part(id="b", type="function", function={"name": "g", "arguments": "{}"}),
-    )
-    calls = [chunk["choices"][0]["delta"]["tool_calls"][0] for chunk in chunks]
-    assert [call["index"] for call in calls] == [0, 0, 1]
-    assert calls[0]["function"] == {"name": "f", "arguments": ""}
+def calls_of(*parts: dict[str, Any]) -> list[dict[str, Any]]:
+    """The parts of calls that the client of a stream of these is told, each in its chunk."""
+    chunks = stream(*(delta(tool_calls=[part]) for part in parts))
     assert not any(faults(chunk, "CreateChatCompletionStreamResponse") for chunk in chunks)
+    return [chunk["choices"][0]["delta"]["tool_calls"][0] for chunk in chunks]
+
+
+def begins(name: str, **more: object) -> dict[str, Any]:
+    return {"type": "function", "function": {"name": name, "arguments": ""}, **more}
+
+
+def goes_on(**more: object) -> dict[str, Any]:
+    return {"function": {"arguments": "{}"}, **more}
+
+
+def test_parts_of_tool_calls_are_numbered_where_their_server_does_not() -> None:
+    calls = calls_of(
+        {"id": "a", "type": "function", "function": {"name": "f", "arguments": None}},
+        goes_on(),
+        begins("g", id="b"),
+        goes_on(id="a"),
+    )
+    assert [call["index"] for call in calls] == [0, 0, 1, 0]
+    assert calls[0]["function"] == {"name": "f", "arguments": ""}
+
+
+def test_calls_of_one_number_are_told_apart_by_their_ids() -> None:
+    calls = calls_of(
+        begins("f", index=0, id="a"),
+        goes_on(index=0, id="a"),
+        begins("f", index=0, id="b"),
+        goes_on(index=0),
+        begins("f", index=1, id="b"),
+    )
+    assert [call["index"] for call in calls] == [0, 0, 1, 1, 2]
+    assert [call.get("id") for call in calls] == ["a", None, "b", None, "b"]
+
+
+@pytest.mark.parametrize("numbers", [(0, 1), (0, 0), (None, None)])
+@pytest.mark.parametrize("empty", ["", None])
+def test_a_streamed_call_without_an_id_is_given_one(
+    numbers: tuple[int | None, ...], empty: str | None
+) -> None:
+    parts = [
+        part
+        for number in numbers
+        for part in (begins("f", index=number, id=empty), goes_on(index=number, id=empty))
+    ]
+    calls = calls_of(*parts)
+    assert [call["index"] for call in calls] == [0, 0, 1, 1]
+    ids = {call["id"] for call in calls if "id" in call}
+    assert len(ids) == 2
+    assert all(made.startswith("call_") for made in ids)
+
+
+def test_a_call_goes_on_under_whatever_id_and_with_its_name_again() -> None:
+    calls = calls_of(
+        begins("f", index=0, id="a"),
+        goes_on(index=0, id="another"),
+        begins("f", index=0, id="a"),
+    )
+    assert [(call["index"], call.get("id")) for call in calls] == [(0, "a"), (0, None), (0, None)]
 
 
 def test_whole_tool_calls_have_an_id_and_a_type() -> None:

@@ -148,6 +148,21 @@ async def test_parallel_calls_and_their_outputs(
     ]
 
 
+async def test_calls_that_a_server_numbers_alike_are_two(
+    http: httpx.AsyncClient, upstream: Upstream
+) -> None:
+    def call(id_: str, arguments: str) -> bytes:
+        function = {"name": "weather", "arguments": arguments}
+        return chunk({"tool_calls": [{"index": 0, "id": id_, "function": function}]})
+
+    upstream.stream(ROLE, call("a", "{}"), call("b", '{"city":1}'), call("", "[]"), STOP, DONE)
+    events = await make_stream(http, model=MODEL, tools=[WEATHER], input="weather?")
+    first, second, third = check_stream(events)["output"]
+    assert (first["call_id"], first["arguments"]) == ("a", "{}")
+    assert (second["call_id"], second["arguments"]) == ("b", '{"city":1}')
+    assert third["call_id"].startswith("call_")
+
+
 async def test_a_chain_of_responses(
     http: httpx.AsyncClient, colleague: httpx.AsyncClient, upstream: Upstream
 ) -> None:
