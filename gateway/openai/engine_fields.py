@@ -112,7 +112,17 @@ def engine_fields(
     _check_choices(checked, max_choices)
     _check_tools(checked)
     _check_forms(checked)
+    _leave_out_details(checked)
     return checked
+
+
+def _leave_out_details(fields: Mapping[str, Any]) -> None:
+    """Leave out how closely images are to be looked at: vLLM knows neither that nor every word."""
+    for message in fields.get("messages", ()):
+        content = message.get("content")
+        for part in content if isinstance(content, list) else ():
+            if part["type"] == "image_url":
+                part["image_url"].pop("detail", None)
 
 
 def _check_choices(fields: Mapping[str, Any], limit: int) -> None:

@@ -6,6 +6,7 @@ import msgspec
 from msgspec import Meta
 
 Name = Annotated[str, Meta(min_length=1, max_length=64)]
+ImageDetail = Literal["auto", "low", "high", "original"]
 
 
 class TextPart(msgspec.Struct, tag_field="type", tag="text"):
@@ -18,7 +19,7 @@ class ImageUrl(msgspec.Struct, omit_defaults=True):
     """An image: a data URL, or one of a host that `media.allowed_hosts` lists."""
 
     url: str
-    detail: Literal["auto", "low", "high"] | None = None
+    detail: ImageDetail | None = None
 
 
 class ImagePart(msgspec.Struct, tag_field="type", tag="image_url"):

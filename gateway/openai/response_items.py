@@ -4,14 +4,14 @@ OpenAI API reference, `InputItem` and `OutputItem`. Absent fields stay absent (`
 """
 
 import uuid
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from gateway.errors import InvalidRequest
 from gateway.openai.chat_request import JsonObject
-from gateway.openai.messages import Name
+from gateway.openai.messages import ImageDetail, Name
 
 Status = Literal["in_progress", "completed", "incomplete"]
 Role = Literal["user", "assistant", "system", "developer"]
@@ -31,7 +31,7 @@ class InputImage(msgspec.Struct, tag_field="type", tag="input_image"):
 
     image_url: str | UnsetType | None = UNSET
     file_id: str | UnsetType | None = UNSET
-    detail: Literal["auto", "low", "high"] = "auto"
+    detail: ImageDetail = "auto"
 
     def __post_init__(self) -> None:
         if bool(self.image_url) == bool(self.file_id):
@@ -191,7 +191,10 @@ def _read_item(given: object, param: str) -> Item:
         raise _refused(param, "send the item itself, or name `previous_response_id`")
     if kind not in _KINDS:
         raise _refused(f"{param}.type", f"items here are {', '.join(_KINDS)}")
-    values = {name: value for name, value in given.items() if value is not None}
+    values = _without_nulls(given)
+    for name in ("content", "output"):
+        if isinstance(parts := values.get(name), list):
+            values[name] = [_without_nulls(part) for part in parts]
     try:
         item: Item = msgspec.convert(values | {"type": kind}, Item)
     except msgspec.ValidationError as error:
@@ -199,6 +202,11 @@ def _read_item(given: object, param: str) -> Item:
         where = param + path.removesuffix("`")
         raise InvalidRequest(f"{where}: {message}", param=where) from None
     return item
+
+
+def _without_nulls(value: Any) -> Any:  # noqa: ANN401 - JSON
+    """Return an object without its nulls: what an SDK's object holds where nothing is said."""
+    return {k: v for k, v in value.items() if v is not None} if isinstance(value, dict) else value
 
 
 def _refused(param: str, reason: str) -> InvalidRequest:

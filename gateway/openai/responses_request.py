@@ -48,13 +48,7 @@ _OF_CHAT = frozenset(
 _NO_TOOLS = "tools here are functions and file_search; declare it as a function of yours"
 
 
-class FunctionTool(
-    msgspec.Struct,
-    tag_field="type",
-    tag="function",
-    omit_defaults=True,
-    forbid_unknown_fields=True,
-):
+class FunctionTool(msgspec.Struct, tag_field="type", tag="function", omit_defaults=True):
     """A function that the model may call; `parameters` is a JSON schema."""
 
     name: FunctionName
@@ -114,14 +108,14 @@ class SchemaFormat(msgspec.Struct, tag_field="type", tag="json_schema", omit_def
     strict: bool | None = None
 
 
-class TextOptions(msgspec.Struct, omit_defaults=True, forbid_unknown_fields=True):
+class TextOptions(msgspec.Struct, omit_defaults=True):
     """What form the answer has."""
 
     format: TextFormat | JsonFormat | SchemaFormat | None = None
     verbosity: Literal["low", "medium", "high"] | None = None
 
 
-class ReasoningOptions(msgspec.Struct, omit_defaults=True, forbid_unknown_fields=True):
+class ReasoningOptions(msgspec.Struct, omit_defaults=True):
     """How hard the model thinks. Nobody sums thoughts up here: `auto` is no summary."""
 
     effort: ReasoningEffort | None = None
@@ -135,7 +129,7 @@ class ConversationRef(msgspec.Struct):
     id: _Id
 
 
-class StreamOptions(msgspec.Struct, forbid_unknown_fields=True):
+class StreamOptions(msgspec.Struct):
     """Options of a streamed response; nothing is padded here."""
 
     include_obfuscation: Literal[False] | None = None
@@ -202,6 +196,13 @@ class CreateResponse(msgspec.Struct, kw_only=True):
         return what in (self.include or ())
 
 
+_OPTIONS: Mapping[str, type[msgspec.Struct]] = {
+    "text": TextOptions,
+    "reasoning": ReasoningOptions,
+    "stream_options": StreamOptions,
+}
+
+
 class CreateConversation(msgspec.Struct, forbid_unknown_fields=True):
     """Body of `POST /v1/conversations`."""
 
@@ -210,9 +211,9 @@ class CreateConversation(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class UpdateConversation(msgspec.Struct, forbid_unknown_fields=True):
-    """Body of `POST /v1/conversations/{id}`."""
+    """Body of `POST /v1/conversations/{id}`; null leaves no metadata."""
 
-    metadata: Metadata
+    metadata: Metadata | None
 
 
 class CreateItems(msgspec.Struct, forbid_unknown_fields=True):
@@ -245,6 +246,8 @@ def check_served(given: Mapping[str, Any]) -> None:
         raise _refused(name, _NOT_SERVED[name])
     for name in sorted(named & _OF_CHAT):
         raise _refused(name, "this is a field of chat completions")
+    for name, options in _OPTIONS.items():
+        _check_known(name, given.get(name), options)
     _check_tools(given.get("tools"))
 
 
@@ -259,6 +262,16 @@ def _check_tools(tools: object) -> None:
         kind = tool.get("type") if isinstance(tool, dict) else None
         if isinstance(kind, str) and kind not in ("function", "file_search"):
             raise _refused(f"tools[{place}].type", f"`{kind[:64]}`: {_NO_TOOLS}")
+        if kind == "function":
+            _check_known(f"tools[{place}]", tool, FunctionTool)
+
+
+def _check_known(param: str, given: object, known: type[msgspec.Struct]) -> None:
+    """Refuse further fields; null and false ask for nothing: SDKs' objects are full of them."""
+    for name, value in given.items() if isinstance(given, dict) else ():
+        asks = value is not None and value is not False
+        if asks and name not in (*known.__struct_fields__, "type"):
+            raise _refused(f"{param}.{name[:64]}", "it is not served here")
 
 
 def _check_together(asked: CreateResponse) -> None:

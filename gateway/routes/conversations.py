@@ -43,7 +43,8 @@ async def update(
     services: Provided,
 ) -> ConversationObject:
     """Put other metadata in place of a conversation's."""
-    found = await services.conversations.set_metadata(caller, conversation_id, data.metadata)
+    metadata = data.metadata or {}
+    found = await services.conversations.set_metadata(caller, conversation_id, metadata)
     return _object(found)
 
 

@@ -52,6 +52,15 @@ def test_what_is_harmless_goes_on_as_it_is(fields: dict[str, Any]) -> None:
     assert check(**fields).items() >= fields.items()
 
 
+def test_how_closely_to_look_at_an_image_is_no_word_for_an_engine() -> None:
+    parts = [
+        {"type": "text", "text": "see"},
+        {"type": "image_url", "image_url": {"url": "data:,", "detail": "original"}},
+    ]
+    (message,) = check(messages=[{"role": "user", "content": parts}])["messages"]
+    assert message["content"][1]["image_url"] == {"url": "data:,"}
+
+
 @pytest.mark.parametrize(
     "name",
     [

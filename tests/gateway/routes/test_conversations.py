@@ -39,6 +39,9 @@ async def test_a_conversation_is_made_read_changed_and_deleted(http: httpx.Async
     changed = (await http.post(path, json={"metadata": {"topic": "pay"}})).json()
     assert not faults(changed, "ConversationResource")
     assert changed["metadata"] == {"topic": "pay"}
+    emptied = await http.post(path, json={"metadata": None})
+    assert (emptied.status_code, emptied.json()["metadata"]) == (200, {})
+    assert (await http.post(path, json={})).status_code == 400
     gone = (await http.delete(path)).json()
     assert not faults(gone, "DeletedConversationResource")
     for method in ("GET", "DELETE"):

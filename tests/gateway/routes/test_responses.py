@@ -237,13 +237,13 @@ async def test_images_and_files_reach_the_model(
     file = (await http.post("/v1/files", files=upload)).json()["id"]
     content = [
         {"type": "input_text", "text": "see"},
-        {"type": "input_image", "image_url": png},
+        {"type": "input_image", "image_url": png, "detail": "original"},
         {"type": "input_file", "file_id": file},
     ]
     response = await make(http, model=MODEL, input=[{"role": "user", "content": content}])
     text, image, document = asked(upstream)[0]["content"]
     assert text == {"type": "text", "text": "see"}
-    assert image == {"type": "image_url", "image_url": {"url": png, "detail": "auto"}}
+    assert image == {"type": "image_url", "image_url": {"url": png, "detail": "original"}}
     url = "data:text/plain;base64,YW5udWFsIGxlYXZl"
     assert document == {"type": "file", "file": {"filename": "a.txt", "file_data": url}}
     listed = (await http.get(f"{PATH}/{response['id']}/input_items")).json()
@@ -342,9 +342,12 @@ NOT_SERVED: Sequence[tuple[dict[str, Any], str]] = [
     ({"temperature": 3}, "temperature"),
     ({"top_logprobs": 2}, "top_logprobs"),
     ({"reasoning": {"summary": "detailed"}}, "reasoning.summary"),
-    ({"reasoning": {"mode": "pro"}}, "reasoning"),
+    ({"reasoning": {"mode": "pro"}}, "reasoning.mode"),
+    ({"text": {"tone": "warm"}}, "text.tone"),
     ({"prompt_cache_options": {"mode": "explicit"}}, "prompt_cache_options"),
-    ({"tools": [WEATHER | {"defer_loading": True}]}, "tools[0]"),
+    ({"tools": [WEATHER | {"defer_loading": True}]}, "tools[0].defer_loading"),
+    ({"tools": [WEATHER | {"output_schema": {}}]}, "tools[0].output_schema"),
+    ({"tools": [WEATHER | {"allowed_callers": 0}]}, "tools[0].allowed_callers"),
     ({"input": [{"role": "user", "content": [FILE_URL]}]}, "input[0].content[0]"),
     ({"tool_choice": {"type": "function", "name": "f"}}, "tool_choice"),
     ({"tool_choice": {"type": "file_search"}}, "tool_choice"),
