@@ -19,7 +19,6 @@ class PaisChatRequest(AgentChatRequest, kw_only=True, forbid_unknown_fields=True
     `create_session` begins a conversation; `session_id` (or `store_in_session`) goes on with one.
     """
 
-    model: str = ""
     create_session: bool | None = None
     store_in_session: str | None = None
 
