@@ -153,7 +153,10 @@ def ingest(
         str | None, typer.Option(help="Its id or its name; default the demo's.")
     ] = None,
 ) -> None:
-    """Add documents (PDF, Office, HWPX, HTML, text, tables) to the service and wait for them."""
+    """Add documents (PDF, Office, HWPX, HTML, text, tables) to the service and wait for them.
+
+    None replaces another: a changed file that is sent again stands beside the one before.
+    """
     from gateway.commands.ingest import ingest_files
 
     raise typer.Exit(1 if _run(ingest_files(_credentials(), files, store)) else 0)

@@ -57,7 +57,7 @@ async def list_sources(credentials: Credentials, store: str | None) -> list[str]
 
 
 async def run_source(credentials: Credentials, store: str | None, source_id: str) -> bool:
-    """Have a source read now, wait for it, print how it went; tell whether all of it was seen.
+    """Have a source read now, wait for it, print how it went; tell whether all of it was read.
 
     Raises:
         ConfigError: The service does not answer, or has no such source.
@@ -68,10 +68,37 @@ async def run_source(credentials: Credentials, store: str | None, source_id: str
         while source["next_run_at"] == asked_for:
             await asyncio.sleep(_POLL_S)
             source = await _ask(session, "GET", f"{path}/{segment(source_id)}")
+        unread = await _unread(session, source)
     typer.echo(_line(source))
-    for failure in source["failures"]:
-        typer.echo(f"{failure['key']}: {failure['reason']}", err=True)
-    return bool(source["last_run"]["complete"]) and not source["last_run"]["failed"]
+    failures = [(failure["key"], failure["reason"]) for failure in source["failures"]]
+    for key, reason in [*failures, *unread]:
+        typer.echo(f"{key}: {reason}", err=True)
+    seen = source["last_run"]["complete"] and not source["last_run"]["failed"]
+    return bool(seen and not unread)
+
+
+async def _unread(session: aiohttp.ClientSession, source: dict[str, Any]) -> list[tuple[str, str]]:
+    """Wait until what came from a source has been read; return what could not be, and why."""
+    waiting = await _files_of(session, source, "in_progress")
+    while waiting:
+        await asyncio.sleep(_POLL_S)
+        waiting = await _files_of(session, source, "in_progress")
+    failed = await _files_of(session, source, "failed")
+    return sorted((file["attributes"]["key"], file["last_error"]["message"]) for file in failed)
+
+
+async def _files_of(
+    session: aiohttp.ClientSession, source: dict[str, Any], status: str
+) -> list[dict[str, Any]]:
+    """Return the files of a source's store that it brought and that have this status."""
+    path, found = f"/v1/vector_stores/{source['vector_store_id']}/files", []
+    asked = {"filter": status, "limit": "100"}
+    while True:
+        page = await _ask(session, "GET", path, params=asked)
+        found += [each for each in page["data"] if each["attributes"].get("source") == source["id"]]
+        if not page["has_more"]:
+            return found
+        asked["after"] = page["last_id"]
 
 
 async def remove_source(
@@ -109,7 +136,8 @@ async def _ask(
     async with session.request(method, path, json=json, params=params) as response:
         answer = await response.json(content_type=None)
     if response.status >= 400:
-        raise ConfigError(str(answer["error"]["message"]))
+        hint = ": --store names the vector store to look in" if response.status == 404 else ""
+        raise ConfigError(f"{answer['error']['message']}{hint}")
     return dict(answer)
 
 

@@ -12,10 +12,12 @@ import pytest
 from gateway_support import Service
 
 from config.postgres import open_pool
+from config.settings import EmbeddingSettings, RetrievalSettings
 from config.sync import SyncSettings
-from rag.job_queue import run
+from rag import open_embedders
 from rag.jobs import Jobs
 from rag.sync import Limits, Syncer
+from rag.worker import run_jobs
 
 
 @pytest.fixture
@@ -26,19 +28,22 @@ async def store(http: httpx.AsyncClient) -> AsyncIterator[str]:
 
 
 @pytest.fixture
-async def handbooks(service: Service, tmp_path: Path) -> AsyncIterator[Path]:
+async def handbooks(service: Service, sockets: Path, tmp_path: Path) -> AsyncIterator[Path]:
     """A folder that the job worker calls `handbooks`, and the job worker."""
     folder = tmp_path / "handbooks"
     folder.mkdir()
     place = {"path": str(folder), "tenants": ["acme"]}
     limits = Limits(SyncSettings.model_validate({"folders": {"handbooks": place}}), 10)
     jobs, stop = Jobs(), asyncio.Event()
+    embedders = open_embedders(EmbeddingSettings(), sockets)
     async with await open_pool(service.database, size=8, role="naru_jobs") as pool:
         Syncer(pool, limits).register(jobs)
-        running = asyncio.create_task(run(pool, jobs, stop))
+        working = run_jobs(pool, embedders, RetrievalSettings(), stop, jobs)
+        running = asyncio.create_task(working)
         yield folder
         stop.set()
         await running
+    await embedders.close()
 
 
 async def naru(
@@ -86,6 +91,32 @@ async def test_a_folder_is_added_read_listed_and_removed(
     assert (await http.get(f"/v1/vector_stores/{store}/files")).json()["data"] == []
 
 
+async def test_what_came_and_could_not_be_read_is_told(
+    service: Service, store: str, handbooks: Path, tmp_path: Path
+) -> None:
+    (handbooks / "a.md").write_text("15 days")
+    (handbooks / "b.pdf").write_text("%PDF-1.7")
+    other = handbooks / "other"
+    other.mkdir()
+    (other / "c.pdf").write_text("%PDF-1.4")
+    command = ("add", "--store", store, "--folder")
+    sources = [
+        (await naru(service, tmp_path, *command, place)).stdout.strip()
+        for place in ("handbooks", "handbooks/other")
+    ]
+    whole, part = [
+        await naru(service, tmp_path, "run", source, "--store", store) for source in sources
+    ]
+    assert (whole.returncode, part.returncode) == (1, 1)
+    assert "completed: 3 added" in whole.stdout
+    assert [line.split(":")[0] for line in whole.stderr.splitlines()] == ["b.pdf", "other/c.pdf"]
+    assert [line.split(":")[0] for line in part.stderr.splitlines()] == ["c.pdf"]
+    (handbooks / "b.pdf").unlink()
+    (other / "c.pdf").unlink()
+    again = await naru(service, tmp_path, "run", sources[0], "--store", store)
+    assert (again.returncode, again.stderr) == (0, "")
+
+
 @pytest.mark.parametrize(
     ("arguments", "fault"),
     [
@@ -93,8 +124,8 @@ async def test_a_folder_is_added_read_listed_and_removed(
         (["add", "--folder", "a", "--bucket", "b"], "name one of --folder"),
         (["add", "--bucket", "b/c"], "no bucket 'b' is open to this tenant"),
         (["add", "--url", "https://a.example/"], "a.example is not a listed host"),
-        (["run", "src_0"], "no source with id 'src_0'"),
-        (["remove", "src_0"], "no source with id 'src_0'"),
+        (["run", "src_0"], "no source with id 'src_0': --store names the vector store to look in"),
+        (["remove", "src_0"], "no source with id 'src_0': --store names the vector store"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
