@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from typing import Any
 
 import msgspec
 
@@ -13,12 +14,13 @@ from gateway.errors import (
     UpstreamError,
     UpstreamRefused,
 )
+from gateway.generation.breaker import pause_s, retry_after
 
 MAX_ERROR_BYTES = 64_000
 """Longest body of a refusal that is read."""
 
 _CALLERS_FAULT = {400, 413, 422}
-_KEPT = ("retry-after", "retry-after-ms")
+_NO_QUOTA = "insufficient_quota"
 _TOO_LONG = re.compile(
     r"maximum (?:context|model) length|max_model_len|context window|maximum input length"
     r"|prompt is too long|(?:input|prompt) tokens? .*exceeds?",
@@ -29,6 +31,7 @@ _TOO_LONG = re.compile(
 class _Fault(msgspec.Struct):
     message: str = ""
     param: str | None = None
+    type: Any = None
     code: str | int | None = None
 
 
@@ -42,16 +45,36 @@ def refusal(name: str, status: int, told: Mapping[str, str], body: bytes) -> Gat
     code = fault.code if isinstance(fault.code, str) else None
     if status in _CALLERS_FAULT:
         return _callers_fault(name, status, fault, code)
-    kept = {key: told[key] for key in _KEPT if key in told and status in (429, 503)}
     if status == 404:
         message = fault.message or f"{name} does not exist"
         return NotFound(message, param="model", code="model_not_found")
     if status == 429:
-        return Overloaded(f"{name} is at its own limit", code="upstream_rate_limit", headers=kept)
+        return _at_its_limit(name, told, fault)
     code = f"upstream_status_{status}"
-    return UpstreamError(
-        f"{name} answered status {status}", code=code, headers=kept if status >= 500 else {}
-    )
+    headers = _rest_of(told) if status == 503 else {}
+    return UpstreamError(f"{name} answered status {status}", code=code, headers=headers)
+
+
+def _at_its_limit(name: str, told: Mapping[str, str], fault: _Fault) -> Overloaded:
+    """Return what a 429 means; an account that is used up is not there again in a moment."""
+    if _NO_QUOTA in (fault.code, fault.type):
+        used_up = (
+            f"the account that {name} is asked with has nothing left at its provider: tell the "
+            "operator; it is no quota of yours, and waiting does not help"
+        )
+        headers = {"x-should-retry": "false"}
+        return Overloaded(used_up, code="upstream_insufficient_quota", headers=headers)
+    headers = _rest_of(told)
+    return Overloaded(f"{name} is at its own limit", code="upstream_rate_limit", headers=headers)
+
+
+def _rest_of(told: Mapping[str, str]) -> dict[str, str]:
+    """Return for how long an upstream wants to be left alone; in seconds too, for every client."""
+    kept = {key: told[key] for key in ("retry-after", "retry-after-ms") if key in told}
+    wait_s = pause_s(kept)
+    if wait_s is not None and "retry-after" not in kept:
+        kept["retry-after"] = retry_after(wait_s)["retry-after"]
+    return kept
 
 
 def _callers_fault(name: str, status: int, fault: _Fault, code: str | None) -> UpstreamRefused:

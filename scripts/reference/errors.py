@@ -35,7 +35,8 @@ def errors_page() -> str:
         "# Error codes\n\nEvery `code` of an error of ours, written from the code by "
         "`make reference`. `…` stands for what belongs to the\nrequest. The object is OpenAI's: "
         '`{"error": {"message", "type", "param", "code"}}`; `code` is null where the\nstatus and '
-        "the message say all. A hosted model's own codes are passed on as they are. On `/oauth/…` "
+        "the message say all. Of a hosted model's or an engine's 400, 413 and 422 its own message, "
+        "`param` and `code`\nare passed on; its other statuses have the codes below. On `/oauth/…` "
         "the\nobject is RFC 6749's. [guide.md](../guide.md#errors-and-retries) says which to try "
         "again, and when.\n\n"
     )

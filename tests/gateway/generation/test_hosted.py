@@ -138,6 +138,45 @@ async def test_statuses(
 
 
 @pytest.mark.parametrize(
+    ("told", "headers"),
+    [
+        (
+            {"retry_after_ms": "1500"},
+            {"retry-after-ms": "1500", "retry-after": "2"},
+        ),
+        ({"retry_after_ms": "soon"}, {"retry-after-ms": "soon"}),
+        ({"retry_after": "7"}, {"retry-after": "7"}),
+        ({}, {}),
+    ],
+)
+@pytest.mark.parametrize("status", [429, 503])
+async def test_how_long_to_wait_is_told_in_seconds_too(
+    http: HttpClient,
+    upstream: Upstream,
+    told: dict[str, str],
+    headers: dict[str, str],
+    status: int,
+) -> None:
+    upstream.answer = lambda _: json_answer(b"{}", status, **told)
+    with pytest.raises(GatewayError) as caught:
+        await _hosted(http, upstream).complete(PROMPT)
+    assert caught.value.headers == headers
+
+
+@pytest.mark.parametrize("field", ["code", "type"])
+async def test_an_account_that_is_used_up_is_not_asked_again(
+    http: HttpClient, upstream: Upstream, field: str
+) -> None:
+    body = msgspec.json.encode({"error": {"message": "pay", field: "insufficient_quota"}})
+    upstream.answer = lambda _: json_answer(body, 429)
+    with pytest.raises(Overloaded) as caught:
+        await _hosted(http, upstream).complete(PROMPT)
+    error = caught.value
+    assert (error.type, error.code) == ("rate_limit_error", "upstream_insufficient_quota")
+    assert error.headers == {"x-should-retry": "false"}
+
+
+@pytest.mark.parametrize(
     "body",
     [b"<html>", b"[]", b'{"choices":3}', b"", b'{"choices":[{"message":{"content":"\xff"}}]}'],
 )
