@@ -3,6 +3,7 @@
 import msgspec
 
 from gateway.bare import Call, bare_post
+from gateway.errors import InvalidRequest
 from gateway.generation.guarded import check_words
 from gateway.generation.models import unknown_model
 from gateway.govern.charge import Asked, Charge
@@ -10,6 +11,7 @@ from gateway.openai.embeddings import EmbeddingList, EmbeddingRequest
 from gateway.routes.generation import answer_whole, prompt_of, served_by
 
 _decode = msgspec.json.Decoder(EmbeddingRequest).decode
+_decode_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
 
 @bare_post(
@@ -35,6 +37,7 @@ async def create_embedding(call: Call) -> None:
 
 async def _embed(asked: EmbeddingRequest, call: Call) -> None:
     """Answer with the service's own model."""
+    _check_fields(call.body)
     services = call.services
     charge = Charge(call.caller, Asked("embeddings", asked.model, prompt_bytes=len(call.body)))
     async with services.governor.governing(charge):
@@ -44,6 +47,14 @@ async def _embed(asked: EmbeddingRequest, call: Call) -> None:
         completion = await services.embeddings.embed(asked)
         attempt.usage = completion.usage
     await call.answer_json(completion.body, served_by(completion))
+
+
+def _check_fields(body: bytes) -> None:
+    """Refuse what is not OpenAI's; a null is absent."""
+    for name, value in _decode_fields(body).items():
+        if name not in EmbeddingRequest.__struct_fields__ and bytes(value) != b"null":
+            message = f"{name[:128]}: this embedding model does not take this field"
+            raise InvalidRequest(message, param=name[:128], code="unsupported_field")
 
 
 HANDLERS = [create_embedding]

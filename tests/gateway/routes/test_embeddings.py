@@ -29,6 +29,11 @@ async def test_vectors_are_numbers_or_base64(http: httpx.AsyncClient) -> None:
     assert list(numbers) == pytest.approx(first, abs=1e-5)
 
 
+async def test_a_null_is_a_field_that_is_absent(http: httpx.AsyncClient) -> None:
+    asked = {"model": MODEL, "input": "a", "foo": None, "dimensions": None}
+    assert (await http.post(PATH, json=asked)).status_code == 200
+
+
 async def test_order_is_kept_over_many_inputs(http: httpx.AsyncClient) -> None:
     texts = [f"text {n}" for n in range(150)]
     answer = (await http.post(PATH, json={"model": MODEL, "input": texts})).json()
@@ -51,6 +56,7 @@ async def test_order_is_kept_over_many_inputs(http: httpx.AsyncClient) -> None:
         ({"input": ["a", 1]}, "input", None),
         ({"input": []}, "input", None),
         ({}, "input", "missing_required_parameter"),
+        ({"input": "a", "foo": 1}, "foo", "unsupported_field"),
     ],
 )
 async def test_bad_requests(
