@@ -36,7 +36,7 @@ from gateway.openai.responses_request import (
 from gateway.openai.said import CallPart, Counted, Ended, Named, Refusal, Said, Text, Thought
 
 _SAME = (
-    *("temperature", "top_p", "top_logprobs", "service_tier", "user", "safety_identifier"),
+    *("temperature", "top_p", "service_tier", "user", "safety_identifier"),
     *("prompt_cache_key", "prompt_cache_retention"),
 )
 _Json = dict[str, Any]
@@ -44,12 +44,14 @@ _Json = dict[str, Any]
 
 def chat_fields(asked: CreateResponse) -> _Json:
     """Return the fields of a chat completion, `messages` aside."""
+    logprobs = asked.includes("message.output_text.logprobs")
     fields = {name: getattr(asked, name) for name in _SAME} | {
         "max_completion_tokens": asked.max_output_tokens,
         "reasoning_effort": asked.reasoning and asked.reasoning.effort,
         "verbosity": asked.text and asked.text.verbosity,
         "response_format": _response_format(asked),
-        "logprobs": asked.includes("message.output_text.logprobs") or None,
+        "logprobs": logprobs or None,
+        "top_logprobs": asked.top_logprobs if logprobs else None,
     }
     functions = [tool for tool in asked.may_call if isinstance(tool, FunctionTool)]
     if functions:

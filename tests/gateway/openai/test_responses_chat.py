@@ -200,3 +200,10 @@ def test_fields_of_a_chat() -> None:
 def test_a_nul_that_a_model_says_can_be_stored() -> None:
     draft = draft_of(whole({"content": "a\0b"}))
     assert draft.response.output[0].parts[0].text == "a\ufffdb"  # type: ignore[union-attr]
+
+
+def test_top_logprobs_go_with_logprobs_alone() -> None:
+    asked: dict[str, Any] = {"model": "m", "input": "a", "top_logprobs": 0}
+    assert chat_fields(read_request(asked)) == {}
+    asked["include"] = ["message.output_text.logprobs"]
+    assert chat_fields(read_request(asked)) == {"logprobs": True, "top_logprobs": 0}
