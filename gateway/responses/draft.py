@@ -123,7 +123,7 @@ class Draft:
         self.response.completed_at = int(time.time()) if status == "completed" else None
 
     def _search(self, call: FileSearchCall) -> None:
-        self._close_open("completed")
+        self._end_before_next()
         whole = msgspec.structs.replace(call, id=new_item_id(call))
         self._at = len(self.response.output)
         self.response.output.append(whole)
@@ -182,20 +182,22 @@ class Draft:
 
     def _add_call(self, said: CallPart) -> None:
         if said.index not in self._calls:
-            self._close_open("completed")
+            self._end_before_next()
             call = FunctionCallItem(said.call_id, said.name, "", status="in_progress")
             call.id = new_item_id(call)
             self._calls[said.index] = len(self.response.output), call
             self.response.output.append(call)
             self._tell_item("added", self._calls[said.index][0], call)
         at, call = self._calls[said.index]
+        if call.status != "in_progress":
+            return  # behind a whole object there is nothing but white space
         call.arguments += said.arguments
         if said.arguments:
             where = {"item_id": call.id, "output_index": at}
             self._tell("function_call_arguments.delta", **where, delta=said.arguments)
 
     def _open_item(self, item: Message | Reasoning) -> None:
-        self._close_open("completed")
+        self._end_before_next()
         item.id = item.id or new_item_id(item)
         item.status = "in_progress"
         self._open, self._at = item, len(self.response.output)
@@ -206,13 +208,28 @@ class Draft:
     def _close_all(self, status: Status, *, tell: bool = True) -> None:
         self._close_open(status)
         for at, call in self._calls.values():
-            call.status = status
-            where = {"item_id": call.id, "output_index": at}
-            done = {"name": call.name, "arguments": call.arguments}
-            self._tell("function_call_arguments.done", **where, **done)
-            self._tell_item("done", at, call)
+            self._end_call(at, call, status)
         if not tell:
             self.sequence -= len(self._take_due())
+
+    def _end_before_next(self) -> None:
+        """End what is whole, as OpenAI does before the next item begins.
+
+        A call whose arguments are no object yet stays open: its server tells several in turns.
+        """
+        self._close_open("completed")
+        for at, call in self._calls.values():
+            if _is_object(call.arguments):
+                self._end_call(at, call, "completed")
+
+    def _end_call(self, at: int, call: FunctionCallItem, status: Status) -> None:
+        if call.status != "in_progress":
+            return
+        call.status = status
+        where = {"item_id": call.id, "output_index": at}
+        done = {"name": call.name, "arguments": call.arguments}
+        self._tell("function_call_arguments.done", **where, **done)
+        self._tell_item("done", at, call)
 
     def _close_open(self, status: Status) -> None:
         if self._open:
@@ -274,6 +291,13 @@ def fault_of(error: Answer) -> ResponseFault:
         return ResponseFault("rate_limit_exceeded", error.error.message)
     own = 400 <= error.status < 429
     return ResponseFault("invalid_prompt" if own else "server_error", error.error.message)
+
+
+def _is_object(text: str) -> bool:
+    try:
+        return isinstance(msgspec.json.decode(text), dict)
+    except (msgspec.DecodeError, RecursionError, UnicodeEncodeError):
+        return False
 
 
 def _storable(text: str) -> str:

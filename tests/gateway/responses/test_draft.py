@@ -88,6 +88,24 @@ def test_who_answers_is_named() -> None:
     assert (draft.response.model, draft.response.service_tier) == ("gpt-x-1", "default")
 
 
+def test_a_whole_call_ends_before_the_next_item_begins() -> None:
+    calls = [CallPart(n, f"call_{n}", "f", '{"a":') for n in (0, 1)]
+    ends = [CallPart(n, "", "", "1}") for n in (0, 1)]
+    order = [calls[0], ends[0], calls[1], CallPart(0, "", "", " "), ends[1], Text("so")]
+    events = told(new_draft(), *order, Ended("stop"))
+    response = check_stream(events)
+    assert [item["status"] for item in response["output"]] == ["completed"] * 3
+    assert [item["arguments"] for item in response["output"][:2]] == ['{"a":1}'] * 2
+    kinds = [event["type"].partition("output_item.")[2] for event in events]
+    assert [kind for kind in kinds if kind] == ["added", "done"] * 3
+
+
+def test_a_whole_call_stays_whole_where_the_answer_is_cut_off_behind_it() -> None:
+    parts = [CallPart(0, "call_0", "f", "{}"), CallPart(1, "call_1", "f", '{"a":')]
+    response = check_stream(told(new_draft(), *parts, Ended("length")))
+    assert [item["status"] for item in response["output"]] == ["completed", "incomplete"]
+
+
 def test_calls_that_are_told_in_turns() -> None:
     parts = [CallPart(n, f"call_{n}", "f", "{") for n in (0, 1)] + [
         CallPart(n, "", "", "}") for n in (0, 1)
