@@ -11,6 +11,7 @@ from gateway.openai.embeddings import EmbeddingList, EmbeddingRequest
 from gateway.routes.generation import answer_whole, prompt_of, served_by
 
 _decode = msgspec.json.Decoder(EmbeddingRequest).decode
+_NOT_TAKEN = "this embedding model does not take this field"
 _decode_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
 
@@ -53,8 +54,8 @@ def _check_fields(body: bytes) -> None:
     """Refuse what is not OpenAI's; a null is absent."""
     for name, value in _decode_fields(body).items():
         if name not in EmbeddingRequest.__struct_fields__ and bytes(value) != b"null":
-            message = f"{name[:128]}: this embedding model does not take this field"
-            raise InvalidRequest(message, param=name[:128], code="unsupported_field")
+            told = f"{name[:128]}: {_NOT_TAKEN}"
+            raise InvalidRequest(told, param=name[:128], code="unsupported_field")
 
 
 HANDLERS = [create_embedding]
