@@ -3,17 +3,17 @@
 -- name: insert
 INSERT INTO sessions (tenant, client, end_user, id, metadata, expires_at)
 VALUES ($1, $2, $3, $4, $5::text::jsonb, now() + $6::interval)
-RETURNING id, extract(epoch FROM created_at)::bigint AS created_at, metadata::text;
+RETURNING id, floor(extract(epoch FROM created_at))::bigint AS created_at, metadata::text;
 
 -- name: find
-SELECT id, extract(epoch FROM created_at)::bigint AS created_at, metadata::text
+SELECT id, floor(extract(epoch FROM created_at))::bigint AS created_at, metadata::text
 FROM sessions WHERE tenant = $1 AND client = $2 AND end_user = $3 AND id = $4
   AND (expires_at IS NULL OR expires_at > now());
 
 -- name: set_metadata
 UPDATE sessions SET metadata = $5::text::jsonb
 WHERE tenant = $1 AND client = $2 AND end_user = $3 AND id = $4
-RETURNING id, extract(epoch FROM created_at)::bigint AS created_at, metadata::text;
+RETURNING id, floor(extract(epoch FROM created_at))::bigint AS created_at, metadata::text;
 
 -- name: touch
 UPDATE sessions SET updated_at = now(), expires_at = now() + $5::interval

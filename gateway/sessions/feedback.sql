@@ -15,7 +15,7 @@ ON CONFLICT (message_id) DO UPDATE
 SET up = excluded.up, comment = excluded.comment, corrected = excluded.corrected,
     created_at = now()
 RETURNING message_id, agent, agent_version, up, comment, corrected,
-          extract(epoch FROM created_at)::bigint AS created_at;
+          floor(extract(epoch FROM created_at))::bigint AS created_at;
 
 -- name: take_back
 DELETE FROM feedback WHERE tenant = $1 AND client = $2 AND end_user = $3 AND message_id = $4
@@ -23,7 +23,7 @@ RETURNING message_id;
 
 -- name: page
 SELECT f.message_id, f.agent, f.agent_version, f.up, f.comment, f.corrected,
-       extract(epoch FROM f.created_at)::bigint AS created_at,
+       floor(extract(epoch FROM f.created_at))::bigint AS created_at,
        m.content AS answer, m.citations::text AS citations, m.model,
        coalesce((SELECT q.content FROM messages q
                  WHERE (q.tenant, q.client, q.end_user, q.session_id)

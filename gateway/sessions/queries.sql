@@ -27,16 +27,16 @@ WHERE message = $1 AND state = 'running'
 RETURNING message;
 
 -- name: find_session
-SELECT id, extract(epoch FROM created_at)::bigint AS created_at,
-       extract(epoch FROM updated_at)::bigint AS updated_at
+SELECT id, floor(extract(epoch FROM created_at))::bigint AS created_at,
+       floor(extract(epoch FROM updated_at))::bigint AS updated_at
 FROM sessions
 WHERE tenant = $1 AND client = $2 AND end_user = $3 AND id = $4
   AND (expires_at IS NULL OR expires_at > now());
 
 -- name: list_sessions
 -- Behind the session $4 of before, the last used first.
-SELECT id, extract(epoch FROM created_at)::bigint AS created_at,
-       extract(epoch FROM updated_at)::bigint AS updated_at
+SELECT id, floor(extract(epoch FROM created_at))::bigint AS created_at,
+       floor(extract(epoch FROM updated_at))::bigint AS updated_at
 FROM sessions s
 WHERE tenant = $1 AND client = $2 AND end_user = $3
   AND (expires_at IS NULL OR expires_at > now())
@@ -59,13 +59,13 @@ WHERE tenant = $1 AND client = $2 AND end_user = $3 AND session_id = $4
 
 -- name: find_message
 SELECT id, role, content, status, agent, model, citations::text, usage::text,
-       extract(epoch FROM created_at)::bigint AS created_at, ordinal
+       floor(extract(epoch FROM created_at))::bigint AS created_at, ordinal
 FROM messages WHERE tenant = $1 AND client = $2 AND end_user = $3 AND session_id = $4
   AND id = $5 AND role IN ('user', 'assistant');
 
 -- name: list_messages
 SELECT id, role, content, status, agent, model, citations::text, usage::text,
-       extract(epoch FROM created_at)::bigint AS created_at
+       floor(extract(epoch FROM created_at))::bigint AS created_at
 FROM messages WHERE tenant = $1 AND client = $2 AND end_user = $3 AND session_id = $4
   AND role IN ('user', 'assistant') AND ($5::bigint IS NULL OR ordinal > $5)
 ORDER BY ordinal LIMIT $6;
@@ -75,8 +75,8 @@ INSERT INTO sessions (tenant, client, end_user, id, metadata, expires_at)
 SELECT tenant, client, end_user, $5, metadata, now() + $6::interval FROM sessions
 WHERE tenant = $1 AND client = $2 AND end_user = $3 AND id = $4
 ON CONFLICT DO NOTHING
-RETURNING id, extract(epoch FROM created_at)::bigint AS created_at,
-          extract(epoch FROM updated_at)::bigint AS updated_at;
+RETURNING id, floor(extract(epoch FROM created_at))::bigint AS created_at,
+          floor(extract(epoch FROM updated_at))::bigint AS updated_at;
 
 -- name: answered
 -- Whether a turn of that session waits or runs.

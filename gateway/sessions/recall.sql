@@ -17,7 +17,7 @@ SELECT ordinal, role, content, citations::text FROM (
 -- name: asked
 -- The question that the message $5 answers.
 SELECT q.ordinal, q.content AS question, a.content AS answer, a.citations::text, a.agent, a.model,
-       extract(epoch FROM a.created_at)::bigint AS created_at
+       floor(extract(epoch FROM a.created_at))::bigint AS created_at
 FROM messages q JOIN messages a USING (tenant, client, end_user)
 WHERE tenant = $1 AND client = $2 AND end_user = $3 AND q.session_id = $4 AND a.session_id = $4
   AND a.id = $5 AND a.role = 'assistant' AND q.role = 'user' AND q.ordinal < a.ordinal

@@ -104,7 +104,7 @@ SELECT message AS message_id, session_id, agent,
        CASE WHEN state = 'partial' AND error IS NULL AND lease > now() THEN 'running'
             ELSE state END AS state,
        shape::text, answer::text, error::text,
-       request, extract(epoch FROM created_at)::bigint AS created_at,
+       request, floor(extract(epoch FROM created_at))::bigint AS created_at,
        state IN ('waiting', 'running') AND lease <= now() AS dead
 FROM turns
 WHERE tenant = $1 AND client = $2 AND end_user = $3 AND message = $4 AND kept

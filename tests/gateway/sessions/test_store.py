@@ -14,6 +14,7 @@ from gateway.govern.masking.kinds import Kind
 from gateway.govern.masking.masking import Masking
 from gateway.openai.chat import Usage
 from gateway.openai.references import Reference
+from gateway.sessions.conversations import Conversations
 from gateway.sessions.recall import recall
 from gateway.sessions.store import Sessions, Turn, new_message_id
 
@@ -107,3 +108,12 @@ async def test_what_is_stored_is_masked_by_policy(pool: asyncpg.Pool) -> None:
         question, answer = await sessions.messages(NOBODY, f"s{number}")
         assert question.content == answer.content == masked
         assert answer.references[0].content == answer.references[0].source == masked
+
+
+async def test_no_time_is_told_that_is_still_to_come(
+    pool: asyncpg.Pool, owner: asyncpg.Connection
+) -> None:
+    conversations = Conversations(pool)
+    made = (await conversations.create(scope_of("acme", "app"), {}, [])).id
+    await owner.execute("UPDATE sessions SET created_at = to_timestamp(99.9)")
+    assert (await conversations.find(scope_of("acme", "app"), made)).created_at == 99
