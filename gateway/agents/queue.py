@@ -10,7 +10,6 @@ from config.postgres import UNREACHABLE
 from config.scope import TenantScope
 from config.settings import SessionSettings
 from config.tasks import end_task
-from gateway.agents.draft import Question
 from gateway.errors import Overloaded
 from gateway.sessions.store import owner_of
 from gateway.sessions.turns import NewTurn, TurnStore
@@ -36,29 +35,28 @@ class SessionQueue:
         self._awaited: WeakValueDictionary[tuple[str, ...], _Session] = WeakValueDictionary()
 
     @asynccontextmanager
-    async def held(self, scope: TenantScope, agent: str, question: Question) -> AsyncIterator[None]:
-        """Hold the question's session, once everybody who came before has ended.
+    async def held(self, scope: TenantScope, turn: NewTurn) -> AsyncIterator[None]:
+        """Hold the turn's session, once everybody who came before has ended.
 
         Raises:
             Overloaded: Too many wait for it, or it took too long.
             Conflict: The session was deleted meanwhile.
         """
-        if question.session_id is None:
+        if turn.session_id is None:
             yield
             return
-        turn = NewTurn(question.message_id, question.session_id, agent, question.text)
         try:
             begun = await self._store.begin(scope, turn)
             if not begun.running:
-                await self.wait(scope, question.session_id, question.message_id)
-            alive = asyncio.create_task(self._stay_alive(scope, question.message_id))
+                await self.wait(scope, turn.session_id, turn.message_id)
+            alive = asyncio.create_task(self._stay_alive(scope, turn.message_id))
             try:
                 yield
             finally:
                 await end_task(alive)
         finally:
             # Shielded: others wait for it.
-            await asyncio.shield(self._leave(scope, question.session_id, question.message_id))
+            await asyncio.shield(self._leave(scope, turn.session_id, turn.message_id))
 
     async def wait(self, scope: TenantScope, session_id: str, message_id: str) -> None:
         """Return when a turn that has arrived runs.

@@ -43,7 +43,7 @@ class Turns:
     def __init__(self, agents: Agents, store: TurnStore, settings: SessionSettings) -> None:
         self.store = store
         self._agents = agents
-        self._queue = SessionQueue(store, settings)
+        self.queue = SessionQueue(store, settings)
         self._settings = settings
         self._runs: dict[str, KeptRun] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -69,7 +69,7 @@ class Turns:
             Overloaded: Too many wait for the session, or it took too long.
             Conflict: The session was deleted meanwhile.
         """
-        async with self._queue.held(scope, agent.name, question):
+        async with self.queue.held(scope, _arrived(agent, question)):
             return await self._agents.answer(scope, agent, question)
 
     async def stream(self, scope: TenantScope, agent: Agent, question: Question) -> LiveAnswer:
@@ -80,7 +80,7 @@ class Turns:
             Conflict: The session was deleted meanwhile.
         """
         async with AsyncExitStack() as stack:
-            await stack.enter_async_context(self._queue.held(scope, agent.name, question))
+            await stack.enter_async_context(self.queue.held(scope, _arrived(agent, question)))
             live = await self._agents.stream(scope, agent, question)
             return replace(live, parts=_within(stack.pop_all(), live))
 
@@ -120,12 +120,12 @@ class Turns:
         finally:
             del self._runs[asked.question.message_id]
             run.end()
-            self._queue.free(asked.scope, asked.question.session_id)
+            self.queue.free(asked.scope, asked.question.session_id)
 
     async def _work(self, asked: "_Asked", run: KeptRun, *, running: bool) -> None:
         scope, question = asked.scope, asked.question
         if question.session_id is not None and not running:
-            await self._queue.wait(scope, question.session_id, question.message_id)
+            await self.queue.wait(scope, question.session_id, question.message_id)
         if asked.stream:
             live = await self._agents.stream(scope, asked.agent, question)
             answer = await _tell(live, run)
@@ -218,6 +218,11 @@ class _Asked:
             keeping,
             asks=agent.definition.model,
         )
+
+
+def _arrived(agent: Agent, question: Question) -> NewTurn:
+    """Return a turn that ends with its caller."""
+    return NewTurn(question.message_id, question.session_id, agent.name, question.text)
 
 
 async def parts_of(live: LiveAnswer) -> TurnParts:

@@ -6,6 +6,7 @@ so such a response fails, and says so.
 """
 
 import asyncio
+import hashlib
 import logging
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -27,7 +28,8 @@ from gateway.govern.masking.policy import Policy
 from gateway.openai.response_items import Item
 from gateway.openai.responses import Event, Response
 from gateway.responses.events import StorableEvents
-from gateway.responses.run import LiveResponse, Responder
+from gateway.responses.live import LiveResponse
+from gateway.responses.run import Responder
 from gateway.responses.store import SQL, ResponseStore, StoredResponse, encode, missing, owner_of
 from gateway.responses.turn import Turn, resumed
 
@@ -93,7 +95,7 @@ class Background:
                 headers = {"retry-after": "5"}
                 raise Overloaded(message, code="background_queue_full", headers=headers)
             await self._store.insert(con, scope, response, turn.items, policy)
-            await con.execute(SQL["add_job"], response.id)
+            await con.execute(SQL["add_job"], response.id, _conversation_of(scope, turn))
             await con.execute(SQL["add_request"], response.id, encode(scope), encode(request))
             if turn.asked.stream:
                 await self._store.add_events(con, response.id, queued)
@@ -102,6 +104,9 @@ class Background:
 
     async def cancel(self, scope: TenantScope, response_id: str) -> StoredResponse:
         """End a background response; one that has ended stays as it is.
+
+        What it had said is told where the worker is of this process; another one stores it when it
+        hears of the end.
 
         Raises:
             NotFound: Unknown, or another's, or over its time.
@@ -123,7 +128,8 @@ class Background:
             await self._store.end_job(con, response, Policy())
         if task := self._working.get(response_id):
             task.cancel()
-        return StoredResponse("cancelled", encode(response).encode())
+            await asyncio.wait([task], timeout=_ALIVE_S)
+        return await self._store.find(scope, response_id)
 
     @property
     def busy(self) -> bool:
@@ -262,6 +268,14 @@ class Background:
             await asyncio.sleep(_FLUSH_S)
             async with live.storing, tenant_transaction(self._store.pool, job.scope.tenant) as con:
                 await self._store.add_events(con, job.turn.response.id, live.take_unkept())
+
+
+def _conversation_of(scope: TenantScope, turn: Turn) -> bytes | None:
+    """Return by what jobs of one conversation know each other: it tells nobody whose it is."""
+    conversation = turn.asked.conversation_id
+    if not conversation:
+        return None
+    return hashlib.sha256(encode((*owner_of(scope), conversation)).encode()).digest()
 
 
 def _queued(response: Response) -> list[Event]:

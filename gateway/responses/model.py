@@ -8,9 +8,10 @@ import asyncpg
 import msgspec
 from msgspec.structs import replace
 
+from auth import require
 from config.scope import TenantScope
 from gateway.agents.prompt import search_instructions
-from gateway.errors import InvalidRequest
+from gateway.errors import InvalidRequest, naming
 from gateway.generation.checked import checked_prompt
 from gateway.generation.target import Comment, Completion, Prompt, Served, Stream, Target
 from gateway.govern.masking.policy import NOTHING_HIDDEN, Policy
@@ -24,7 +25,7 @@ from gateway.openai.usage import TokenUsage
 from gateway.responses.file_search import cited, look_up
 from gateway.responses.turn import Turn
 from gateway.responses.uploads import Uploads
-from rag import Embedders, Reranker, Retrieval
+from rag import Embedders, Reranker, Retrieval, get_store
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +36,8 @@ class Opened:
         served: Who gives it.
         said: What is said; who reads it closes it.
         usage: What it took, as far as is known.
-        message_id: What the answer's message is called; empty leaves it to the draft.
+        message_id: What the answer's message is called, and the turn in its conversation; empty
+            leaves it to the draft.
         kept: Whether who answers stores the turn itself, where a conversation was named.
         policy: What of it may be stored.
     """
@@ -67,6 +69,20 @@ class ModelAnswers:
         self._uploads = uploads
         self._reranker = reranker
         self._max_choices = max_choices
+
+    async def check(self, scope: TenantScope, turn: Turn) -> None:
+        """Refuse what names a vector store, or a file, that the caller does not have.
+
+        Raises:
+            NotFound: Names what is not there.
+            InsufficientScope: The caller may not search, or not read files.
+        """
+        if tool := turn.asked.file_search:
+            require(scope, "knowledge")
+            with naming("vector store", "tools.vector_store_ids"):
+                for store_id in tool.vector_store_ids:
+                    await get_store(self._pool, scope, store_id)
+        await self._uploads.check(scope, turn.items)
 
     async def open(
         self,

@@ -83,6 +83,7 @@ async def open_responses(
             means.models,
             by_model,
             AgentAnswers(means.turns, max_chars=limits.max_message_chars),
+            means.turns.queue,
         )
         background = Background(store, responder, jobs, settings)
         working = asyncio.create_task(background.run())

@@ -40,6 +40,11 @@ UPDATE responses SET status = $2, body = $3::text::json
 WHERE id = $1 AND status IN ('queued', 'in_progress')
 RETURNING id;
 
+-- name: complete_cancelled
+-- By the worker that hears of it.
+UPDATE responses SET body = $2::text::json WHERE id = $1 AND status = 'cancelled'
+RETURNING id;
+
 -- name: lock_unfinished
 -- `job` is NULL where its own request answers it.
 SELECT r.body::text, r.status, j.response AS job
@@ -59,16 +64,20 @@ WHERE response = $1 AND last > $2 AND expires_at > now() ORDER BY last;
 SELECT count(*) FROM response_jobs WHERE tenant = $1;
 
 -- name: add_job
-INSERT INTO response_jobs (response) VALUES ($1);
+INSERT INTO response_jobs (response, conversation) VALUES ($1, $2);
 
 -- name: add_request
 INSERT INTO response_requests (response, caller, request)
 VALUES ($1, $2::text::json, $3::text::json);
 
 -- name: waiting
--- Of every tenant, like the purges.
-SELECT tenant, response FROM response_jobs
-WHERE lease IS NULL OR lease < now() ORDER BY queued LIMIT $1;
+-- Of every tenant, like the purges; of a conversation the oldest alone.
+SELECT tenant, response FROM response_jobs j
+WHERE (lease IS NULL OR lease < now()) AND NOT EXISTS (
+    SELECT FROM response_jobs b
+    WHERE b.tenant = j.tenant AND b.conversation = j.conversation AND b.queued < j.queued
+)
+ORDER BY queued LIMIT $1;
 
 -- name: claim
 UPDATE response_jobs j SET lease = now() + $2::interval, attempts = attempts + 1

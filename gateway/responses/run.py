@@ -1,21 +1,22 @@
 """A response from its request to its end: what came before, who answers, what is kept."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import AsyncGenerator, Iterator, Sequence
+from contextlib import AsyncExitStack, contextmanager
+from dataclasses import dataclass, replace
 
 from msgspec import UNSET
 
 from auth import for_user
-from config.postgres import Connection, tenant_transaction
 from config.scope import TenantScope
+from gateway.agents.queue import SessionQueue
 from gateway.agents.registry import Agent, find_agent
 from gateway.agents.variables import filled
 from gateway.errors import GatewayError, InvalidRequest, NotFound, describe
 from gateway.generation.models import Models, unknown_model
 from gateway.generation.target import Served, Target
 from gateway.govern.masking.policy import Policy
-from gateway.openai.response_items import FunctionCallItem, Item, Reasoning
+from gateway.openai.response_items import Item
 from gateway.openai.responses import (
     Event,
     InputTokensDetails,
@@ -23,18 +24,20 @@ from gateway.openai.responses import (
     Response,
     ResponseUsage,
 )
-from gateway.openai.said import Said
 from gateway.openai.usage import TokenUsage
 from gateway.responses.agent import AgentAnswers
 from gateway.responses.draft import Draft
 from gateway.responses.events import StorableEvents
+from gateway.responses.live import LiveResponse
 from gateway.responses.model import ModelAnswers, Opened
+from gateway.responses.settle import Endings
 from gateway.responses.store import ResponseStore
 from gateway.responses.turn import Turn
-from gateway.sessions.conversations import Conversations, renamed
+from gateway.sessions.conversations import Conversations
+from gateway.sessions.store import new_message_id
+from gateway.sessions.turns import NewTurn
 
 _MOST_ITEMS = 2000
-_MOST_KEPT_EVENTS = 50_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,38 +48,12 @@ class Answered:
     response: Response
 
 
-@dataclass(slots=True)
-class LiveResponse:
-    """A response under way.
-
-    Attributes:
-        served: Who gives it.
-        events: Its events; the consumer must `aclose()` it, and leaving early ends the work.
-        storable: Makes of events what may be stored.
-        unkept: Events that are not stored yet.
-        storing: Held while events are stored, so that they are in their order.
-    """
-
-    served: Served
-    draft: Draft
-    storable: StorableEvents
-    storing: asyncio.Lock = field(default_factory=asyncio.Lock)
-    unkept: list[Event] = field(default_factory=list)
-    events: AsyncGenerator[Event, None] = field(init=False)
-
-    async def keep(self, event: Event) -> None:
-        """Note an event for who comes back; of a stream without end the first ones."""
-        if len(self.unkept) < _MOST_KEPT_EVENTS:
-            self.unkept += await self.storable.take(event)
-
-    def take_unkept(self) -> list[Event]:
-        """Return the events that are to be stored."""
-        events, self.unkept = self.unkept, []
-        return events
-
-
 class Responder:
-    """Makes responses; one per process."""
+    """Makes responses; one per process.
+
+    A turn in a conversation holds it from before it reads what came before until it is stored; an
+    agent's does so itself.
+    """
 
     def __init__(
         self,
@@ -85,12 +62,15 @@ class Responder:
         models: Models,
         by_model: ModelAnswers,
         by_agent: AgentAnswers,
+        queue: SessionQueue,
     ) -> None:
         self._store = store
         self._conversations = conversations
+        self._endings = Endings(store, conversations)
         self._models = models
         self._by_model = by_model
         self._by_agent = by_agent
+        self._queue = queue
 
     def caller(self, scope: TenantScope, turn: Turn) -> TenantScope:
         """Return who asks, and owns what is kept: of an agent, the end user that `user` names.
@@ -108,37 +88,63 @@ class Responder:
             NotFound: Names what is not there for the caller.
         """
         who = await self._find(scope, turn)
+        await self._check_conversation(scope, turn)
         context = await self._context(scope, turn, who)
         if isinstance(who, Agent):
             self._by_agent.question(scope, turn, context)
+        else:
+            await self._by_model.check(scope, turn)
 
     async def answer(self, scope: TenantScope, turn: Turn) -> Answered:
-        """Answer at once."""
-        opened = await self._open(scope, turn, stream=False)
-        draft = Draft(turn.response, message_id=opened.message_id)
-        async for part in opened.said:
-            draft.take(part)
-        draft.finish()
-        await asyncio.shield(self._settle(scope, turn, draft, opened, []))
+        """Answer at once.
+
+        Raises:
+            Overloaded: Too many wait for the conversation, or it took too long.
+            Conflict: The conversation was deleted meanwhile.
+        """
+        async with AsyncExitStack() as held:
+            opened = await self._open(scope, turn, held, stream=False)
+            draft = Draft(turn.response, message_id=opened.message_id)
+            async for part in opened.said:
+                draft.take(part)
+            draft.finish()
+            _count(turn.response, opened.usage)
+            # Shielded: a caller that leaves must not lose the turn.
+            await asyncio.shield(self._settle(scope, turn, opened, held.pop_all()))
         return Answered(opened.served, draft.response)
 
     async def stream(self, scope: TenantScope, turn: Turn, *, sequence: int = 0) -> LiveResponse:
-        """Begin to answer; errors before the first content are raised here."""
-        opened = await self._open(scope, turn, stream=True)
-        draft = Draft(turn.response, sequence=sequence, message_id=opened.message_id)
-        turn.response.status = "in_progress"
-        storable = StorableEvents(self._store.masking, opened.policy)
-        live = LiveResponse(opened.served, draft, storable)
-        live.events = self._events(scope, turn, opened, live)
+        """Begin to answer; errors before the first content are raised here.
+
+        Raises:
+            Overloaded: Too many wait for the conversation, or it took too long.
+            Conflict: The conversation was deleted meanwhile.
+        """
+        async with AsyncExitStack() as held:
+            opened = await self._open(scope, turn, held, stream=True)
+            draft = Draft(turn.response, sequence=sequence, message_id=opened.message_id)
+            turn.response.status = "in_progress"
+            storable = StorableEvents(self._store.masking, opened.policy)
+            live = LiveResponse(opened.served, draft, storable)
+            live.events = self._events(scope, turn, opened, live, held.pop_all())
+            # What has begun is closed by the event loop where its consumer has nothing to close.
+            await anext(live.events)
         return live
 
     async def _events(
-        self, scope: TenantScope, turn: Turn, opened: Opened, live: LiveResponse
+        self,
+        scope: TenantScope,
+        turn: Turn,
+        opened: Opened,
+        live: LiveResponse,
+        held: AsyncExitStack,
     ) -> AsyncGenerator[Event, None]:
-        draft, resumable = live.draft, turn.asked.stored and turn.asked.stream
+        """Yield nothing, then the events."""
+        draft = live.draft
         try:
+            yield {}
             async for event in _told(draft, opened):
-                if resumable:
+                if turn.resumable:
                     await live.keep(event)
                 yield event
         except Exception as error:  # noqa: BLE001 - the status is sent: the event tells it
@@ -147,14 +153,29 @@ class Responder:
             draft.cancel()
             raise
         finally:
-            await opened.said.aclose()
-            if draft.response.status != "cancelled" or not turn.asked.background:
-                _count(draft.response, opened.usage)
-                last = draft.last()
-                if resumable:
-                    await live.keep(last)
-                await asyncio.shield(self._settle_live(scope, turn, opened, live))
+            # Shielded: a caller that leaves must not lose the turn.
+            last = await asyncio.shield(self._end(scope, turn, opened, live, held))
         yield last
+
+    async def _end(
+        self,
+        scope: TenantScope,
+        turn: Turn,
+        opened: Opened,
+        live: LiveResponse,
+        held: AsyncExitStack,
+    ) -> Event:
+        """Store what has ended, let its conversation go, and return the last event."""
+        async with held:
+            await opened.said.aclose()
+            _count(turn.response, opened.usage)
+            return await self._endings.settle_live(scope, turn, opened, live)
+
+    async def _settle(
+        self, scope: TenantScope, turn: Turn, opened: Opened, held: AsyncExitStack
+    ) -> None:
+        async with held:
+            await self._endings.settle(scope, turn, opened)
 
     async def fail(
         self, scope: TenantScope, turn: Turn, error: Exception, *, sequence: int
@@ -162,10 +183,9 @@ class Responder:
         """End a background response that could not begin."""
         draft = Draft(turn.response, sequence=sequence)
         draft.fail(describe(error))
-        opened = Opened(Served(target=""), _nothing(), TokenUsage())
-        opened = replace(opened, policy=await self.policy(scope, turn))
-        last = await StorableEvents(self._store.masking, opened.policy).take(draft.last())
-        await self._settle(scope, turn, draft, opened, last)
+        policy = await self.policy(scope, turn)
+        last = await StorableEvents(self._store.masking, policy).take(draft.last())
+        await self._endings.settle_unopened(scope, turn, policy, last)
 
     async def policy(self, scope: TenantScope, turn: Turn) -> Policy:
         """Return what of a response may be stored, whether or not anybody can answer it."""
@@ -181,14 +201,30 @@ class Responder:
             return self._store.policy(scope, who.definition.model, who.name)
         return self._store.policy(scope, turn.asked.model)
 
-    async def _open(self, scope: TenantScope, turn: Turn, *, stream: bool) -> Opened:
+    async def _open(
+        self, scope: TenantScope, turn: Turn, held: AsyncExitStack, *, stream: bool
+    ) -> Opened:
+        """Begin to answer; what the turn holds until it is stored goes into `held`."""
         who = await self._find(scope, turn)
-        context = await self._context(scope, turn, who)
+        policy = self._policy(scope, turn, who)
+        await self._check_conversation(scope, turn)
         if isinstance(who, Agent):
+            context = await self._context(scope, turn, who)
             opened = await self._by_agent.open(scope, who, turn, context, stream=stream)
-        else:
-            opened = await self._by_model.open(scope, who, turn, context, stream=stream)
-        return replace(opened, policy=self._policy(scope, turn, who))
+            return replace(opened, policy=policy)
+        message_id = await self._hold(scope, turn, held)
+        context = await self._context(scope, turn, who)
+        opened = await self._by_model.open(scope, who, turn, context, stream=stream)
+        return replace(opened, policy=policy, message_id=message_id)
+
+    async def _hold(self, scope: TenantScope, turn: Turn, held: AsyncExitStack) -> str:
+        """Hold the conversation, if there is one; return what the answer's message is called."""
+        conversation = turn.asked.conversation_id
+        if not conversation:
+            return ""
+        arrived = NewTurn(new_message_id(), conversation, agent="", question="")
+        await held.enter_async_context(self._queue.held(scope, arrived))
+        return arrived.message_id
 
     async def _find(self, scope: TenantScope, turn: Turn) -> Target | Agent:
         """Return who is asked.
@@ -212,18 +248,12 @@ class Responder:
         asked = turn.asked
         if asked.previous_response_id:
             return await self._store.chain(scope, asked.previous_response_id)
-        if not asked.conversation_id:
+        if not asked.conversation_id or isinstance(who, Agent):
             return []
-        try:
-            if isinstance(who, Agent):
-                await self._conversations.find(scope, asked.conversation_id)
-                return []
+        with _naming_conversation():
             newest = await self._conversations.page(
                 scope, asked.conversation_id, limit=_MOST_ITEMS + 1, order="desc"
             )
-        except NotFound as error:
-            error.param = "conversation"
-            raise
         if len(newest) > _MOST_ITEMS and asked.truncation != "auto":
             raise InvalidRequest(
                 f"conversation: it holds over {_MOST_ITEMS:,} items: allow `truncation: auto`",
@@ -232,52 +262,19 @@ class Responder:
             )
         return newest[:_MOST_ITEMS][::-1]
 
-    async def _settle_live(
-        self, scope: TenantScope, turn: Turn, opened: Opened, live: LiveResponse
-    ) -> None:
-        async with live.storing:
-            await self._settle(scope, turn, live.draft, opened, live.take_unkept())
+    async def _check_conversation(self, scope: TenantScope, turn: Turn) -> None:
+        if conversation := turn.asked.conversation_id:
+            with _naming_conversation():
+                await self._conversations.find(scope, conversation)
 
-    async def _settle(
-        self,
-        scope: TenantScope,
-        turn: Turn,
-        draft: Draft,
-        opened: Opened,
-        events: Sequence[Event],
-    ) -> None:
-        """Store the response and its turn together, or not at all."""
-        response = draft.response
-        conversation = None if opened.kept else turn.asked.conversation_id
-        if not turn.asked.stored and not conversation:
-            return
-        async with tenant_transaction(self._store.pool, scope.tenant) as con:
-            if turn.asked.background:
-                if not await self._store.end_job(con, response, opened.policy):
-                    return
-            elif turn.asked.stored:
-                await self._store.insert(con, scope, response, turn.items, opened.policy)
-            if turn.asked.stored:
-                await self._store.add_events(con, response.id, events)
-            if conversation:
-                await self._keep(con, scope, conversation, turn, response, opened.policy)
 
-    async def _keep(
-        self,
-        con: Connection,
-        scope: TenantScope,
-        conversation: str,
-        turn: Turn,
-        response: Response,
-        policy: Policy,
-    ) -> None:
-        said: list[Item] = list(response.output)
-        if response.status not in ("completed", "incomplete"):
-            # Half a call, or thoughts without an answer, would break the next turn.
-            said = [item for item in said if not isinstance(item, FunctionCallItem | Reasoning)]
-        items = [*renamed(turn.items), *said]
-        model = response.model
-        await self._conversations.keep_turn(con, scope, conversation, items, policy, model=model)
+@contextmanager
+def _naming_conversation() -> Iterator[None]:
+    try:
+        yield
+    except NotFound as error:
+        error.param = "conversation"
+        raise
 
 
 async def _told(draft: Draft, opened: Opened) -> AsyncGenerator[Event, None]:
@@ -290,14 +287,8 @@ async def _told(draft: Draft, opened: Opened) -> AsyncGenerator[Event, None]:
         yield event
 
 
-async def _nothing() -> AsyncGenerator[Said, None]:
-    nothing: Sequence[Said] = ()
-    for part in nothing:
-        yield part
-
-
 def _count(response: Response, usage: TokenUsage) -> None:
-    """Tell what a response took that broke off before it was told."""
+    """Tell what a response took where the upstream did not tell it, as it is accounted."""
     if response.usage is not UNSET or not usage.total_tokens:
         return
     response.usage = ResponseUsage(

@@ -130,9 +130,16 @@ class ResponseStore:
         return await con.fetchval(SQL["set_state"], *values) is not None
 
     async def end_job(self, con: Connection, response: Response, policy: Policy) -> bool:
-        """Tell how a background response ended; False where it was cancelled, or is gone."""
+        """Tell how a background response ended; False where it ended before, or is gone."""
+        # In the order of who cancels or deletes it, so that neither waits for the other.
+        ended = await self.set_state(con, response, policy)
         await con.execute(SQL["end_job"], response.id)
-        return await self.set_state(con, response, policy)
+        return ended
+
+    async def complete_cancelled(self, con: Connection, response: Response, policy: Policy) -> bool:
+        """Add what a background response had said; False where it is not cancelled, or is gone."""
+        told = await self.masking.as_json(response, policy)
+        return await con.fetchval(SQL["complete_cancelled"], response.id, told) is not None
 
     async def add_events(self, con: Connection, response_id: str, events: Sequence[Event]) -> None:
         """Keep events for who comes back to the stream, as they may be stored already."""

@@ -47,6 +47,11 @@ class Turn:
     local_only: bool
 
     @property
+    def resumable(self) -> bool:
+        """Whether its events are kept for who comes back to them."""
+        return self.asked.stored and bool(self.asked.stream)
+
+    @property
     def variables(self) -> Variables | None:
         """Return the values for an agent's instructions.
 

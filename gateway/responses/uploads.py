@@ -76,6 +76,19 @@ class Uploads:
                     name, data = await self._read(scope, file_id, param)
                 file |= {"filename": name, "file_data": _data_url(name, data)}
 
+    async def check(self, scope: TenantScope, items: Sequence[Item]) -> None:
+        """Refuse ids of files that the caller does not have, and read nothing yet.
+
+        Raises:
+            NotFound: The caller has no such file.
+            InsufficientScope: A file's id is named without the scope to read files.
+        """
+        for item in items:
+            for part in item.parts if isinstance(item, Message) else ():
+                if isinstance(part, InputFile | InputImage) and part.file_id:
+                    require(scope, "knowledge")
+                    await get_file(self._pool, scope, part.file_id)
+
     async def _item(self, scope: TenantScope, item: Item, as_text: bool) -> Item:  # noqa: FBT001
         if not isinstance(item, Message) or item.role != "user":
             return item

@@ -17,7 +17,7 @@ from gateway.govern.masking.masking import Masking
 from gateway.govern.masking.policy import Policy
 from gateway.openai.references import Reference, file_citations
 from gateway.openai.response_items import InputText, Item, Message, OutputText, new_item_id
-from gateway.sessions.store import delete_session, owner_of
+from gateway.sessions.store import delete_session, finish_unkept, owner_of
 from rag.paging import Order
 
 _SQL = load_queries("gateway.sessions", "conversations.sql")
@@ -152,7 +152,19 @@ class Conversations:
             await _row(con, "remove_item", owner, item_id)
         return found
 
-    async def keep_turn(
+    async def end_turn(
+        self, con: Connection, scope: TenantScope, conversation_id: str, message_id: str
+    ) -> bool:
+        """End the turn that holds a conversation, in the caller's transaction, which may add to it.
+
+        False where it holds it no more: deleted meanwhile, or its process was thought dead.
+        """
+        owner = (*owner_of(scope), conversation_id)
+        # In the order of who deletes it, so that neither waits for the other.
+        found = await con.fetchval(_SQL["touch"], *owner, self._kept) is not None
+        return found and await finish_unkept(con, message_id)
+
+    async def add_turn(
         self,
         con: Connection,
         scope: TenantScope,
@@ -162,10 +174,9 @@ class Conversations:
         *,
         model: str,
     ) -> None:
-        """Store a model's turn in the caller's transaction; one deleted meanwhile stays so."""
+        """Add a model's turn, which `end_turn` let in, in the same transaction."""
         owner = (*owner_of(scope), conversation_id)
-        if await con.fetchval(_SQL["touch"], *owner, self._kept) is not None:
-            await _add(con, owner, await self._storable(items, policy), model)
+        await _add(con, owner, await self._storable(items, policy), model)
 
     def _policy(self, scope: TenantScope) -> Policy:
         return self._masking.policies.at("storage", tenant=scope.tenant)

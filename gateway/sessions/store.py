@@ -136,7 +136,7 @@ class Sessions:
             await self._finish(con, turn, asked)
 
     async def _finish(self, con: Connection, turn: Turn, asked: str) -> None:
-        if await con.fetchval(_SQL["finish_unkept"], turn.message_id) is not None:
+        if await finish_unkept(con, turn.message_id):
             return
         state = "complete" if turn.complete else "partial"
         values = turn.message_id, state, turn.told.decode(), asked, self._replayed
@@ -284,6 +284,14 @@ async def lock_session(con: Connection, owner: Owner) -> None:
 async def lock(con: Connection, *name: str) -> None:
     """Wait for whoever holds the lock of that name; hold it until the transaction ends."""
     await con.execute(_SQL["lock"], msgspec.json.encode(name).decode())
+
+
+async def finish_unkept(con: Connection, message_id: str) -> bool:
+    """End a turn that holds its session and is kept for nobody, in the caller's transaction.
+
+    False where it holds it no more, or is kept.
+    """
+    return await con.fetchval(_SQL["finish_unkept"], message_id) is not None
 
 
 async def delete_session(con: Connection, owner: Owner) -> bool:

@@ -73,7 +73,8 @@ async def new_responder(pool: asyncpg.Pool) -> AsyncIterator[NewResponder]:
             turns = Turns(agents, TurnStore(pool, SessionSettings(), None), SessionSettings())
             by_agent = AgentAnswers(turns, max_chars=1000)
             conversations = Conversations(pool)
-            return Responder(store, conversations, models, by_model, by_agent), store
+            responder = Responder(store, conversations, models, by_model, by_agent, turns.queue)
+            return responder, store
 
         yield make
 

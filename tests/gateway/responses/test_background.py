@@ -8,12 +8,13 @@ from typing import Any
 
 import asyncpg
 import pytest
+from aiohttp import web
 from support import scope_of
 from upstream_support import DONE, HI, ROLE, STOP, Upstream
 
 from config.tasks import end_task
 from gateway.errors import NotFound, Overloaded
-from gateway.openai.responses import Event, Response
+from gateway.openai.responses import Event, Response, ResponseUsage
 from gateway.responses import background as background_module
 from gateway.responses.background import Background
 from gateway.responses.follow import follow
@@ -214,3 +215,71 @@ async def test_what_is_built_on_is_kept_on(
         await enqueue(worker, previous_response_id=response.id)
     query = "SELECT expires_at > now() + interval '29 days' FROM responses WHERE id = $1"
     assert await owner.fetchval(query, response.id)
+
+
+async def test_those_of_one_conversation_follow_each_other_and_hold_nobody_else_up(
+    new_worker: Worker, upstream: Upstream
+) -> None:
+    worker, other = new_worker(max_background=2), new_worker(max_background=2)
+    made = (await worker._responder._conversations.create(CALLER, {}, [])).id
+    go_on = asyncio.Event()
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        messages: Any = upstream.asked[-1]["messages"]
+        if messages[0]["content"] == "1" and len(messages) == 1:
+            await go_on.wait()
+        body = ROLE + HI + STOP + DONE
+        return web.Response(body=body, content_type="text/event-stream")
+
+    upstream.answer = answer
+    async with at_work(worker), at_work(other):
+        turns = [await enqueue(worker, input=str(n), conversation=made) for n in (1, 2, 3)]
+        alone = [await enqueue(other) for _ in range(3)]
+        for each in alone:
+            assert (await ended(worker, each.id)).status == "completed"
+        assert len(upstream.asked) == 1 + len(alone)
+        go_on.set()
+        for each in turns:
+            assert (await ended(worker, each.id)).status == "completed"
+    items: Any = await worker._responder._conversations.page(CALLER, made, limit=10)
+    assert [item.text for item in items] == ["1", "hi", "2", "hi", "3", "hi"]
+    last: Any = upstream.asked[-1]["messages"]
+    assert [message["content"] for message in last] == ["1", "hi", "2", "hi", "3"]
+
+
+async def test_what_was_said_before_a_cancellation_is_kept(
+    new_worker: Worker, upstream: Upstream
+) -> None:
+    upstream.stream(ROLE, HI, hang=True)
+    worker = new_worker()
+    made = (await worker._responder._conversations.create(CALLER, {}, [])).id
+    async with at_work(worker):
+        response = await enqueue(worker, conversation=made, stream=True)
+        async for event in follow(worker._store, CALLER, response.id, -1):
+            if event["type"] == "response.output_text.delta":
+                break
+        cancelled = (await worker.cancel(CALLER, response.id)).decoded()
+    assert cancelled.status == "cancelled"
+    assert [item.status for item in cancelled.output] == ["incomplete"]
+    assert isinstance(cancelled.usage, ResponseUsage)
+    assert cancelled.usage.output_tokens > 0
+    items: Any = await worker._responder._conversations.page(CALLER, made, limit=10)
+    assert [item.text for item in items] == ["?", "hi"]
+    events = await events_of(worker._store, response.id)
+    assert [event["sequence_number"] for event in events] == list(range(len(events)))
+
+
+async def test_a_turn_that_is_handed_over_is_kept_once(
+    new_worker: Worker, upstream: Upstream
+) -> None:
+    upstream.stream(ROLE, HI, hang=True)
+    first, second = new_worker(), new_worker()
+    made = (await first._responder._conversations.create(CALLER, {}, [])).id
+    async with at_work(first):
+        response = await enqueue(first, conversation=made)
+        await asked(upstream, 1)
+    upstream.stream(ROLE, HI, STOP, DONE)
+    async with at_work(second):
+        assert (await ended(second, response.id)).status == "completed"
+    items: Any = await first._responder._conversations.page(CALLER, made, limit=10)
+    assert [item.text for item in items] == ["?", "hi"]

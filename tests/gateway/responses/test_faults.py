@@ -16,7 +16,8 @@ from support import scope_of
 from config.tasks import end_task
 from gateway.errors import UpstreamError, UpstreamInterrupted, UpstreamTimeout
 from gateway.openai.responses import Event
-from gateway.responses.run import LiveResponse, Responder
+from gateway.responses.live import LiveResponse
+from gateway.responses.run import Responder
 from gateway.responses.store import ResponseStore
 from gateway.responses.turn import read_turn
 from gateway.routes.responses import EventFrames

@@ -281,3 +281,30 @@ async def test_a_search_that_is_none(
     answer = await http.post(PATH, json=search_in(service, **tool))
     assert answer.status_code == 400, answer.text
     assert answer.json()["error"]["param"] == param
+
+
+@pytest.mark.parametrize("background", [False, True])
+async def test_a_store_or_a_file_that_is_not_there_is_told_at_once(
+    http: httpx.AsyncClient, background: bool
+) -> None:
+    tool = {"type": "file_search", "vector_store_ids": ["vs_0"]}
+    part = {"type": "input_file", "file_id": "file_0"}
+    body = {"model": "fake/gpt-x", "background": background}
+    for given in (
+        {"input": QUESTION, "tools": [tool]},
+        {"input": [{"role": "user", "content": [part]}]},
+    ):
+        answer = await http.post(PATH, json=body | given)
+        assert answer.status_code == 404, given
+
+
+async def test_usage_that_the_upstream_does_not_tell_is_estimated_streamed_or_not(
+    http: httpx.AsyncClient, upstream: Upstream
+) -> None:
+    body = {"model": "fake/gpt-x", "input": QUESTION}
+    says(upstream, "10일")
+    whole = await make(http, **body)
+    upstream.stream(ROLE, chunk("10일"), STOP, DONE)
+    streamed = check_stream(await make_stream(http, **body))
+    assert whole["usage"]["output_tokens"] > 0
+    assert whole["usage"]["input_tokens"] == streamed["usage"]["input_tokens"]
