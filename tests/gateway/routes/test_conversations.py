@@ -1,13 +1,15 @@
 """`/v1/conversations`: items, and the same history as `/v1/sessions`."""
 
+import asyncio
 import json
 from typing import Any
 
 import httpx
 import pytest
+from aiohttp import web
 from openai_schema import faults
 from responses_support import check_stream, make, make_stream, text_of
-from upstream_support import HI, ROLE, Upstream, json_answer
+from upstream_support import COMPLETION, HI, ROLE, Upstream, json_answer
 
 PATH = "/v1/conversations"
 MODEL = "fake/gpt-x"
@@ -201,3 +203,27 @@ async def test_what_is_no_conversation(
     answer = await http.post(PATH, json=body)
     assert answer.status_code == 400
     assert (answer.json()["error"]["param"] or "").startswith(param or "")
+
+
+async def test_an_agents_turn_waits_for_a_models_and_knows_it(
+    http: httpx.AsyncClient, upstream: Upstream
+) -> None:
+    conversation, go_on = await begin(http), asyncio.Event()
+
+    async def answer(_: web.Request) -> web.StreamResponse:
+        await go_on.wait()
+        return await json_answer(COMPLETION)
+
+    before, upstream.answer = len(upstream.asked), answer
+    body = {"conversation": conversation}
+    first = asyncio.create_task(make(http, **body, model=MODEL, input="first"))
+    async with asyncio.timeout(10):
+        while len(upstream.asked) == before:
+            await asyncio.sleep(0.01)
+    second = asyncio.create_task(make(http, **body, model="hr", input=QUESTION))
+    done, _ = await asyncio.wait({first, second}, timeout=0.5)
+    assert not done
+    go_on.set()
+    await asyncio.gather(first, second)
+    said = [item["content"][0]["text"] for item in await items_of(http, conversation)]
+    assert said[:3] == ["first", "hi", QUESTION]
