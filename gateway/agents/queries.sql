@@ -2,16 +2,16 @@
 
 -- name: find_agent
 SELECT v.definition::text, v.number AS version, a.source, v.created_by,
-    extract(epoch FROM a.created_at)::bigint AS created,
-    extract(epoch FROM v.created_at)::bigint AS version_created
+    floor(extract(epoch FROM a.created_at))::bigint AS created,
+    floor(extract(epoch FROM v.created_at))::bigint AS version_created
 FROM agents a JOIN agent_versions v ON v.tenant = a.tenant AND v.agent = a.name
 WHERE a.tenant = $1 AND ($2::text[] IS NULL OR a.name = ANY ($2)) AND a.name = $3
     AND NOT a.withdrawn AND v.number = coalesce($4::integer, a.current);
 
 -- name: list_agents
 SELECT v.definition::text, v.number AS version, a.source, v.created_by,
-    extract(epoch FROM a.created_at)::bigint AS created,
-    extract(epoch FROM v.created_at)::bigint AS version_created
+    floor(extract(epoch FROM a.created_at))::bigint AS created,
+    floor(extract(epoch FROM v.created_at))::bigint AS version_created
 FROM agents a JOIN agent_versions v
     ON v.tenant = a.tenant AND v.agent = a.name AND v.number = a.current
 WHERE a.tenant = $1 AND ($2::text[] IS NULL OR a.name = ANY ($2)) AND NOT a.withdrawn
@@ -19,8 +19,8 @@ ORDER BY a.name;
 
 -- name: list_versions
 SELECT v.definition::text, v.number AS version, v.source, v.created_by,
-    extract(epoch FROM a.created_at)::bigint AS created,
-    extract(epoch FROM v.created_at)::bigint AS version_created
+    floor(extract(epoch FROM a.created_at))::bigint AS created,
+    floor(extract(epoch FROM v.created_at))::bigint AS version_created
 FROM agents a JOIN agent_versions v ON v.tenant = a.tenant AND v.agent = a.name
 WHERE a.tenant = $1 AND ($2::text[] IS NULL OR a.name = ANY ($2)) AND a.name = $3
     AND NOT a.withdrawn AND v.number < $4
@@ -60,14 +60,14 @@ DELETE FROM agents WHERE tenant = $1 AND name = $2;
 
 -- name: find_alias
 SELECT l.name, l.targets::text, l.before::text,
-    extract(epoch FROM l.updated_at)::bigint AS updated
+    floor(extract(epoch FROM l.updated_at))::bigint AS updated
 FROM agents a JOIN agent_aliases l ON l.tenant = a.tenant AND l.agent = a.name
 WHERE a.tenant = $1 AND ($2::text[] IS NULL OR a.name = ANY ($2)) AND a.name = $3
     AND NOT a.withdrawn AND l.name = $4;
 
 -- name: list_aliases
 SELECT l.agent, l.name, l.targets::text, l.before::text,
-    extract(epoch FROM l.updated_at)::bigint AS updated
+    floor(extract(epoch FROM l.updated_at))::bigint AS updated
 FROM agents a JOIN agent_aliases l ON l.tenant = a.tenant AND l.agent = a.name
 WHERE a.tenant = $1 AND ($2::text[] IS NULL OR a.name = ANY ($2))
     AND ($3::text IS NULL OR a.name = $3) AND NOT a.withdrawn
