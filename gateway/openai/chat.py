@@ -38,8 +38,8 @@ _Nothing = Annotated[list[Any], Meta(max_length=0)]
 class AgentChatRequest(msgspec.Struct, forbid_unknown_fields=True):
     """A chat completion asked of an agent: any other field is refused by name.
 
-    What an agent does not do may be asked for in the words that ask for nothing. Where the path
-    names the agent, `model` may be left out.
+    What an agent does not do may be asked for in the words that ask for nothing. The path names the
+    agent: `model`, which OpenAI's clients must send, may be left out and decides nothing.
     """
 
     messages: Annotated[list[Message], Meta(min_length=1)]

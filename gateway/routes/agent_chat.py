@@ -14,7 +14,7 @@ from gateway.guards import Caller, needs
 from gateway.lifespan import Provided
 from gateway.openai.agents import AgentMessage, AgentReply
 from gateway.openai.chat import AgentChatRequest, ChatCompletion
-from gateway.routes.agent_completions import check_model, complete_as_agent
+from gateway.routes.agent_completions import complete_as_agent
 from gateway.routes.agent_events import EventTelling
 from gateway.routes.generation import stays_local
 from gateway.routes.turns import Ask, respond
@@ -63,7 +63,6 @@ async def chat_completions(
     """Ask an agent in OpenAI's shape; the answer carries `session_id` and `references`."""
     session_id = _session_id(data.session_id)
     agent = await find_agent(services.pool, caller, name, affinity=session_id)
-    check_model(data.model, agent, name)
     return await complete_as_agent(agent, data, request, caller, services, session_id)
 
 

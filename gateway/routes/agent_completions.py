@@ -50,19 +50,6 @@ async def complete_as_agent(
     return await respond(ask, request, caller, services)
 
 
-def check_model(model: str, agent: Agent, address: str) -> None:
-    """Refuse another `model` than the agent that the path names, or the one it answers with.
-
-    Raises:
-        InvalidRequest: It is one.
-    """
-    if model not in ("", agent.definition.model, agent.name, address):
-        raise InvalidRequest(
-            f"model: the agent answers with `{agent.definition.model}`: leave it out",
-            param="model",
-        )
-
-
 def _question(asked: AgentChatRequest, limit: int, session_id: str | None) -> Question:
     *given, last = asked.messages
     if last.role != "user":

@@ -12,7 +12,7 @@ from gateway.guards import Caller, needs
 from gateway.lifespan import Provided
 from gateway.openai.chat import ChatCompletion
 from gateway.openai.pais import PaisAgent, PaisAgentList, PaisChatRequest
-from gateway.routes.agent_completions import check_model, complete_as_agent
+from gateway.routes.agent_completions import complete_as_agent
 from gateway.routes.pages import Limit
 from rag.paging import Order
 
@@ -66,7 +66,7 @@ async def complete(
     session = _session(request, *named, new=bool(data.create_session) or create_session)
     affinity = session or data.user
     agent = await find_agent(services.pool, caller, agent_id, affinity=affinity)
-    check_model(data.model, agent, agent_id)
+    _check_model(data.model, agent, agent_id)
     return await complete_as_agent(
         agent, data, request, caller, services, session, index_context=True
     )
@@ -85,6 +85,15 @@ def _session(request: Request[Any, Any, Any], *named: str | None, new: bool) -> 
             "session_id: body, query and header name different ones", param="session_id"
         )
     return given.pop() if given else str(uuid.uuid4()) if new else None
+
+
+def _check_model(model: str, agent: Agent, agent_id: str) -> None:
+    """Refuse another model than the agent's own, as that API does."""
+    if model not in ("", agent.definition.model, agent.name, agent_id):
+        raise InvalidRequest(
+            f"model: the agent answers with `{agent.definition.model}`: leave it out",
+            param="model",
+        )
 
 
 def _object(agent: Agent) -> PaisAgent:
