@@ -413,7 +413,7 @@ async def test_a_response_that_is_shortened_is_one_request(
     answered = await asker.ask("/v1/responses", body)
     assert answered.status_code == 200, answered.text
     (row,) = await asker.records()
-    assert (row["kind"], row["model"], row["ending"]) == ("chat", "fake/gpt-x", "completed")
+    assert (row["kind"], row["model"], row["ending"]) == ("responses", "fake/gpt-x", "completed")
     assert (row["prompt_tokens"], row["completion_tokens"]) == (9, 4)
     assert len(json.loads(row["attempts"])) > 1
     assert await asker.taken(13, 1)
