@@ -12,6 +12,7 @@ from gateway.govern.masking.hide import Hider, HidingText
 from gateway.govern.masking.kinds import Kind
 from gateway.govern.masking.masking import Masking
 from gateway.govern.masking.policy import Boundary, Policy
+from gateway.openai.references import hiding
 from rag import Passage, Retrieval
 
 Parts = AsyncGenerator[str | AgentAnswer, None]
@@ -55,14 +56,7 @@ class DiscreetAgent:
         """Return a finished turn, its quotes and their files' names hidden too."""
         if self._policy.allows_all:
             return answer
-        references = [
-            msgspec.structs.replace(
-                each,
-                source=await self._hidden(each.source),
-                content=await self._hidden(each.content),
-            )
-            for each in answer.references
-        ]
+        references = await hiding(answer.references, self._hidden)
         return replace(answer, text=await self._hidden(answer.text), references=references)
 
     async def retrieval(self, retrieval: Retrieval) -> Retrieval:

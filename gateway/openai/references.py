@@ -1,7 +1,7 @@
 """References: where an answer's `[n]` comes from."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 import msgspec
 
@@ -26,6 +26,18 @@ class Reference(msgspec.Struct):
     chunk_id: str
     start: int
     end: int
+
+
+async def hiding(
+    references: Sequence[Reference], hidden: Callable[[str], Awaitable[str]]
+) -> list[Reference]:
+    """Return references whose quotes and files' names are as `hidden` lets them be seen."""
+    return [
+        msgspec.structs.replace(
+            each, source=await hidden(each.source), content=await hidden(each.content)
+        )
+        for each in references
+    ]
 
 
 class IndexContext(msgspec.Struct):

@@ -24,7 +24,7 @@ from config.settings import ResponseSettings
 from config.tasks import end_task
 from gateway.errors import InvalidRequest, Overloaded, Unavailable
 from gateway.govern.charge import SERVER_SHUTDOWN, Exchange, begin_exchange
-from gateway.govern.masking.policy import Policy
+from gateway.govern.masking.policy import NOTHING_HIDDEN
 from gateway.openai.response_items import Item
 from gateway.openai.responses import Event, Response
 from gateway.responses.events import StorableEvents
@@ -82,9 +82,8 @@ class Background:
             Overloaded: Too many of the tenant wait already.
             NotFound: What it builds on, or its model, is not there for the caller.
         """
-        await self._responder.check(scope, turn)
+        policy = await self._responder.check(scope, turn)
         response = turn.response
-        policy = await self._responder.policy(scope, turn)
         # Until it is answered only: what is kept of a response may say less.
         request = {"body": body, "local_only": turn.local_only, "items": turn.items}
         storable = StorableEvents(self._store.masking, policy)
@@ -125,7 +124,7 @@ class Background:
                 return stored
             response.status = "cancelled"
             # What is stored was masked when it was.
-            await self._store.end_job(con, response, Policy())
+            await self._store.end_job(con, response, NOTHING_HIDDEN)
         if task := self._working.get(response_id):
             task.cancel()
             await asyncio.wait([task], timeout=_ALIVE_S)

@@ -81,8 +81,10 @@ class Responder:
         asked = turn.asked
         return scope if self._models.find(scope, asked.model) else for_user(scope, asked.user)
 
-    async def check(self, scope: TenantScope, turn: Turn) -> None:
+    async def check(self, scope: TenantScope, turn: Turn) -> Policy:
         """Refuse at once what could not be answered later: another's state, an unknown model.
+
+        Return what of it may be stored.
 
         Raises:
             NotFound: Names what is not there for the caller.
@@ -94,6 +96,7 @@ class Responder:
             self._by_agent.question(scope, turn, context)
         else:
             await self._by_model.check(scope, turn)
+        return self._policy(scope, turn, who)
 
     async def answer(self, scope: TenantScope, turn: Turn) -> Answered:
         """Answer at once.

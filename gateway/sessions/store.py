@@ -20,7 +20,7 @@ from gateway.errors import Conflict, InvalidRequest, NotFound
 from gateway.govern.masking.kinds import Kind
 from gateway.govern.masking.masking import Masking
 from gateway.openai.chat import Usage
-from gateway.openai.references import Reference
+from gateway.openai.references import Reference, hiding
 from gateway.openai.traces import TurnTrace
 from gateway.sessions.traces import keep_trace
 
@@ -242,12 +242,7 @@ async def storable(turn: Turn, tenant: str, masking: Masking) -> Turn:
         turn,
         question=await hidden(turn.question),
         answer=await hidden(turn.answer),
-        references=[
-            msgspec.structs.replace(
-                each, source=await hidden(each.source), content=await hidden(each.content)
-            )
-            for each in turn.references
-        ],
+        references=await hiding(turn.references, hidden),
         trace=turn.trace and await _kept_trace(turn.trace, hidden),
     )
 

@@ -13,7 +13,7 @@ PART = 2_048
 """How many characters of a text are looked at in one go."""
 
 _ANYTHING = re.compile("[0-9@]")
-_NOTHING: Mapping[str, Kind] = {}
+NOTHING_KNOWN: Mapping[str, Kind] = {}
 
 
 @dataclass(slots=True)
@@ -40,7 +40,7 @@ class Hider:
         policy: Policy,
         pseudonyms: Pseudonyms | None = None,
         between: Callable[[int], None] | None = None,
-        known: Mapping[str, Kind] = _NOTHING,
+        known: Mapping[str, Kind] = NOTHING_KNOWN,
     ) -> None:
         self._policy = policy
         self._pseudonyms = pseudonyms

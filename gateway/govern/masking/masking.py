@@ -12,7 +12,7 @@ import msgspec
 from config.masking import MaskingSettings
 from gateway.errors import InvalidRequest, Unavailable
 from gateway.govern.masking.answer import AnswerChange, TextInParts
-from gateway.govern.masking.hide import Blocked, Hider, HidingText
+from gateway.govern.masking.hide import NOTHING_KNOWN, Blocked, Hider, HidingText
 from gateway.govern.masking.kinds import Kind
 from gateway.govern.masking.policy import Policies, Policy
 from gateway.govern.masking.pseudonyms import Pseudonyms, Restorer
@@ -21,7 +21,6 @@ from gateway.govern.masking.threads import Threads, Turns
 from gateway.govern.masking.walk import changed
 
 _log = logging.getLogger(__name__)
-_NOTHING: Mapping[str, Kind] = {}
 _SMALL = 4_096
 """Up to this length in bytes a text is looked at in the event loop: at most 2 to 3 ms."""
 
@@ -86,7 +85,9 @@ class Masking:
             _log.error("masking failed: %s", type(error).__name__)
             raise _unavailable() from None
 
-    async def mask(self, text: str, policy: Policy, known: Mapping[str, Kind] = _NOTHING) -> str:
+    async def mask(
+        self, text: str, policy: Policy, known: Mapping[str, Kind] = NOTHING_KNOWN
+    ) -> str:
         """Return a text as a policy without pseudonyms lets it be seen.
 
         `known` is what was `found` in what the text may quote.
